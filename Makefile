@@ -1,0 +1,57 @@
+# Everything a newcomer needs: `make demo` shows the model at work, `make test` checks the whole project.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The first of these that runs and is new enough; `make PYTHON=/path/to/python …` chooses another.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3 python3.12 python3.13,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+BIN := .venv/bin
+READY := .venv/.ready
+CORPUS := spectro_dreamer/corpus
+
+export OMP_NUM_THREADS := 1
+export MPLBACKEND := Agg
+export IPYTHONDIR := $(CURDIR)/.venv/ipython
+
+.PHONY: help env demo test data train export docs clean
+
+help:  ## list these targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+env: $(READY)  ## make the virtual environment .venv with the pinned dependencies
+
+$(READY): constraints.txt settings.ini setup.py
+	@"$(or $(PYTHON),false)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "Making .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
+	@echo "Installing the pinned dependencies into .venv (a few minutes the first time)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: env  ## run the main job on the bundled corpus: clean, prepare, train, infer, evaluate, imagine
+	@$(BIN)/spectro_demo
+
+test: env  ## check notebooks, library, site and wheel; ends with "N passed, N failed"
+	@$(BIN)/python tools/run_tests.py
+
+data: data/dataset.h5  ## clean and prepare the bundled corpus into data/
+
+data/dataset.h5: $(READY) $(CORPUS)/validated.tsv
+	$(BIN)/spectro_clean --metadata-file $(CORPUS)/validated.tsv --clips-dir $(CORPUS)/clips --output-dir data/clean --min-votes 2
+	$(BIN)/spectro_prepare --input-dir data/clean --output-file $@
+
+train: data/dataset.h5  ## train on data/dataset.h5
+	$(BIN)/spectro_train --dataset-path data/dataset.h5
+
+export: env  ## write the library and README.md from the notebooks, and clean the notebooks
+	@$(BIN)/nbdev_export
+	@$(BIN)/nbdev_clean
+	@$(BIN)/python tools/make_readme.py
+
+docs: env  ## render the site into _docs (needs Quarto)
+	@command -v quarto >/dev/null || { echo "make docs needs Quarto, which is not installed (see quarto.org)" >&2; exit 1; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_docs
+
+clean:  ## remove what was built; keeps .venv, data/ and runs/
+	@rm -rf build dist *.egg-info _proc _docs nbs/nbdev.yml .ipynb_checkpoints nbs/.ipynb_checkpoints
+	@find nbs tools spectro_dreamer -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,35 @@
+"""Packaging: everything is read from settings.ini with the standard library, so an isolated build needs only setuptools."""
+
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+parser = ConfigParser(delimiters=["="])
+parser.read(here / "settings.ini", encoding="utf-8")
+cfg = parser["DEFAULT"]
+readme = here / "README.md"
+
+setup(
+    name=cfg["lib_name"],
+    version=cfg["version"],
+    description=cfg["description"],
+    long_description=readme.read_text(encoding="utf-8") if readme.exists() else cfg["description"],
+    long_description_content_type="text/markdown",
+    author=cfg["author"],
+    author_email=cfg["author_email"],
+    url=cfg["git_url"],
+    license="Apache-2.0",
+    keywords=cfg["keywords"],
+    python_requires=f">={cfg['min_python']}",
+    packages=find_packages(include=["spectro_dreamer*"]),
+    package_data={"spectro_dreamer": ["corpus/*", "corpus/**/*"]},  # the bundled corpus travels in the wheel
+    install_requires=cfg["requirements"].split(),
+    extras_require={"dev": cfg["dev_requirements"].split()},
+    entry_points={"console_scripts": cfg["console_scripts"].split()},
+    classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Developers",
+                 "Intended Audience :: Science/Research", "Programming Language :: Python :: 3",
+                 "Topic :: Multimedia :: Sound/Audio :: Speech"],
+    zip_safe=False,
+)

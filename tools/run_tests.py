@@ -1,0 +1,358 @@
+"""The body of `make test`: every check by name, one after the other, and at the end `N passed, N failed`.
+
+    python tools/run_tests.py [NAME…]
+
+With names, only the checks whose name contains one of them are run: `run_tests.py 04_rssm`, `run_tests.py wheel`. A check
+is a function that returns a remark, or raises `Failed` with what a person needs to see, or `Skipped` with the reason.
+"""
+
+import ast, filecmp, json, os, re, shutil, subprocess, sys, tempfile, time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from notebooks import MACHINE_PATH, NBS, ROOT, chapters, directives, machine_paths, read, text
+
+PACKAGE = "spectro_dreamer"
+LIGHT = "config dataset encoder rssm decoder world_model training".split()  # all that a training machine imports
+HEAVY = "librosa mlflow matplotlib pandas soundfile soxr scipy torchaudio".split()  # what it may not have
+MB = 2 ** 20
+WEIGHTS = {".pt", ".pth", ".safetensors", ".onnx"}
+PYTHON = sys.executable
+DATA = "SPECTRO_DREAMER_DATA"  # names a folder of real recordings; tests that use them skip when it is unset
+
+
+class Failed(Exception):
+    """A check that did not hold; its message is what to read."""
+
+
+class Skipped(Exception):
+    """A check that could not be made; its message is why."""
+
+
+def sh(*command, cwd=ROOT, env=None, what=None):
+    """Run a command and return what it printed; `Failed` with the end of that when it does not exit with 0."""
+    done = subprocess.run([str(c) for c in command], cwd=cwd, env={**os.environ, **(env or {})}, text=True, errors="replace",
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    if done.returncode: raise Failed(f"{what or Path(command[0]).name}: exit {done.returncode}\n" + "\n".join(done.stdout.splitlines()[-60:]))
+    return done.stdout
+
+
+def fail_if(problems):
+    """`Failed` with one line for each problem, when there are any."""
+    problems = list(problems)
+    if problems: raise Failed("\n".join(problems))
+
+
+def tree_files():
+    """The project's files: tracked, or new and not ignored."""
+    listed = sh("git", "ls-files", "-co", "--exclude-standard", "-z").split("\0")
+    return [ROOT / name for name in sorted(set(listed)) if name and (ROOT / name).is_file()]
+
+
+def snapshot(folder):
+    """Copy the project's files to `folder`, as a clean clone would hold them."""
+    for path in tree_files():
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+    return folder
+
+
+# Notebooks, library and README in step ------------------------------------------------------------------------------
+
+def clean(scratch):
+    """Cleaning the notebooks changes nothing."""
+    copy = snapshot(scratch / "clean")
+    sh(Path(PYTHON).parent / "nbdev_clean", cwd=copy)
+    fail_if(f"nbs/{nb.name} is not clean: run nbdev_clean" for nb in chapters()
+            if not filecmp.cmp(nb, copy / "nbs" / nb.name, shallow=False))
+
+
+def export(scratch):
+    """Exporting the notebooks gives the library as it stands, no more and no less."""
+    copy = snapshot(scratch / "export")
+    for module in (copy / PACKAGE).glob("*.py"):
+        if module.name != "__init__.py": module.unlink()
+    sh(Path(PYTHON).parent / "nbdev_export", cwd=copy)
+    ours, theirs = ({p.name: p.read_bytes() for p in (base / PACKAGE).glob("*.py")} for base in (ROOT, copy))
+    fail_if(f"{PACKAGE}/{name} is not what the notebooks export: run nbdev_export"
+            for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name))
+
+
+def readme():
+    """README.md is what the index gives."""
+    sh(PYTHON, ROOT / "tools" / "make_readme.py", "--check", what="README.md")
+
+
+def notebook(path):
+    """One notebook's own tests, in a process of its own so that no state leaks from another."""
+    sh(Path(PYTHON).parent / "nbdev_test", "--path", path, "--n_workers", "0", what=path.name)
+    if not os.environ.get(DATA) and DATA in path.read_text(encoding="utf-8"): return "without real recordings"
+
+
+# The import rule ----------------------------------------------------------------------------------------------------
+
+def module_numbers():
+    """{module: number} from the notebooks' names and their `default_exp`."""
+    found = {}
+    for path in chapters():
+        names = [d.split()[1] for c in read(path)["cells"] if c["cell_type"] == "code"
+                 for d in directives(text(c["source"])) if d.startswith("default_exp ")]
+        if names and path.name[:2].isdigit(): found[names[0]] = int(path.name[:2])
+    return found
+
+
+def imported(tree):
+    """The full names of the modules a syntax tree imports, wherever it does; relative ones are ours."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import): yield from (a.name for a in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = f"{PACKAGE}.{node.module}" if node.module else PACKAGE
+            yield from ([base] if node.module else [f"{PACKAGE}.{a.name}" for a in node.names])
+        elif isinstance(node, ast.ImportFrom):
+            yield from ([f"{PACKAGE}.{a.name}" for a in node.names] if node.module == PACKAGE else [node.module])
+
+
+def ours(names):
+    """Of full module names, those of this package, without its name."""
+    return {n.split(".")[1] for n in names if n.startswith(f"{PACKAGE}.")}
+
+
+def import_order():
+    """Each module, and each notebook, imports only from lower numbers."""
+    numbers, wrong = module_numbers(), []
+    for module, number in numbers.items():
+        path = ROOT / PACKAGE / f"{module}.py"
+        if not path.exists(): wrong.append(f"{PACKAGE}/{path.name} is missing: run nbdev_export"); continue
+        for other in ours(imported(ast.parse(path.read_text(encoding="utf-8")))) & numbers.keys():
+            if numbers[other] >= number: wrong.append(f"{module} ({number:02}) imports {other} ({numbers[other]:02})")
+    for path in (p for p in chapters() if p.name[:2].isdigit()):
+        for other in notebook_imports(path) & numbers.keys():
+            if numbers[other] > int(path.name[:2]): wrong.append(f"{path.name} imports {other} ({numbers[other]:02})")
+    fail_if(sorted(wrong))
+
+
+def notebook_imports(path):
+    """Our modules that any code cell of a notebook imports, its tests included."""
+    found = set()
+    for cell in read(path)["cells"]:
+        if cell["cell_type"] != "code": continue
+        lines = [line for line in text(cell["source"]).splitlines() if not re.match(r"\s*[%!]", line)]
+        try: found |= ours(imported(ast.parse("\n".join(lines))))
+        except SyntaxError: pass  # not Python: a shell cell or a magic
+    return found
+
+
+def declared():
+    """Every package that the library imports is among its requirements."""
+    config = re.search(r"^requirements = (.*)$", (ROOT / "settings.ini").read_text(), re.M)[1]
+    allowed = {re.split(r"[<>=!~\[]", r)[0].lower().replace("_", "-") for r in config.split()}
+    owners, names = packages_distributions(), set()
+    for path in (ROOT / PACKAGE).glob("*.py"): names |= {n.split(".")[0] for n in imported(ast.parse(path.read_text()))}
+    names -= sys.stdlib_module_names | {PACKAGE, "IPython"}  # IPython comes with ipywidgets
+    fail_if(f"{name} is imported but not required in settings.ini" for name in sorted(names)
+            if not {o.lower().replace("_", "-") for o in owners.get(name, [name])} & allowed)
+
+
+_BLOCK = """
+import sys
+blocked, modules = sys.argv[1].split(), sys.argv[2].split()
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in blocked: raise ModuleNotFoundError('blocked for this test: ' + name, name=name)
+sys.meta_path.insert(0, Blocker())
+import importlib
+for name in modules: importlib.import_module('spectro_dreamer.' + name)
+"""
+
+_LAZY = """
+import sys, time
+start = time.perf_counter()
+import spectro_dreamer
+spent = time.perf_counter() - start
+assert spectro_dreamer.__version__
+heavy = {'torch', 'numpy', 'librosa', 'mlflow'} & sys.modules.keys()
+assert not heavy, f'import spectro_dreamer loads {heavy}'
+print(f'{1000*spent:.0f} ms')
+"""
+
+
+def light_imports():
+    """What training needs imports where only torch, numpy and h5py are present."""
+    sh(PYTHON, "-c", _BLOCK, " ".join(HEAVY), " ".join(LIGHT), what="with heavy packages blocked")
+
+
+def lazy_package():
+    """`import spectro_dreamer` alone loads nothing heavy."""
+    return sh(PYTHON, "-c", _LAZY, what="import spectro_dreamer").strip()
+
+
+# Site and sizes -----------------------------------------------------------------------------------------------------
+
+def site():
+    """The documentation site holds together."""
+    return sh(PYTHON, ROOT / "tools" / "check_site.py", what="check_site").strip().splitlines()[-1]
+
+
+def sizes():
+    """Notebooks under 2 MB, weights under 20 MB in all, nothing else over 2 MB."""
+    files = {p.relative_to(ROOT).as_posix(): p.stat().st_size for p in tree_files()}
+    weights = sum(size for name, size in files.items() if Path(name).suffix in WEIGHTS)
+    heavy = [f"{name}: {size/MB:.1f} MB" for name, size in files.items() if size > 2*MB and Path(name).suffix not in WEIGHTS]
+    if weights > 20*MB: heavy.append(f"weights: {weights/MB:.1f} MB in all")
+    fail_if(heavy)
+    return f"{sum(files.values())/MB:.1f} MB in {len(files)} files"
+
+
+def paths():
+    """No folder of one machine is named, neither in what a notebook shows nor in any text."""
+    wrong = [f"nbs/{nb.name} cell {i}: shows {hit}" for nb in chapters() for i, hit in machine_paths(read(nb))]
+    for path in tree_files():
+        try: body = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError: continue  # binary
+        if path.suffix == ".ipynb": body = "\n".join(text(c["source"]) for c in json.loads(body)["cells"])
+        wrong += [f"{path.relative_to(ROOT)}: {hit[0]}" for hit in MACHINE_PATH.finditer(body) if not in_url(body, hit.start())]
+    fail_if(wrong)
+
+
+def in_url(body, at):
+    """Whether position `at` is inside a web address or a longer relative path, where such a folder is innocent."""
+    return at > 0 and (body[at - 1].isalnum() or body[at - 1] in "._-~}*")
+
+
+# The wheel, in an empty environment ---------------------------------------------------------------------------------
+
+_EVERY_MODULE = """
+import importlib, importlib.resources, importlib.util, pkgutil, sys
+import spectro_dreamer
+for extra in ('nbdev', 'execnb', 'nbclient', 'jupytext', 'espeakng_loader'):
+    assert not importlib.util.find_spec(extra), extra + ' is present: the library must not need it'
+assert 'site-packages' in spectro_dreamer.__file__, spectro_dreamer.__file__
+names = [m.name for m in pkgutil.iter_modules(spectro_dreamer.__path__)]
+for name in names: importlib.import_module('spectro_dreamer.' + name)
+corpus = importlib.resources.files('spectro_dreamer') / 'corpus'
+clips = [p for p in (corpus / 'clips').iterdir() if p.name.endswith('.mp3')]
+rows = (corpus / 'validated.tsv').read_text(encoding='utf-8').splitlines()[1:]
+assert clips and len(rows) == len(clips) == int(sys.argv[1]), f'{len(clips)} clips and {len(rows)} rows of {sys.argv[1]}'
+print(f'{len(names)} modules, {len(clips)} clips')
+"""
+
+
+def venv_python(scratch):
+    """The Python of the wheel's own environment; `Skipped` while it does not stand."""
+    python = scratch / "venv" / "bin" / "python"
+    if not (scratch / "installed").exists(): raise Skipped("the wheel is not installed")
+    return python
+
+
+def bare(scratch):
+    """Settings that keep the checkout out of the wheel's environment."""
+    return {"cwd": scratch / "empty", "env": {"PYTHONPATH": "", "PYTHONNOUSERSITE": "1"}}
+
+
+def wheel_build(scratch):
+    """A wheel builds from a clean copy."""
+    copy = snapshot(scratch / "wheel")
+    sh(PYTHON, "-m", "build", "--wheel", "--outdir", scratch / "dist", copy, cwd=scratch, what="build")
+    wheel = next((scratch / "dist").glob("*.whl"))
+    return f"{wheel.name}, {wheel.stat().st_size/MB:.1f} MB"
+
+
+def wheel_install(scratch):
+    """The wheel installs, with what it requires and nothing else, into an environment made for it."""
+    wheels = list((scratch / "dist").glob("*.whl"))
+    if not wheels: raise Skipped("there is no wheel")
+    sh(PYTHON, "-m", "venv", scratch / "venv", what="venv")
+    sh(scratch / "venv/bin/python", "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-c",
+       ROOT / "constraints.txt", wheels[0], cwd=scratch, what="pip install")
+    (scratch / "empty").mkdir()
+    (scratch / "installed").touch()
+
+
+def wheel_imports(scratch):
+    """Every module imports there without nbdev, and the bundled corpus is there."""
+    clips = len(list((ROOT / PACKAGE / "corpus" / "clips").glob("*.mp3")))
+    return sh(venv_python(scratch), "-c", _EVERY_MODULE, clips, what="importing every module", **bare(scratch)).strip()
+
+
+def commands():
+    """The console commands that settings.ini declares."""
+    return re.findall(r"(spectro_\w+)\s*=\s*spectro_dreamer\.cli:", (ROOT / "settings.ini").read_text())
+
+
+def wheel_commands(scratch):
+    """Every console command answers `--help` there."""
+    bin, slowest = venv_python(scratch).parent, 0.0
+    for name in commands():
+        start = time.time()
+        if "usage" not in sh(bin / name, "--help", what=f"{name} --help", **bare(scratch)).lower(): raise Failed(f"{name} --help shows no usage")
+        slowest = max(slowest, time.time() - start)
+    return f"{len(commands())} commands, the slowest in {slowest:.1f} s"
+
+
+# Running them -------------------------------------------------------------------------------------------------------
+
+class Tally:
+    """Counts results and says each as it comes."""
+    def __init__(self): self.passed, self.failed, self.skipped = 0, 0, 0
+
+    def attempt(self, check):
+        """Run a check and return (verdict, remark, seconds)."""
+        start = time.time()
+        try: verdict, remark = "passed", check() or ""
+        except Skipped as e: verdict, remark = "skipped", str(e)
+        except Failed as e: verdict, remark = "failed", str(e)
+        except Exception as e: verdict, remark = "failed", f"{type(e).__name__}: {e}"
+        return verdict, remark, time.time() - start
+
+    def report(self, name, result):
+        """Count a result and print its line; a failure's output goes below it."""
+        verdict, remark, seconds = result
+        setattr(self, verdict, getattr(self, verdict) + 1)
+        brief = "" if verdict == "failed" else remark
+        print(f"{verdict:>7}  {name:<42} {seconds:6.1f} s  {brief}".rstrip(), flush=True)
+        if verdict == "failed": print("\n".join("         | " + line for line in remark.splitlines()), flush=True)
+
+    def line(self):
+        """The last line of the run."""
+        return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+def plan(scratch):
+    """(name, check) in order, in three groups: before the notebooks, the notebooks, and after them."""
+    before = [("notebooks are clean", partial(clean, scratch)), ("library in step with notebooks", partial(export, scratch)),
+              ("README in step with index", readme), ("imports from lower numbers only", import_order),
+              ("imports are declared", declared), ("training imports stay light", light_imports),
+              ("bare import is light", lazy_package), ("sizes", sizes), ("no machine paths", paths)]
+    during = [(f"nbs/{p.name}", partial(notebook, p)) for p in chapters()]
+    after = [("site", site), ("wheel: build", partial(wheel_build, scratch)), ("wheel: install", partial(wheel_install, scratch)),
+             ("wheel: every module imports", partial(wheel_imports, scratch)), ("wheel: every command helps", partial(wheel_commands, scratch))]
+    return before, during, after
+
+
+def prepare_environment(scratch):
+    """One thread, no display, no leftovers of another IPython; a data folder given relative to here, made absolute."""
+    os.environ.update(OMP_NUM_THREADS="1", MPLBACKEND="Agg", IPYTHONDIR=str(scratch / "ipython"))
+    if os.environ.get(DATA): os.environ[DATA] = str(Path(os.environ[DATA]).resolve())
+    print(f"{DATA} is {'set' if os.environ.get(DATA) else 'unset: tests on real recordings skip'}", flush=True)
+
+
+def main(names):
+    """Run the checks named; exit 1 when any fails or none was found."""
+    tally, start = Tally(), time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        prepare_environment(scratch)
+        before, during, after = ([(n, c) for n, c in group if not names or any(w in n for w in names)] for group in plan(scratch))
+        for name, check in before: tally.report(name, tally.attempt(check))
+        with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # each waits for a process of its own
+            running = {pool.submit(tally.attempt, check): name for name, check in during}
+            for done in as_completed(running): tally.report(running[done], done.result())
+        for name, check in after: tally.report(name, tally.attempt(check))
+    print(f"in {time.time() - start:.0f} s\n{tally.line()}")
+    return tally.failed > 0 or tally.passed == 0
+
+
+if __name__ == "__main__": sys.exit(main(sys.argv[1:]))
