@@ -36,7 +36,7 @@ test: env  ## check notebooks, library, site and wheel; ends with "N passed, N f
 
 data: data/dataset.h5  ## clean and prepare the bundled corpus into data/
 
-data/dataset.h5: $(READY) $(CORPUS)/validated.tsv
+data/dataset.h5: $(CORPUS)/validated.tsv | $(READY)
 	$(BIN)/spectro_clean --metadata-file $(CORPUS)/validated.tsv --clips-dir $(CORPUS)/clips --output-dir data/clean --min-votes 2
 	$(BIN)/spectro_prepare --input-dir data/clean --output-file $@
 

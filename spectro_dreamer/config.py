@@ -6,18 +6,18 @@
 __all__ = ['SpectroError', 'FrontEnd', 'TokenSpec', 'ModelConfig', 'TrainConfig', 'Config', 'preset', 'write_text', 'save_config',
            'load_config', 'seed_everything', 'manifest']
 
-# %% ../nbs/00_config.ipynb #0d7918b7
+# %% ../nbs/00_config.ipynb #d60bf93f
 import json, os, platform, random, subprocess, sys
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-# %% ../nbs/00_config.ipynb #038fe913
+# %% ../nbs/00_config.ipynb #fdd5d7f9
 class SpectroError(Exception):
     "A mistake of input or set-up: the message is one line that says what was wrong and what to do."
 
-# %% ../nbs/00_config.ipynb #ee0a900d
+# %% ../nbs/00_config.ipynb #29cbf22d
 @dataclass(frozen=True)
 class FrontEnd:
     "How a waveform becomes a log-mel spectrogram; saved with the data and with every checkpoint."
@@ -44,7 +44,7 @@ class FrontEnd:
     @property
     def frame_rate(self): return self.sample_rate/self.hop_length  # frames per second
 
-# %% ../nbs/00_config.ipynb #6467a3ae
+# %% ../nbs/00_config.ipynb #f8754615
 @dataclass(frozen=True)
 class TokenSpec:
     "A token is `frames` consecutive frames; the next token starts `hop` frames later."
@@ -72,7 +72,7 @@ class TokenSpec:
     def n_frames(self, n_tokens:int): return (n_tokens - 1)*self.hop + self.frames           # frames that n_tokens span
     def seconds(self, front_end): return self.hop/front_end.frame_rate                       # seconds from token to token
 
-# %% ../nbs/00_config.ipynb #3509c075
+# %% ../nbs/00_config.ipynb #5eefc78e
 @dataclass(frozen=True)
 class ModelConfig:
     "The architecture: every field is an argument of `DreamerModel`."
@@ -92,7 +92,7 @@ class ModelConfig:
     encoder_sees_h:bool=True     # the embedding is computed from [token, h_t], as in the report
     min_std:float=0.1            # smallest standard deviation of prior and posterior
 
-# %% ../nbs/00_config.ipynb #f9318c59
+# %% ../nbs/00_config.ipynb #9f8eb2cd
 @dataclass(frozen=True)
 class TrainConfig:
     "The objective's weights and the settings of the training loop."
@@ -119,7 +119,7 @@ class TrainConfig:
     seed:int=0                   # seeds weights, data order and noise
     experiment_name:str="spectro_dreamer" # MLflow experiment
 
-# %% ../nbs/00_config.ipynb #8a164bf1
+# %% ../nbs/00_config.ipynb #224b98c6
 @dataclass(frozen=True)
 class Config:
     "Everything needed to repeat a run."
@@ -154,7 +154,7 @@ def _checked(part, d):
     if missing := known - set(d): raise SpectroError(f"{part.__name__} lacks {', '.join(sorted(missing))}: was this written by another version?")
     return part(**d)
 
-# %% ../nbs/00_config.ipynb #e84f4230
+# %% ../nbs/00_config.ipynb #33c87106
 def preset(
     name:str="seed", # "seed" (the original report) or "dreamer" (ours)
 )->Config:
@@ -168,7 +168,7 @@ def preset(
         return Config(model=model, train=train, preset="dreamer")
     raise SpectroError(f"no preset {name!r}: choose seed or dreamer")
 
-# %% ../nbs/00_config.ipynb #dac0c0f9
+# %% ../nbs/00_config.ipynb #a6f29dd6
 def write_text(
     path, # file to write
     text:str,
@@ -190,14 +190,14 @@ def load_config(path)->Config:
     except FileNotFoundError: raise SpectroError(f"no configuration at {path}") from None
     except json.JSONDecodeError as e: raise SpectroError(f"{path} is not a configuration of ours (line {e.lineno}: {e.msg})") from None
 
-# %% ../nbs/00_config.ipynb #ec572f11
+# %% ../nbs/00_config.ipynb #4d4c7bc0
 def seed_everything(seed:int):
     "Seed Python, and numpy and torch if they are loaded."
     random.seed(seed)
     if np := sys.modules.get("numpy"): np.random.seed(seed % 2**32)
     if torch := sys.modules.get("torch"): torch.manual_seed(seed)
 
-# %% ../nbs/00_config.ipynb #4b74f1bc
+# %% ../nbs/00_config.ipynb #5e4b09b6
 def _commit():
     "The short commit of this project's checkout, with `+` if it has local changes; None outside a checkout."
     here = Path(globals().get("__file__", "."))

@@ -6,7 +6,7 @@
 __all__ = ['ACTIVATIONS', 'KERNEL', 'STRIDE', 'PADDING', 'hidden_layer', 'mlp', 'conv_sizes', 'conv_channels', 'TokenCNN',
            'Encoder']
 
-# %% ../nbs/03_encoder.ipynb #dade216f
+# %% ../nbs/03_encoder.ipynb #bb478a6d
 """Tokens in, embeddings out: a part for all tokens at once (`features`) and a part inside the recurrence (`embed`).
 
 Tensors: tokens (B, T, M, F); features (B, T, C); h (B, H) deterministic state; embedding (B, E).
@@ -16,12 +16,12 @@ Tensors: tokens (B, T, M, F); features (B, T, C); h (B, H) deterministic state; 
     e = encoder.embed(x[:, t], h)         # (B, E), one step
 """
 
-# %% ../nbs/03_encoder.ipynb #73f9e2d5
+# %% ../nbs/03_encoder.ipynb #9892f643
 import torch
 from torch import nn
 from .config import ModelConfig
 
-# %% ../nbs/03_encoder.ipynb #6f729b2b
+# %% ../nbs/03_encoder.ipynb #000712e4
 ACTIVATIONS = dict(elu=nn.ELU, silu=nn.SiLU)
 
 def hidden_layer(
@@ -43,7 +43,7 @@ def mlp(
         layers += ([] if i == 0 and skip_first else [nn.Linear(a, b)]) + hidden_layer(b, cfg)
     return nn.Sequential(*layers, nn.Linear(sizes[-1], n_out))
 
-# %% ../nbs/03_encoder.ipynb #acecaa2d
+# %% ../nbs/03_encoder.ipynb #34f4d1ad
 KERNEL, STRIDE, PADDING = (4, 3), 2, 1
 
 def conv_sizes(
@@ -72,7 +72,7 @@ class TokenCNN(nn.Module):
         *lead, m, f = tokens.shape
         return self.layers(tokens.reshape(-1, self.in_channels, m, f)).reshape(*lead, self.n_out)
 
-# %% ../nbs/03_encoder.ipynb #d44d2ee7
+# %% ../nbs/03_encoder.ipynb #c53636a2
 class Encoder(nn.Module):
     "Token and deterministic state to embedding, split into a state-free and a recurrent part."
     def __init__(self, cfg:ModelConfig):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['pick_device', 'Tracker', 'history', 'lr_factor', 'Trainer', 'train', 'resume_config', 'plot_history']
 
-# %% ../nbs/07_training.ipynb #1cbe1854
+# %% ../nbs/07_training.ipynb #e00326a0
 """The training loop: epochs, validation on unheard speakers, checkpoints, exact resume, MLflow.
 
     run = train("dataset.h5", preset("dreamer"), "runs/first")   # a folder with config, metrics and checkpoints
@@ -13,7 +13,7 @@ __all__ = ['pick_device', 'Tracker', 'history', 'lr_factor', 'Trainer', 'train',
     model = load("runs/first")
 """
 
-# %% ../nbs/07_training.ipynb #99cbfdc6
+# %% ../nbs/07_training.ipynb #a9ae4f98
 import json, math, os, sys, time, warnings
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -23,7 +23,7 @@ from .config import Config, SpectroError, load_config, manifest, preset, save_co
 from .dataset import Batches, SpectrogramData
 from .world_model import DreamerModel, Losses, build, check_front_end, load, read_checkpoint, save
 
-# %% ../nbs/07_training.ipynb #4ae564d5
+# %% ../nbs/07_training.ipynb #dd2a81e8
 def pick_device(
     name:str="auto", # "auto", "cpu", "cuda", "cuda:1", "mps"
 )->torch.device:
@@ -36,7 +36,7 @@ def pick_device(
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count(): raise SpectroError(f"there is no {name}: {torch.cuda.device_count()} GPU(s) found")
     return device
 
-# %% ../nbs/07_training.ipynb #8c350c42
+# %% ../nbs/07_training.ipynb #5272e1cf
 class Tracker:
     "Writes metrics to `metrics.jsonl` and, if it can, to MLflow; a failing MLflow is reported once and never stops a run."
     def __init__(self, run_dir, cfg:Config, use_mlflow:bool=True):
@@ -47,7 +47,7 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         import logging, mlflow
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # the store's migrations are not news
+        for name in ("alembic", "mlflow"): logging.getLogger(name).setLevel(logging.WARNING)  # a fresh store's migrations are not news
         mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
         mlflow.set_experiment(cfg.train.experiment_name)
         known = run_dir/"mlflow_run_id"  # a resumed run goes on in its own MLflow run
@@ -80,7 +80,7 @@ def history(
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return sorted({r["epoch"]: r for r in rows}.values(), key=lambda r: r["epoch"])
 
-# %% ../nbs/07_training.ipynb #4e064506
+# %% ../nbs/07_training.ipynb #68a83159
 def lr_factor(
     step:int,  # steps done
     total:int, # steps of the whole run
@@ -90,7 +90,7 @@ def lr_factor(
     warm = min(1.0, (step + 1)/cfg.warmup_steps) if cfg.warmup_steps else 1.0
     return warm*(0.1 + 0.9*(1 + math.cos(math.pi*min(1.0, step/max(1, total))))/2 if cfg.lr_decay else 1.0)
 
-# %% ../nbs/07_training.ipynb #72887921
+# %% ../nbs/07_training.ipynb #3758536b
 class Trainer:
     "Trains a `DreamerModel` on a `SpectrogramData`, epoch by epoch."
     def __init__(self, cfg:Config, data:SpectrogramData):
@@ -160,7 +160,7 @@ def _mean(losses):
         n += l.total.numel()
     return {k: (v/n).item() for k, v in sums.items()}
 
-# %% ../nbs/07_training.ipynb #7829685e
+# %% ../nbs/07_training.ipynb #1c299ef5
 def train(
     dataset_path,        # HDF5 file from `prepare`
     cfg:Config=None,     # default: the seed preset; when resuming: that of the checkpoint
@@ -242,7 +242,7 @@ def _restore(trainer, saved):
     if d["data_fingerprint"] != trainer.data.fingerprint: raise SpectroError(f"{saved} was trained on other data than {trainer.data.path}: resume with the same data set, or start a new run")
     trainer.restore(d)
 
-# %% ../nbs/07_training.ipynb #6e59d5bc
+# %% ../nbs/07_training.ipynb #8d84e4dc
 def plot_history(
     run_dir, # the folder of a run, or several as {label: folder}
     keys:tuple[str, ...]=("recon_loss", "kl_loss"),

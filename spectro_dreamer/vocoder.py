@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EPS', 'MAX_NATS', 'mel_to_magnitude', 'stft', 'istft', 'griffin_lim', 'vocode', 'save_audio']
 
-# %% ../nbs/08_vocoder.ipynb #040c314f
+# %% ../nbs/08_vocoder.ipynb #2b37d4be
 """Log-mel spectrogram in, waveform out, with nothing learned.
 
 Tensors: log_mel (..., N, M) nats; power and magnitude (..., N, K), K = n_fft//2 + 1; wave (..., S), S = (N - 1)*hop_length.
@@ -17,14 +17,14 @@ Frame n is centred on sample n*hop_length, as in `preprocessing.log_mel`. numpy 
     gain = save_audio("again.wav", wave, fe.sample_rate)        # 1.0 unless the peak was above 1
 """
 
-# %% ../nbs/08_vocoder.ipynb #25556485
+# %% ../nbs/08_vocoder.ipynb #dd8b7eb4
 import math
 from pathlib import Path
 import numpy as np, torch
 from .config import FrontEnd, SpectroError
 from .preprocessing import mel_filterbank
 
-# %% ../nbs/08_vocoder.ipynb #736ee0c6
+# %% ../nbs/08_vocoder.ipynb #739fff95
 EPS = 1e-20     # keeps divisions finite
 MAX_NATS = 40.0 # a full-scale sine reaches about 9 nats; beyond this single precision would overflow
 
@@ -43,7 +43,7 @@ def _filters(fe, device):
     w = torch.from_numpy(mel_filterbank(fe)).to(device)
     return w, w/w.sum(0).clamp_min(EPS)
 
-# %% ../nbs/08_vocoder.ipynb #fee231e2
+# %% ../nbs/08_vocoder.ipynb #0c5de9b1
 def _correction(power, mel, w, share):
     "By what each bin is to be multiplied: wanted over present mel power, averaged over the bands a bin belongs to."
     return (mel/(power @ w.mT).clamp_min(EPS)) @ share
@@ -52,7 +52,7 @@ def _correction(power, mel, w, share):
 def mel_to_magnitude(
     log_mel,        # (..., N, M) in nats
     fe:FrontEnd,
-    n_iter:int=30,
+    n_iter:int=30,  # multiplicative updates
 )->torch.Tensor:    # (..., N, K)
     r"""Magnitudes whose mel power matches, by multiplicative updates for the KL divergence (Lee and Seung, NIPS 2000).
 
@@ -65,7 +65,7 @@ def mel_to_magnitude(
     for _ in range(n_iter): power = power*_correction(power, mel, w, share)
     return power.sqrt()
 
-# %% ../nbs/08_vocoder.ipynb #30c55942
+# %% ../nbs/08_vocoder.ipynb #61fc819e
 def stft(
     wave:torch.Tensor, # (B, S)
     fe:FrontEnd,
@@ -84,7 +84,7 @@ def istft(
 
 def _hann(fe, device): return torch.hann_window(fe.n_fft, device=device)
 
-# %% ../nbs/08_vocoder.ipynb #cca74ce5
+# %% ../nbs/08_vocoder.ipynb #efdc9803
 @torch.no_grad()
 def griffin_lim(
     magnitude,           # (..., N, K)
@@ -110,14 +110,14 @@ def griffin_lim(
         spec = m*torch.sgn(ahead)                                                 # our magnitudes, its phases
     return istft(spec, fe).reshape(*lead, -1)
 
-# %% ../nbs/08_vocoder.ipynb #285bc266
+# %% ../nbs/08_vocoder.ipynb #3670a893
 @torch.no_grad()
 def vocode(
     log_mel,        # (..., N, M) in nats, numpy or tensor
     fe:FrontEnd,
     n_iter:int=32,  # of Griffin–Lim; 8 is a quick preview
     seed:int=0,     # of the initial phase
-    pull:float=0.5, # 0: magnitudes are fixed beforehand; up to 1: they are corrected towards the mel in every iteration
+    pull:float=1.0, # 0: magnitudes are fixed beforehand; up to 1: they are corrected towards the mel in every iteration
 ):                  # (..., S) of the same kind as `log_mel`, S = (N - 1)*hop_length
     "Turn log-mels into sound without a trained model. Raises `SpectroError` for another number of bands, NaN or nothing."
     mel = _mel_power(log_mel, fe)
@@ -127,7 +127,7 @@ def vocode(
     out = griffin_lim(mel_to_magnitude(log_mel, fe), fe, n_iter, seed=seed, update=update if pull else None)
     return out if isinstance(log_mel, torch.Tensor) else out.numpy()
 
-# %% ../nbs/08_vocoder.ipynb #487492fa
+# %% ../nbs/08_vocoder.ipynb #b45c6afa
 def save_audio(
     path,            # .wav (16 bit) or .mp3; its folder is made
     wave,            # (S,) numpy or tensor

@@ -75,6 +75,7 @@ def link_problems(path, nb):
     for i, target in targets(nb):
         if re.match(r"\w[\w+.-]*:|//|#", target): continue
         if target.startswith("/"): yield f"{path.name} cell {i}: {target[:80]} is not relative"
+        elif target.startswith("../"): yield f"{path.name} cell {i}: {target[:80]} leads out of the site; give its web address"
         elif not exists(target, path.parent): yield f"{path.name} cell {i}: {target[:80]} does not exist"
 
 
@@ -161,8 +162,9 @@ def processing_problems():
             return
         for line in lines:
             if "Warning: " in line and "imports and other code" not in line: yield f"nbdev: {line.strip()}"
-        for path in chapters():
-            if not (copy / "_proc" / path.name).exists(): yield f"nbdev did not process {path.name}"
+        for path in [*chapters(), *(p for d in ("audio", "images") for p in (NBS / d).glob("*") if p.is_file())]:
+            name = path.relative_to(NBS)
+            if not (copy / "_proc" / name).exists(): yield f"nbdev did not take {name} along"
 
 
 def problems():

@@ -6,7 +6,7 @@ With names, only the checks whose name contains one of them are run: `run_tests.
 is a function that returns a remark, or raises `Failed` with what a person needs to see, or `Skipped` with the reason.
 """
 
-import ast, filecmp, json, os, re, shutil, subprocess, sys, tempfile, time
+import ast, filecmp, hashlib, json, os, re, shutil, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from importlib.metadata import packages_distributions
@@ -20,6 +20,7 @@ HEAVY = "librosa mlflow matplotlib pandas soundfile soxr scipy torchaudio".split
 MB = 2 ** 20
 WEIGHTS = {".pt", ".pth", ".safetensors", ".onnx"}
 PYTHON = sys.executable
+WHEEL_ENV = ROOT / ".venv" / "wheel"  # the environment a wheel is tried in
 DATA = "SPECTRO_DREAMER_DATA"  # names a folder of real recordings; tests that use them skip when it is unset
 
 
@@ -147,8 +148,7 @@ def notebook_imports(path):
 
 def declared():
     """Every package that the library imports is among its requirements."""
-    config = re.search(r"^requirements = (.*)$", (ROOT / "settings.ini").read_text(), re.M)[1]
-    allowed = {re.split(r"[<>=!~\[]", r)[0].lower().replace("_", "-") for r in config.split()}
+    allowed = {re.split(r"[<>=!~\[]", r)[0].lower().replace("_", "-") for r in requirements()}
     owners, names = packages_distributions(), set()
     for path in (ROOT / PACKAGE).glob("*.py"): names |= {n.split(".")[0] for n in imported(ast.parse(path.read_text()))}
     names -= sys.stdlib_module_names | {PACKAGE, "IPython"}  # IPython comes with ipywidgets
@@ -241,10 +241,9 @@ print(f'{len(names)} modules, {len(clips)} clips')
 
 
 def venv_python(scratch):
-    """The Python of the wheel's own environment; `Skipped` while it does not stand."""
-    python = scratch / "venv" / "bin" / "python"
-    if not (scratch / "installed").exists(): raise Skipped("the wheel is not installed")
-    return python
+    """The Python of the wheel's own environment; `Skipped` while the wheel is not in it."""
+    if not (scratch / "empty").exists(): raise Skipped("the wheel is not installed")
+    return WHEEL_ENV / "bin" / "python"
 
 
 def bare(scratch):
@@ -260,15 +259,36 @@ def wheel_build(scratch):
     return f"{wheel.name}, {wheel.stat().st_size/MB:.1f} MB"
 
 
+def requirements():
+    """What settings.ini says the library needs at run time."""
+    return re.search(r"^requirements = (.*)$", (ROOT / "settings.ini").read_text(encoding="utf-8"), re.M)[1].split()
+
+
+def environment_key():
+    """What decides the wheel's environment: the Python, the requirements and the pins."""
+    parts = [sys.version, str(WHEEL_ENV), *requirements(), (ROOT / "constraints.txt").read_text(encoding="utf-8")]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def wheel_install(scratch):
-    """The wheel installs, with what it requires and nothing else, into an environment made for it."""
-    wheels = list((scratch / "dist").glob("*.whl"))
-    if not wheels: raise Skipped("there is no wheel")
-    sh(PYTHON, "-m", "venv", scratch / "venv", what="venv")
-    sh(scratch / "venv/bin/python", "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-c",
-       ROOT / "constraints.txt", wheels[0], cwd=scratch, what="pip install")
+    """The wheel installs, with what it requires and nothing else, into an environment of its own.
+
+    Filling that environment takes minutes, so it is kept for the next run, and made anew when its key changes.
+    """
+    wheel = next((scratch / "dist").glob("*.whl"), None)
+    if not wheel: raise Skipped("there is no wheel")
+    python, key = WHEEL_ENV / "bin" / "python", WHEEL_ENV / ".key"
+    pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
+    kept = key.exists() and key.read_text() == environment_key()
+    if kept: sh(*pip, "--force-reinstall", "--no-deps", wheel, cwd=scratch, what="pip install")
+    else:
+        shutil.rmtree(WHEEL_ENV, ignore_errors=True)
+        sh(PYTHON, "-m", "venv", WHEEL_ENV, what="venv")
+        sh(*pip, wheel, cwd=scratch, what="pip install")
+        key.write_text(environment_key())
+    sh(python, "-m", "pip", "check", "--disable-pip-version-check", what="pip check")
     (scratch / "empty").mkdir()
-    (scratch / "installed").touch()
+    return "its requirements kept from an earlier run" if kept else "with all its requirements"
 
 
 def wheel_imports(scratch):
