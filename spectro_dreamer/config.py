@@ -6,18 +6,18 @@
 __all__ = ['SpectroError', 'FrontEnd', 'TokenSpec', 'ModelConfig', 'TrainConfig', 'Config', 'preset', 'write_text', 'save_config',
            'load_config', 'seed_everything', 'manifest']
 
-# %% ../nbs/00_config.ipynb #d60bf93f
+# %% ../nbs/00_config.ipynb #20d6ed59
 import json, os, platform, random, subprocess, sys
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-# %% ../nbs/00_config.ipynb #fdd5d7f9
+# %% ../nbs/00_config.ipynb #db86d85e
 class SpectroError(Exception):
     "A mistake of input or set-up: the message is one line that says what was wrong and what to do."
 
-# %% ../nbs/00_config.ipynb #29cbf22d
+# %% ../nbs/00_config.ipynb #862f3696
 @dataclass(frozen=True)
 class FrontEnd:
     "How a waveform becomes a log-mel spectrogram; saved with the data and with every checkpoint."
@@ -44,7 +44,7 @@ class FrontEnd:
     @property
     def frame_rate(self): return self.sample_rate/self.hop_length  # frames per second
 
-# %% ../nbs/00_config.ipynb #f8754615
+# %% ../nbs/00_config.ipynb #a15186e7
 @dataclass(frozen=True)
 class TokenSpec:
     "A token is `frames` consecutive frames; the next token starts `hop` frames later."
@@ -72,7 +72,7 @@ class TokenSpec:
     def n_frames(self, n_tokens:int): return (n_tokens - 1)*self.hop + self.frames           # frames that n_tokens span
     def seconds(self, front_end): return self.hop/front_end.frame_rate                       # seconds from token to token
 
-# %% ../nbs/00_config.ipynb #5eefc78e
+# %% ../nbs/00_config.ipynb #dbf15fc3
 @dataclass(frozen=True)
 class ModelConfig:
     "The architecture: every field is an argument of `DreamerModel`."
@@ -92,14 +92,14 @@ class ModelConfig:
     encoder_sees_h:bool=True     # the embedding is computed from [token, h_t], as in the report
     min_std:float=0.1            # smallest standard deviation of prior and posterior
 
-# %% ../nbs/00_config.ipynb #9f8eb2cd
+# %% ../nbs/00_config.ipynb #b38c254f
 @dataclass(frozen=True)
 class TrainConfig:
     "The objective's weights and the settings of the training loop."
     epochs:int=100               # passes over the training clips
     batch_size:int=16            # B, sequences in a batch
     sequence_length:int=20       # T, tokens in a sequence
-    val_split:float=0.1          # share of the data (by speaker) kept for validation
+    val_split:float=0.1          # share of the speakers kept for validation
     lr:float=1e-4                # Adam's learning rate for the world model
     reward_lr:float=1e-4         # Adam's learning rate for the reward heads
     grad_clip:float=100.0        # largest gradient norm
@@ -119,7 +119,7 @@ class TrainConfig:
     seed:int=0                   # seeds weights, data order and noise
     experiment_name:str="spectro_dreamer" # MLflow experiment
 
-# %% ../nbs/00_config.ipynb #224b98c6
+# %% ../nbs/00_config.ipynb #7f1d846f
 @dataclass(frozen=True)
 class Config:
     "Everything needed to repeat a run."
@@ -154,7 +154,7 @@ def _checked(part, d):
     if missing := known - set(d): raise SpectroError(f"{part.__name__} lacks {', '.join(sorted(missing))}: was this written by another version?")
     return part(**d)
 
-# %% ../nbs/00_config.ipynb #33c87106
+# %% ../nbs/00_config.ipynb #0b872c5c
 def preset(
     name:str="seed", # "seed" (the original report) or "dreamer" (ours)
 )->Config:
@@ -168,7 +168,7 @@ def preset(
         return Config(model=model, train=train, preset="dreamer")
     raise SpectroError(f"no preset {name!r}: choose seed or dreamer")
 
-# %% ../nbs/00_config.ipynb #a6f29dd6
+# %% ../nbs/00_config.ipynb #6d4832c4
 def write_text(
     path, # file to write
     text:str,
@@ -190,14 +190,14 @@ def load_config(path)->Config:
     except FileNotFoundError: raise SpectroError(f"no configuration at {path}") from None
     except json.JSONDecodeError as e: raise SpectroError(f"{path} is not a configuration of ours (line {e.lineno}: {e.msg})") from None
 
-# %% ../nbs/00_config.ipynb #4d4c7bc0
+# %% ../nbs/00_config.ipynb #5f4b5ab5
 def seed_everything(seed:int):
     "Seed Python, and numpy and torch if they are loaded."
     random.seed(seed)
     if np := sys.modules.get("numpy"): np.random.seed(seed % 2**32)
     if torch := sys.modules.get("torch"): torch.manual_seed(seed)
 
-# %% ../nbs/00_config.ipynb #5e4b09b6
+# %% ../nbs/00_config.ipynb #51e5c2c0
 def _commit():
     "The short commit of this project's checkout, with `+` if it has local changes; None outside a checkout."
     here = Path(globals().get("__file__", "."))

@@ -6,7 +6,7 @@
 __all__ = ['REWARDS', 'QUALITY_RANGE', 'STYLE_PARTS', 'Scale', 'clip_scale', 'frame_rewards', 'SpectrogramData',
            'sequence_starts', 'Batch', 'style_mask', 'Batches', 'trivial_errors']
 
-# %% ../nbs/02_dataset.ipynb #75ca6c47
+# %% ../nbs/02_dataset.ipynb #1f97bef5
 """HDF5 file in, batches of standardised token sequences out; split by speaker.
 
 Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); rewards (B, T, 2).
@@ -15,7 +15,7 @@ Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); rewards (B,
     for batch in Batches(data, data.train, batch_size=16, length=20, seed=1): ...
 """
 
-# %% ../nbs/02_dataset.ipynb #2276fc6a
+# %% ../nbs/02_dataset.ipynb #a7f9cfef
 import json
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ import h5py, numpy as np, torch
 from .config import FrontEnd, SpectroError, TokenSpec
 from .preprocessing import LOCAL_STYLE, band_statistics, frames_to_tokens, split_speakers
 
-# %% ../nbs/02_dataset.ipynb #a1c59c51
+# %% ../nbs/02_dataset.ipynb #2f21a274
 class Scale(NamedTuple):
     "An invertible standardisation of log-mels: `apply` and `undo`."
     mean:torch.Tensor # nats; (M,) per band, or (..., 1, 1) per clip
@@ -42,7 +42,7 @@ def clip_scale(
     "The z-score of each whole clip: one mean and one deviation over all frames and bands."
     return Scale(spec.mean(dim=(-2, -1), keepdim=True), spec.std(dim=(-2, -1), keepdim=True, unbiased=False).clamp_min(floor))
 
-# %% ../nbs/02_dataset.ipynb #4bde6348
+# %% ../nbs/02_dataset.ipynb #a8ff157b
 REWARDS = ("acoustic quality", "style consistency")
 QUALITY_RANGE = 30*np.log(10)/10 # 30 dB in nats of power
 
@@ -59,12 +59,12 @@ def frame_rewards(
     norm = (centred.norm(dim=1)*voice.norm()).clamp_min(1e-6)
     return torch.stack([quality, (centred @ voice)/norm], dim=1)
 
-# %% ../nbs/02_dataset.ipynb #433a15f5
+# %% ../nbs/02_dataset.ipynb #f405e5ef
 class SpectrogramData:
     "A prepared file in memory, split by speaker. Raises `SpectroError` if the file is missing, unreadable or not one of ours."
     def __init__(self,
         path,                # written by `prepare`
-        val_split:float=0.1, # share of the frames whose speakers are kept for validation
+        val_split:float=0.1, # share of the speakers kept for validation
         seed:int=0,          # of the split
         tokens:TokenSpec=None, # how frames are cut; default: as prepared
         standardise:str="band", # "band" or "clip"
@@ -73,7 +73,7 @@ class SpectrogramData:
         if standardise not in ("band", "clip"): raise SpectroError(f"standardise must be band or clip, got {standardise!r}")
         self.path, self.standardise = Path(path), standardise
         self._read(tokens)
-        held = split_speakers(self.speakers, self.lengths, val_split, seed)
+        held = split_speakers(self.speakers, val_split, seed)
         usable = self.lengths >= self.tokens.n_frames(self.tokens.min_tokens)
         self.train, self.val = np.flatnonzero(~held & usable), np.flatnonzero(held & usable)
         if not len(self.train): raise SpectroError(f"{path} leaves no clip to train on: all {len(self.lengths)} clips have one speaker or fewer than {self.tokens.min_tokens} tokens; try --val-split 0")
@@ -116,7 +116,7 @@ class SpectrogramData:
         std = np.sqrt(np.maximum(self.squares[clips].sum(1)/n - mean**2, 0.25))
         return Scale(*(torch.tensor(v, dtype=torch.float32, device=self.frames.device)[:, None, None] for v in (mean, std)))
 
-# %% ../nbs/02_dataset.ipynb #e1dcb4c7
+# %% ../nbs/02_dataset.ipynb #5c04f8b5
 def sequence_starts(
     offsets:np.ndarray, # (clips + 1,) first frame of each clip
     clips:np.ndarray,   # clips to cut
@@ -134,7 +134,7 @@ def sequence_starts(
     nth = np.arange(len(clip)) - np.repeat(np.cumsum(count) - count, count)
     return (offsets[clips] + first)[clip] + nth*stride, clips[clip]
 
-# %% ../nbs/02_dataset.ipynb #90ea5a4c
+# %% ../nbs/02_dataset.ipynb #28ec2482
 class Batch(NamedTuple):
     "What a training step sees."
     tokens:torch.Tensor  # (B, T, M, F) standardised log-mel
@@ -197,7 +197,7 @@ class Batches:
                 if len(ahead) > 2*self.num_workers: yield ahead.popleft().result()
             while ahead: yield ahead.popleft().result()
 
-# %% ../nbs/02_dataset.ipynb #2d4bd29f
+# %% ../nbs/02_dataset.ipynb #38f94e0c
 def trivial_errors(
     tokens:torch.Tensor, # (B, T, M, F) standardised per band
     hop:int,             # frames from one token to the next

@@ -6,7 +6,7 @@
 __all__ = ['Dream', 'clip_spec', 'dream_frames', 'dream_noise', 'imagine', 'hold_last', 'show_dream', 'triptych', 'dream_audio',
            'diversity', 'infer', 'imagine_files']
 
-# %% ../nbs/10_imagination.ipynb #10b98c8a
+# %% ../nbs/10_imagination.ipynb #930dbf4e
 """Rollouts from the prior: listen to a context, close the ears, go on; as a picture and as sound.
 
 Tensors: spec (S, N, M) log-mel in nats of S samples, the context reconstructed and then imagined; truth (N', M) what was recorded;
@@ -19,7 +19,7 @@ noise (S, T, Z) standard normal; styles (T, A) or one (A,) for all tokens, hidde
     save_audio("dream.wav", dream_audio(dream), dream.front_end.sample_rate)
 """
 
-# %% ../nbs/10_imagination.ipynb #0eb0ad5f
+# %% ../nbs/10_imagination.ipynb #4489fb7f
 import math, os
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from .rssm import State
 from .world_model import DreamerModel, load
 from .vocoder import save_audio, vocode
 
-# %% ../nbs/10_imagination.ipynb #5101923c
+# %% ../nbs/10_imagination.ipynb #d4148148
 @dataclass(frozen=True, eq=False, repr=False)
 class Dream:
     "S continuations of one context, with everything needed to draw, hear and repeat them."
@@ -58,7 +58,7 @@ class Dream:
     def __repr__(self):
         return f"Dream({len(self.spec)} samples of {self.seconds:.2f} s, the first {self.context_seconds:.2f} s heard, temperature {self.temperature:g}, seed {self.seed})"
 
-# %% ../nbs/10_imagination.ipynb #60579db9
+# %% ../nbs/10_imagination.ipynb #5fd6532e
 def clip_spec(model:DreamerModel,
     clip, # a recording's path, or its log-mel (N, M) in nats
 )->Tensor:# (N, M)
@@ -86,7 +86,7 @@ def dream_frames(model:DreamerModel,
     if context and not heard: raise SpectroError(f"a context of {context:g} s is shorter than one token of {tokens.frames/rate:.3f} s; choose 0 to dream without any")
     return heard, (tokens.n_frames(heard) if heard else 0) + max(1, round(seconds*rate))
 
-# %% ../nbs/10_imagination.ipynb #635716a6
+# %% ../nbs/10_imagination.ipynb #3ff3fe29
 def dream_noise(
     samples:int, # S
     steps:int,   # T
@@ -97,7 +97,7 @@ def dream_noise(
     dice = [torch.Generator().manual_seed((seed*1_000_003 + i) % 2**63) for i in range(samples)]
     return torch.stack([torch.stack([torch.randn(z_size, generator=g) for _ in range(steps)]) for g in dice])
 
-# %% ../nbs/10_imagination.ipynb #4cd398be
+# %% ../nbs/10_imagination.ipynb #366bfee9
 def _no_context_scale(model):
     "Standardisation without a clip; for a model of z-scored clips the level and spread of its training set."
     if model.config.train.standardise != "clip": return Scale(model.mean, model.std)
@@ -144,7 +144,7 @@ def imagine(
     return Dream(scale.undo(frames).cpu(), None if spec is None else spec[:n].cpu(), heard, model.config.tokens, model.front_end,
                  Scale(*(x.cpu() for x in scale)), temperature, seed)
 
-# %% ../nbs/10_imagination.ipynb #23f6a902
+# %% ../nbs/10_imagination.ipynb #44a3abbb
 def hold_last(
     dream:Dream,
 )->Tensor: # (N, M) nats
@@ -179,7 +179,7 @@ def show_dream(
     if players: _players(panels, dream.front_end)
     return _rows(panels, dream)
 
-# %% ../nbs/10_imagination.ipynb #d18cbcbd
+# %% ../nbs/10_imagination.ipynb #a3dba8ca
 def triptych(
     model:DreamerModel,
     dream:Dream,   # with a recording
@@ -190,7 +190,7 @@ def triptych(
     return _rows({"original": dream.truth, "reconstruction: every token heard": model.reconstruct(dream.truth).cpu(),
                   f"continuation: heard to the line, then imagined (temperature {dream.temperature:g})": dream.spec[sample]}, dream)
 
-# %% ../nbs/10_imagination.ipynb #dc25c25e
+# %% ../nbs/10_imagination.ipynb #1c9bb7b4
 def dream_audio(
     dream:Dream,
     sample:int=0,
@@ -206,7 +206,7 @@ def _players(panels, fe):
         wave = vocode(spec.numpy(), fe)
         display(HTML(f"<p>{title}</p>"), Audio(wave/max(1, np.abs(wave).max()), rate=fe.sample_rate, normalize=False))
 
-# %% ../nbs/10_imagination.ipynb #1b89f140
+# %% ../nbs/10_imagination.ipynb #61490f01
 def diversity(
     dream:Dream, # at least two samples
 )->Tensor:       # (N,) root mean square over bands, standardised units
@@ -216,7 +216,7 @@ def diversity(
     distance = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist")# (N, S, S)
     return distance.sum(dim=(1, 2))/(s*(s - 1)*z.shape[2]**.5)
 
-# %% ../nbs/10_imagination.ipynb #b3731ddf
+# %% ../nbs/10_imagination.ipynb #88931d20
 def _hear(checkpoint, audio_path, device): # model, log-mel of the recording
     model = load(checkpoint, device)
     return model, torch.from_numpy(log_mel(read_audio(audio_path, model.front_end.sample_rate), model.front_end))
