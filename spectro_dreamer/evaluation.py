@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'ACTIVE', 'EARS', 'FILES', 'open_split', 'Metric', 'pool', 'Followed', 'hear', 'clip_noise', 'follow',
-           'per_band', 'clip_scores', 'reconstruction_metrics', 'plot_kl', 'trivial_metrics', 'rival_forecasts',
-           'rollouts', 'OpenLoop', 'open_loop', 'plot_open_loop', 'calculate_mcd', 'calculate_stoi', 'redraw',
-           'plot_reconstructions', 'pick_clips', 'compare_sounds', 'make_sounds', 'format_metrics', 'listen',
-           'listening_page', 'evaluate']
+           'per_band', 'clip_scores', 'reconstruction_metrics', 'plot_kl', 'trivial_metrics', 'spectral_density',
+           'gaussian_line', 'rival_forecasts', 'rollouts', 'OpenLoop', 'open_loop', 'plot_open_loop', 'calculate_mcd',
+           'calculate_stoi', 'redraw', 'plot_reconstructions', 'pick_clips', 'compare_sounds', 'make_sounds',
+           'format_metrics', 'listen', 'listening_page', 'evaluate']
 
-# %% ../nbs/09_evaluation.ipynb #ed807858
+# %% ../nbs/09_evaluation.ipynb #c27aa49b
 """Judging a model: reconstruction, rate, open-loop prediction, and sound; always beside rivals that need no model.
 
 Tensors: tokens (T, M, F) standardised log-mel of a whole clip; windows (n, T, M, F); spec (N, M) log-mel in nats; wave (S,).
@@ -20,7 +20,7 @@ Tensors: tokens (T, M, F) standardised log-mel of a whole clip; windows (n, T, M
     plot_open_loop(open_loop(model, data, clips))
 """
 
-# %% ../nbs/09_evaluation.ipynb #31367126
+# %% ../nbs/09_evaluation.ipynb #48a84e6c
 import html, json, logging, math, os, sys, tempfile, warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from .world_model import DreamerModel, check_front_end, load
 from .training import pick_device
 from .vocoder import save_audio, vocode
 
-# %% ../nbs/09_evaluation.ipynb #39a2a254
+# %% ../nbs/09_evaluation.ipynb #5135d665
 def open_split(
     model:DreamerModel,
     dataset_path,       # HDF5 file from `prepare`
@@ -51,7 +51,7 @@ def open_split(
     if not len(clips): raise SpectroError(f"{dataset_path} has no clip in the split {split!r} of this checkpoint (val_split {t.val_split:g}); try another split")
     return data, np.sort(clips)
 
-# %% ../nbs/09_evaluation.ipynb #9dcb7ba5
+# %% ../nbs/09_evaluation.ipynb #bb9ec685
 @dataclass(frozen=True)
 class Metric:
     "One number with what is needed to read it."
@@ -77,7 +77,7 @@ def pool(
     se = math.sqrt(n/(n - 1)*((w*(x - mean))**2).sum())/w.sum() if n > 1 else None
     return Metric(mean, unit, given, n, int(w.sum()), se)
 
-# %% ../nbs/09_evaluation.ipynb #473c5357
+# %% ../nbs/09_evaluation.ipynb #a35b972e
 class Followed(NamedTuple):
     "A whole clip and the states a model goes through: entry 0 of the path follows the posterior's mean, entry 1 its samples."
     tokens:Tensor  # (T, M, F) as the model hears them
@@ -105,7 +105,7 @@ def follow(model:DreamerModel, data:SpectrogramData, clip:int, style_parts:str="
     twice = lambda x: x.expand(2, *x.shape)
     return Followed(tokens, styles, model.observe(twice(tokens), twice(styles), noise=torch.cat([0*noise, noise])))
 
-# %% ../nbs/09_evaluation.ipynb #a3426806
+# %% ../nbs/09_evaluation.ipynb #401a8fc9
 UNITS = dict(mse="MSE per bin of a token, standardised per band; posterior mean", mse_sampled="MSE per bin of a token, standardised per band; posterior sample",
              mse_frames="MSE per bin of the joined frames, standardised per band; posterior mean",
              mse_clip="MSE per bin of the joined frames, z-score of the clip; posterior mean",
@@ -149,7 +149,7 @@ def reconstruction_metrics(
     return out | dict(active_units=count(sum(v > ACTIVE for v in kl), f"latent dimensions of {z} with more than {ACTIVE} nats per token"),
                       kl_by_dimension=count(kl, "nats per token, each latent dimension"))
 
-# %% ../nbs/09_evaluation.ipynb #77954bee
+# %% ../nbs/09_evaluation.ipynb #9cdef943
 def plot_kl(
     metrics:dict[str, dict[str, Metric]], # label → what `reconstruction_metrics` returned
 ):
@@ -164,7 +164,7 @@ def plot_kl(
     fig.legend(loc="outside upper center", ncol=3, fontsize=8)
     return fig
 
-# %% ../nbs/09_evaluation.ipynb #9c8b6d59
+# %% ../nbs/09_evaluation.ipynb #52e00f7f
 def trivial_metrics(
     data:SpectrogramData, # from `open_split`, so that units are the model's
     clips,
@@ -176,7 +176,35 @@ def trivial_metrics(
     return {k: pool([e[k] for e in errors], tokens, "MSE per bin of a token, standardised per band", "nothing" if k == "band mean" else "the token before")
             for k in errors[0]}
 
-# %% ../nbs/09_evaluation.ipynb #d127079b
+# %% ../nbs/09_evaluation.ipynb #31aa11e9
+def spectral_density(
+    clips:list,          # standardised log-mels (N, M) each
+    segment:int=128,     # frames in a Welch segment, half overlapping; shorter clips are padded with zeros
+)->np.ndarray:           # (segment, M, M) complex, Hermitian; its mean over frequencies is the covariance
+    "Welch's estimate of the cross-spectral density between mel bands, Hann window, mean not removed."
+    window = np.hanning(segment + 1)[:-1]
+    total, energy = 0, 0.0
+    for z in clips:
+        z = np.asarray(z, np.float64)
+        if len(z) < segment: z = np.pad(z, ((0, segment - len(z)), (0, 0)))
+        for start in range(0, len(z) - segment + 1, segment//2):
+            f = np.fft.fft(window[:, None]*z[start:start + segment], axis=0)
+            total = total + f[:, :, None]*f[:, None, :].conj()
+            energy += (window**2).sum()
+    return total/energy
+
+def gaussian_line(
+    density:np.ndarray,                 # from `spectral_density`
+    distortions,                        # MSE per bin
+)->list[float]:                         # nats per frame
+    "The least rate at which a Gaussian process with this spectral density can be coded at each distortion (reverse water-filling)."
+    variances = np.linalg.eigvalsh(density).clip(1e-12)
+    def at(level): return np.minimum(variances, level).mean(), np.maximum(0, np.log(variances/level)/2).sum(axis=1).mean()
+    levels = np.geomspace(1e-6, variances.max(), 400)
+    d, r = np.array([at(l) for l in levels]).T
+    return [float(np.interp(x, d, r)) for x in distortions]
+
+# %% ../nbs/09_evaluation.ipynb #0a4a9450
 def rival_forecasts(
     last:Tensor, # (n, M, F) the last token heard, standardised per band
     hop:int,     # frames from one token to the next
@@ -187,7 +215,7 @@ def rival_forecasts(
     held = torch.stack([last[..., (torch.arange(frames) + h*hop).clamp_max(frames - 1)] for h in horizons], dim=1)
     return {"band mean": torch.zeros_like(held), "previous token": last[:, None].expand_as(held), "last frame held": held}
 
-# %% ../nbs/09_evaluation.ipynb #411a4eba
+# %% ../nbs/09_evaluation.ipynb #ca059677
 @torch.no_grad()
 def rollouts(
     model:DreamerModel,
@@ -204,7 +232,7 @@ def rollouts(
     dream = model.imagine(heard.last, styles[:, context:], noise=noise[:, context:])
     return model.decoder(dream.feature[:, [h - 1 for h in horizons]]).unflatten(0, (n, samples))
 
-# %% ../nbs/09_evaluation.ipynb #e202a020
+# %% ../nbs/09_evaluation.ipynb #f777705d
 @dataclass(frozen=True)
 class OpenLoop:
     "Errors of what follows the context, for the prior and its rivals, at each horizon."
@@ -256,7 +284,7 @@ def open_loop(
     return OpenLoop({k: [m.value for m in v] for k, v in pooled.items()}, {k: [m.se for m in v] for k, v in pooled.items()},
                     list(horizons), [h*step for h in horizons], context, samples, given, sum(n), len(n))
 
-# %% ../nbs/09_evaluation.ipynb #8ae76d16
+# %% ../nbs/09_evaluation.ipynb #87fa1def
 def plot_open_loop(
     results, # an `OpenLoop`, or several as {label: OpenLoop} that share windows
 ):
@@ -276,7 +304,7 @@ def plot_open_loop(
     fig.legend(loc="outside right upper", fontsize=8)
     return fig
 
-# %% ../nbs/09_evaluation.ipynb #792da8e9
+# %% ../nbs/09_evaluation.ipynb #875d6eab
 def calculate_mcd(
     original_audio,        # a file, or (wave (S,), sample rate)
     reconstructed_audio,   # the same; compared at the lower of the two sample rates
@@ -306,7 +334,7 @@ def _sound(audio):
     except (soundfile.LibsndfileError, OSError, TypeError): raise SpectroError(f"{Path(audio).name} does not decode, or does not exist") from None
     return read_audio(audio, rate), rate
 
-# %% ../nbs/09_evaluation.ipynb #9aad3bf9
+# %% ../nbs/09_evaluation.ipynb #06276f1e
 def calculate_stoi(
     original,             # (S,) waveform
     reconstructed,        # (S',), aligned with it; the longer one is cut
@@ -326,7 +354,7 @@ def calculate_stoi(
     except (RuntimeWarning, ValueError, IndexError): raise SpectroError("STOI needs at least 0.4 s of sound that is not silent") from None
     finally: np.random.set_state(state)
 
-# %% ../nbs/09_evaluation.ipynb #1433412a
+# %% ../nbs/09_evaluation.ipynb #8ddaa2a6
 @torch.no_grad()
 def redraw(model:DreamerModel, data:SpectrogramData, clip:int, style_parts:str="none")->tuple[np.ndarray, np.ndarray]: # (N, M) nats each
     "The frames of a clip that whole tokens cover, and their reconstruction from the posterior's means."
@@ -351,7 +379,7 @@ def plot_reconstructions(
         plot_log_mel(drawn - true, data.front_end, row[2], f"error, MSE {mse:.2f}", vmin=-25, vmax=25).images[0].set_cmap("RdBu_r")
     return fig
 
-# %% ../nbs/09_evaluation.ipynb #3a399518
+# %% ../nbs/09_evaluation.ipynb #fda1c7d8
 EARS = dict(mcd="dB, MCD of mel-cepstral-distance, fmax 7600 Hz, 16 bit, DTW", stoi="STOI, up to 1", estoi="extended STOI, up to 1")
 FILES = {"recording": "original", "copy-synthesis": "copy_synthesis", "reconstruction, style: none": "reconstruction"}
 
@@ -376,7 +404,7 @@ def make_sounds(model, data, clip:int, conditions, recording=None)->dict[str, np
     n = len(sounds["copy-synthesis"])
     return sounds if recording is None else {"recording": np.pad(recording, (0, max(0, n - len(recording))))[:n]} | sounds
 
-# %% ../nbs/09_evaluation.ipynb #9eae60dd
+# %% ../nbs/09_evaluation.ipynb #585ddca4
 def _cell(m): # a metric as "value ± se"
     if m["value"] is None: return "-"
     return f"{m['value']:.3f}" + (f" ± {m['se']:.3f}" if m["se"] is not None else "") if isinstance(m["value"], float) else str(m["value"])
@@ -406,7 +434,7 @@ def format_metrics(
     if ears["mean"]: out += [_table([f"sound ({len(ears['clips'])} clips)", "against", "MCD (dB)", "STOI", "ESTOI"], [[r["what"], r["against"], *(_cell(r[k]) for k in EARS)] for r in ears["mean"]])]
     return "\n\n".join(out)
 
-# %% ../nbs/09_evaluation.ipynb #fc4af9f9
+# %% ../nbs/09_evaluation.ipynb #9ffe9b28
 def listen(
     model:DreamerModel,
     data:SpectrogramData,
@@ -453,11 +481,14 @@ def listening_page(
     return (f"<!doctype html><html lang=en><meta charset=utf-8><title>Evaluation</title><style>{_CSS}</style><h1>{text(metrics['about']['checkpoint'])}</h1>"
             f"<p>{metrics['audio']['reference']}{''.join(part)}<h2>Numbers</h2><pre>{text(format_metrics(metrics))}</pre>{figures}</html>\n")
 
-# %% ../nbs/09_evaluation.ipynb #98b22545
-def _bar(progress, what): # wraps what is iterated over
+# %% ../nbs/09_evaluation.ipynb #18d127fb
+def _bar(progress, what): # wraps what is iterated over; named on a line of its own, since a console's bar has no room for words
     if not progress: return iter
     from fastprogress.fastprogress import progress_bar
-    return lambda items: progress_bar(list(items), comment=what)
+    def show(items):
+        print(what)
+        return progress_bar(list(items))
+    return show
 
 def _loops(model, data, clips, conditions, seed, progress): # empty if no clip is long enough
     try: return {c: open_loop(model, data, clips, style_parts=c, seed=seed, show=_bar(progress, f"open loop, style: {c}")) for c in conditions}
@@ -481,6 +512,12 @@ def _about(model, data, clips, **more):
     return dict(more, preset=model.config.preset, val_split=t.val_split, split_seed=t.seed, trained_with_style=t.style_parts, n_parameters=sum(p.numel() for p in model.parameters()),
                 n_clips=len(clips), n_speakers=len({data.speakers[i] for i in clips}), seconds=float(data.lengths[clips].sum()/model.front_end.frame_rate),
                 dataset=data.path.name, data_fingerprint=data.fingerprint, same_data=same)
+
+def _gaussian(data, clips, distortions=tuple(np.geomspace(0.005, 0.9, 40).round(4)), segment=128):
+    "The Gaussian line of these clips, or None if they hold fewer than four segments a band, too few to estimate it."
+    if sum(max(1, int(n)//(segment//2) - 1) for n in data.lengths[clips]) < 4*len(data.mean): return None
+    density = spectral_density([Scale(data.mean, data.std).apply(data.clip(i)).cpu() for i in clips])
+    return dict(mse_frames=list(distortions), nats_per_token=[data.tokens.hop*r for r in gaussian_line(density, distortions)])
 
 def evaluate(
     dataset_path,         # HDF5 file from `prepare`
@@ -506,7 +543,8 @@ def evaluate(
     audio = listen(model, data, picks, conditions, recordings, out, _bar(progress, "sound"))
     about = _about(model, data, clips, checkpoint=Path(checkpoint).name, split=split, seed=seed, figures=figures)
     plain = lambda d: {k: asdict(m) for k, m in d.items()}
-    metrics = dict(about=about, reconstruction={c: plain(m) for c, m in rec.items()}, trivial=plain(trivial_metrics(data, clips)), open_loop=plain(loops), audio=audio)
+    metrics = dict(about=about, reconstruction={c: plain(m) for c, m in rec.items()}, trivial=plain(trivial_metrics(data, clips)),
+                   gaussian=_gaussian(data, clips), open_loop=plain(loops), audio=audio)
     write_text(out/"index.html", listening_page(metrics))
     write_text(out/"metrics.json", text := json.dumps(metrics, indent=1, allow_nan=False))
     return json.loads(text)
