@@ -7,20 +7,20 @@ __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FIL
            'clean_main', 'prepare_main', 'train_main', 'infer_main', 'evaluate_main', 'imagine_main', 'demo_steps',
            'demo_main']
 
-# %% ../nbs/17_cli.ipynb #8430568a
+# %% ../nbs/17_cli.ipynb #b3bce93c
 """The console commands: argument parsing only. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
 
     clean_main(["--metadata-file", "validated.tsv", "--clips-dir", "clips", "--output-dir", "clean"])
 """
 
-# %% ../nbs/17_cli.ipynb #4389f968
+# %% ../nbs/17_cli.ipynb #b0971c1d
 import argparse, os, shlex, sys
 from collections import Counter
 from functools import wraps
 from pathlib import Path
 from .config import FrontEnd, SpectroError, TokenSpec, load_config, preset
 
-# %% ../nbs/17_cli.ipynb #1d8ee035
+# %% ../nbs/17_cli.ipynb #85faf7bf
 def flag(parser, name, default=None, help="", **kw):
     "Add `--some-name`, also spelled `--some_name`; the default is shown in the help."
     if default is not None and "action" not in kw: help += f" (default: {default})"
@@ -43,7 +43,7 @@ def fail(main, message, status):
 
 def parser(name, about): return argparse.ArgumentParser(prog=f"spectro_{name}", description=about, allow_abbrev=False)
 
-# %% ../nbs/17_cli.ipynb #3a1b93c0
+# %% ../nbs/17_cli.ipynb #9c3e7171
 @command
 def clean_main(argv=None):
     "spectro_clean: keep the clips that the votes accept."
@@ -83,7 +83,7 @@ def prepare_main(argv=None):
     if len(about["skipped"]) > 30: print(f"... and {len(about['skipped']) - 30} more, all listed in the file under 'skipped'")
     print(f"{about['clips']} clips, {about['hours']:.2f} hours, {len(about['skipped'])} skipped; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote {a.output_file}")
 
-# %% ../nbs/17_cli.ipynb #3d8a8563
+# %% ../nbs/17_cli.ipynb #006191ed
 # What a flag of spectro_train changes, by name; everything else is the preset's.
 TRAIN_FLAGS = {"epochs": int, "batch-size": int, "sequence-length": int, "val-split": float, "lr": float, "num-workers": int, "experiment-name": str,
                "checkpoint-freq": int, "h-state-size": int, "z-state-size": int, "device": str, "beta-kl": float, "style-parts": str, "standardise": str, "seed": int}
@@ -109,7 +109,7 @@ def train_main(argv=None):
     last = history(run)[-1]
     print(f"\n{last['epoch']} epochs done; the best model is {run/'checkpoints'/'best_model.pt'}")
 
-# %% ../nbs/17_cli.ipynb #9a2e9e67
+# %% ../nbs/17_cli.ipynb #707cced0
 @command
 def infer_main(argv=None):
     "spectro_infer: reconstruct a recording."
@@ -161,8 +161,8 @@ def imagine_main(argv=None):
 def _wrote(files):
     for f in files: print(f"wrote {f}")
 
-# %% ../nbs/17_cli.ipynb #3e0107cc
-DEMO_EPOCHS = 30 # about two minutes of training on one core
+# %% ../nbs/17_cli.ipynb #fdb9b2d1
+DEMO_EPOCHS = 45 # two to three minutes of training on one core
 
 def demo_steps(
     out:Path, # the demonstration's folder
@@ -186,7 +186,7 @@ def demo_steps(
         ("imagine", imagine_main, [*use, "--context", 1, "--seconds", 2], (show/"imagined.wav").is_file),
     ]
 
-# %% ../nbs/17_cli.ipynb #4ce4f2ca
+# %% ../nbs/17_cli.ipynb #1d159b22
 DEMO_CLIP = "sd_en_0102.mp3" # a sentence and a voice that training does not hear
 DEMO_FILES = {"input.png": "the recording", "recon.png": "what the model made of it", "recon.wav": "the same to hear", "imagined.wav": "one second heard, two imagined",
               "continuation.png": "original, reconstruction and continuation side by side", "metrics.json": "every number", "index.html": "a listening page"}

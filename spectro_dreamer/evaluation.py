@@ -9,7 +9,7 @@ __all__ = ['UNITS', 'ACTIVE', 'EARS', 'FILES', 'open_split', 'Metric', 'pool', '
            'calculate_stoi', 'redraw', 'plot_reconstructions', 'pick_clips', 'compare_sounds', 'make_sounds',
            'format_metrics', 'listen', 'listening_page', 'evaluate']
 
-# %% ../nbs/09_evaluation.ipynb #c27aa49b
+# %% ../nbs/09_evaluation.ipynb #f2091ec1
 """Judging a model: reconstruction, rate, open-loop prediction, and sound; always beside rivals that need no model.
 
 Tensors: tokens (T, M, F) standardised log-mel of a whole clip; windows (n, T, M, F); spec (N, M) log-mel in nats; wave (S,).
@@ -20,7 +20,7 @@ Tensors: tokens (T, M, F) standardised log-mel of a whole clip; windows (n, T, M
     plot_open_loop(open_loop(model, data, clips))
 """
 
-# %% ../nbs/09_evaluation.ipynb #48a84e6c
+# %% ../nbs/09_evaluation.ipynb #2c78c4f4
 import html, json, logging, math, os, sys, tempfile, warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from .world_model import DreamerModel, check_front_end, load
 from .training import pick_device
 from .vocoder import save_audio, vocode
 
-# %% ../nbs/09_evaluation.ipynb #5135d665
+# %% ../nbs/09_evaluation.ipynb #65e36af6
 def open_split(
     model:DreamerModel,
     dataset_path,       # HDF5 file from `prepare`
@@ -51,7 +51,7 @@ def open_split(
     if not len(clips): raise SpectroError(f"{dataset_path} has no clip in the split {split!r} of this checkpoint (val_split {t.val_split:g}); try another split")
     return data, np.sort(clips)
 
-# %% ../nbs/09_evaluation.ipynb #bb9ec685
+# %% ../nbs/09_evaluation.ipynb #16bda1dc
 @dataclass(frozen=True)
 class Metric:
     "One number with what is needed to read it."
@@ -77,7 +77,7 @@ def pool(
     se = math.sqrt(n/(n - 1)*((w*(x - mean))**2).sum())/w.sum() if n > 1 else None
     return Metric(mean, unit, given, n, int(w.sum()), se)
 
-# %% ../nbs/09_evaluation.ipynb #a35b972e
+# %% ../nbs/09_evaluation.ipynb #c1286e91
 class Followed(NamedTuple):
     "A whole clip and the states a model goes through: entry 0 of the path follows the posterior's mean, entry 1 its samples."
     tokens:Tensor  # (T, M, F) as the model hears them
@@ -105,7 +105,7 @@ def follow(model:DreamerModel, data:SpectrogramData, clip:int, style_parts:str="
     twice = lambda x: x.expand(2, *x.shape)
     return Followed(tokens, styles, model.observe(twice(tokens), twice(styles), noise=torch.cat([0*noise, noise])))
 
-# %% ../nbs/09_evaluation.ipynb #401a8fc9
+# %% ../nbs/09_evaluation.ipynb #a4eb55c8
 UNITS = dict(mse="MSE per bin of a token, standardised per band; posterior mean", mse_sampled="MSE per bin of a token, standardised per band; posterior sample",
              mse_frames="MSE per bin of the joined frames, standardised per band; posterior mean",
              mse_clip="MSE per bin of the joined frames, z-score of the clip; posterior mean",
@@ -149,7 +149,7 @@ def reconstruction_metrics(
     return out | dict(active_units=count(sum(v > ACTIVE for v in kl), f"latent dimensions of {z} with more than {ACTIVE} nats per token"),
                       kl_by_dimension=count(kl, "nats per token, each latent dimension"))
 
-# %% ../nbs/09_evaluation.ipynb #9cdef943
+# %% ../nbs/09_evaluation.ipynb #97228659
 def plot_kl(
     metrics:dict[str, dict[str, Metric]], # label → what `reconstruction_metrics` returned
 ):
@@ -164,7 +164,7 @@ def plot_kl(
     fig.legend(loc="outside upper center", ncol=3, fontsize=8)
     return fig
 
-# %% ../nbs/09_evaluation.ipynb #52e00f7f
+# %% ../nbs/09_evaluation.ipynb #ca348830
 def trivial_metrics(
     data:SpectrogramData, # from `open_split`, so that units are the model's
     clips,
@@ -176,7 +176,7 @@ def trivial_metrics(
     return {k: pool([e[k] for e in errors], tokens, "MSE per bin of a token, standardised per band", "nothing" if k == "band mean" else "the token before")
             for k in errors[0]}
 
-# %% ../nbs/09_evaluation.ipynb #31aa11e9
+# %% ../nbs/09_evaluation.ipynb #8baddd09
 def spectral_density(
     clips:list,          # standardised log-mels (N, M) each
     segment:int=128,     # frames in a Welch segment, half overlapping; shorter clips are padded with zeros
@@ -204,7 +204,7 @@ def gaussian_line(
     d, r = np.array([at(l) for l in levels]).T
     return [float(np.interp(x, d, r)) for x in distortions]
 
-# %% ../nbs/09_evaluation.ipynb #0a4a9450
+# %% ../nbs/09_evaluation.ipynb #ad65b0da
 def rival_forecasts(
     last:Tensor, # (n, M, F) the last token heard, standardised per band
     hop:int,     # frames from one token to the next
@@ -215,7 +215,7 @@ def rival_forecasts(
     held = torch.stack([last[..., (torch.arange(frames) + h*hop).clamp_max(frames - 1)] for h in horizons], dim=1)
     return {"band mean": torch.zeros_like(held), "previous token": last[:, None].expand_as(held), "last frame held": held}
 
-# %% ../nbs/09_evaluation.ipynb #ca059677
+# %% ../nbs/09_evaluation.ipynb #6f714081
 @torch.no_grad()
 def rollouts(
     model:DreamerModel,
@@ -232,7 +232,7 @@ def rollouts(
     dream = model.imagine(heard.last, styles[:, context:], noise=noise[:, context:])
     return model.decoder(dream.feature[:, [h - 1 for h in horizons]]).unflatten(0, (n, samples))
 
-# %% ../nbs/09_evaluation.ipynb #f777705d
+# %% ../nbs/09_evaluation.ipynb #c3aa8275
 @dataclass(frozen=True)
 class OpenLoop:
     "Errors of what follows the context, for the prior and its rivals, at each horizon."
@@ -284,7 +284,7 @@ def open_loop(
     return OpenLoop({k: [m.value for m in v] for k, v in pooled.items()}, {k: [m.se for m in v] for k, v in pooled.items()},
                     list(horizons), [h*step for h in horizons], context, samples, given, sum(n), len(n))
 
-# %% ../nbs/09_evaluation.ipynb #87fa1def
+# %% ../nbs/09_evaluation.ipynb #22d1fa2c
 def plot_open_loop(
     results, # an `OpenLoop`, or several as {label: OpenLoop} that share windows
 ):
@@ -304,7 +304,7 @@ def plot_open_loop(
     fig.legend(loc="outside right upper", fontsize=8)
     return fig
 
-# %% ../nbs/09_evaluation.ipynb #875d6eab
+# %% ../nbs/09_evaluation.ipynb #0c332900
 def calculate_mcd(
     original_audio,        # a file, or (wave (S,), sample rate)
     reconstructed_audio,   # the same; compared at the lower of the two sample rates
@@ -334,7 +334,7 @@ def _sound(audio):
     except (soundfile.LibsndfileError, OSError, TypeError): raise SpectroError(f"{Path(audio).name} does not decode, or does not exist") from None
     return read_audio(audio, rate), rate
 
-# %% ../nbs/09_evaluation.ipynb #06276f1e
+# %% ../nbs/09_evaluation.ipynb #4e41a218
 def calculate_stoi(
     original,             # (S,) waveform
     reconstructed,        # (S',), aligned with it; the longer one is cut
@@ -354,7 +354,7 @@ def calculate_stoi(
     except (RuntimeWarning, ValueError, IndexError): raise SpectroError("STOI needs at least 0.4 s of sound that is not silent") from None
     finally: np.random.set_state(state)
 
-# %% ../nbs/09_evaluation.ipynb #8ddaa2a6
+# %% ../nbs/09_evaluation.ipynb #337fe586
 @torch.no_grad()
 def redraw(model:DreamerModel, data:SpectrogramData, clip:int, style_parts:str="none")->tuple[np.ndarray, np.ndarray]: # (N, M) nats each
     "The frames of a clip that whole tokens cover, and their reconstruction from the posterior's means."
@@ -379,7 +379,7 @@ def plot_reconstructions(
         plot_log_mel(drawn - true, data.front_end, row[2], f"error, MSE {mse:.2f}", vmin=-25, vmax=25).images[0].set_cmap("RdBu_r")
     return fig
 
-# %% ../nbs/09_evaluation.ipynb #fda1c7d8
+# %% ../nbs/09_evaluation.ipynb #51903e34
 EARS = dict(mcd="dB, MCD of mel-cepstral-distance, fmax 7600 Hz, 16 bit, DTW", stoi="STOI, up to 1", estoi="extended STOI, up to 1")
 FILES = {"recording": "original", "copy-synthesis": "copy_synthesis", "reconstruction, style: none": "reconstruction"}
 
@@ -404,7 +404,7 @@ def make_sounds(model, data, clip:int, conditions, recording=None)->dict[str, np
     n = len(sounds["copy-synthesis"])
     return sounds if recording is None else {"recording": np.pad(recording, (0, max(0, n - len(recording))))[:n]} | sounds
 
-# %% ../nbs/09_evaluation.ipynb #585ddca4
+# %% ../nbs/09_evaluation.ipynb #a3190345
 def _cell(m): # a metric as "value ± se"
     if m["value"] is None: return "-"
     return f"{m['value']:.3f}" + (f" ± {m['se']:.3f}" if m["se"] is not None else "") if isinstance(m["value"], float) else str(m["value"])
@@ -434,7 +434,7 @@ def format_metrics(
     if ears["mean"]: out += [_table([f"sound ({len(ears['clips'])} clips)", "against", "MCD (dB)", "STOI", "ESTOI"], [[r["what"], r["against"], *(_cell(r[k]) for k in EARS)] for r in ears["mean"]])]
     return "\n\n".join(out)
 
-# %% ../nbs/09_evaluation.ipynb #9ffe9b28
+# %% ../nbs/09_evaluation.ipynb #e269e294
 def listen(
     model:DreamerModel,
     data:SpectrogramData,
@@ -481,13 +481,14 @@ def listening_page(
     return (f"<!doctype html><html lang=en><meta charset=utf-8><title>Evaluation</title><style>{_CSS}</style><h1>{text(metrics['about']['checkpoint'])}</h1>"
             f"<p>{metrics['audio']['reference']}{''.join(part)}<h2>Numbers</h2><pre>{text(format_metrics(metrics))}</pre>{figures}</html>\n")
 
-# %% ../nbs/09_evaluation.ipynb #18d127fb
+# %% ../nbs/09_evaluation.ipynb #faeebd8e
 def _bar(progress, what): # wraps what is iterated over; named on a line of its own, since a console's bar has no room for words
     if not progress: return iter
     from fastprogress.fastprogress import progress_bar
     def show(items):
         print(what)
-        return progress_bar(list(items))
+        yield from progress_bar(list(items))
+        print()
     return show
 
 def _loops(model, data, clips, conditions, seed, progress): # empty if no clip is long enough

@@ -10,7 +10,7 @@ __all__ = ['NEEDED_COLUMNS', 'CV_COLUMNS', 'AUDIO_SUFFIXES', 'BLOCK_FRAMES', 'FR
            'style_columns', 'global_style', 'local_style', 'band_statistics', 'split_speakers', 'prepare_clip',
            'find_clips', 'prepare']
 
-# %% ../nbs/01_preprocessing.ipynb #d89223af
+# %% ../nbs/01_preprocessing.ipynb #343814f4
 """Recordings in, one HDF5 file of log-mel spectrograms and style vectors out.
 
 Tensors: wave (S,) float32 at the front end's sample rate; log_mel (N, M) natural-log mel power, one row a frame;
@@ -22,7 +22,7 @@ tokens (..., T, M, F) windows of F frames; styles (N, A) one row a frame.
     prepare("corpus", "dataset.h5")                      # a whole folder
 """
 
-# %% ../nbs/01_preprocessing.ipynb #0d025498
+# %% ../nbs/01_preprocessing.ipynb #a5f96eba
 import csv, hashlib, json, math, os, shutil, sys, types
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -33,13 +33,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from .config import FrontEnd, SpectroError, TokenSpec, write_text
 
-# %% ../nbs/01_preprocessing.ipynb #b900d2b1
+# %% ../nbs/01_preprocessing.ipynb #77e62752
 def bundled_corpus()->Path:
     "The folder of the synthetic corpus that ships with the library: `clips/*.mp3` and `validated.tsv`."
     import spectro_dreamer
     return Path(spectro_dreamer.__file__).parent/"corpus"
 
-# %% ../nbs/01_preprocessing.ipynb #11d8fa67
+# %% ../nbs/01_preprocessing.ipynb #2eedeacd
 @dataclass(frozen=True)
 class Clip:
     "One recording and what its table row says of it."
@@ -75,7 +75,7 @@ def _clip(row):
     return Clip(path, text("client_id") or f"unknown:{path}", text("sentence"), votes("up_votes"), votes("down_votes"),
                 text("age") or "unknown", text("gender") or "unknown", text("accents", "accent") or "unknown")
 
-# %% ../nbs/01_preprocessing.ipynb #b12088a2
+# %% ../nbs/01_preprocessing.ipynb #765bcaa3
 def clip_file(
     clips_dir,  # the folder that holds the recordings
     path:str,   # as the table gives it
@@ -102,7 +102,7 @@ def why_not(
     if clip.down_votes and clip.down_votes >= clip.up_votes: return f"{clip.down_votes} votes down against {clip.up_votes} up"
     return file_problem(clips_dir, clip.path)
 
-# %% ../nbs/01_preprocessing.ipynb #e5f30869
+# %% ../nbs/01_preprocessing.ipynb #f2ff7195
 CV_COLUMNS = ("client_id", "path", "sentence", "up_votes", "down_votes", "age", "gender", "accent")
 
 def clean(
@@ -148,7 +148,7 @@ def _write_tsv(path, columns, rows):
     writer.writerow(columns); writer.writerows(rows)
     write_text(path, text.getvalue())
 
-# %% ../nbs/01_preprocessing.ipynb #499bf4a3
+# %% ../nbs/01_preprocessing.ipynb #cbaccd21
 AUDIO_SUFFIXES = {".mp3", ".wav", ".flac", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".au", ".m4a"}
 BLOCK_FRAMES = 1 << 17  # samples decoded at a time
 
@@ -182,7 +182,7 @@ def resample(
     import soxr
     return soxr.resample(wave, from_rate, to_rate, quality="HQ")
 
-# %% ../nbs/01_preprocessing.ipynb #0bb5d1bb
+# %% ../nbs/01_preprocessing.ipynb #8104cda2
 def hz_to_mel(hz, scale:str="slaney"):
     "Hertz to mel: Slaney's (linear to 1 kHz, logarithmic above) or HTK's formula."
     hz = np.asarray(hz, dtype=np.float64)
@@ -213,7 +213,7 @@ def mel_filterbank(
     if fe.mel_norm == "slaney": filters *= (2/(edges[2:] - edges[:-2]))[:, None]  # equal area
     return filters.astype(np.float32)
 
-# %% ../nbs/01_preprocessing.ipynb #74cfdd57
+# %% ../nbs/01_preprocessing.ipynb #856abd7c
 FRAME_BLOCK = 256  # frames transformed at a time: about 2 MB, stays in cache
 
 def log_mel(
@@ -231,7 +231,7 @@ def log_mel(
         np.matmul(spectrum.real**2 + spectrum.imag**2, filters, out=out[i:i + FRAME_BLOCK])
     return np.log(np.maximum(out, fe.floor, out=out), out=out)
 
-# %% ../nbs/01_preprocessing.ipynb #a2944ac8
+# %% ../nbs/01_preprocessing.ipynb #6ed1e0dd
 DB_PER_NAT = 10/math.log(10)  # a natural-log power of 1 is 4.34 dB
 
 def plot_log_mel(
@@ -258,7 +258,7 @@ def plot_log_mel(
     if bar: ax.figure.colorbar(image, ax=ax, label="dB", pad=0.01)
     return ax
 
-# %% ../nbs/01_preprocessing.ipynb #2a4231df
+# %% ../nbs/01_preprocessing.ipynb #ccf4e0b7
 @lru_cache(maxsize=1)
 def import_torchaudio():
     "torchaudio, with its native extension replaced by an empty stand-in if that cannot load (a CUDA wheel beside a CPU torch)."
@@ -275,7 +275,7 @@ def import_torchaudio():
         print("torchaudio's native part does not load beside this torch; its Python part is used", file=sys.stderr)
     return torchaudio
 
-# %% ../nbs/01_preprocessing.ipynb #6fff5009
+# %% ../nbs/01_preprocessing.ipynb #fa50acd1
 def frames_to_tokens(
     frames, # (..., N, M) tensor
     n:int,  # F, frames in a token
@@ -297,7 +297,7 @@ def tokens_to_frames(
         count[at] += 1
     return out/count
 
-# %% ../nbs/01_preprocessing.ipynb #9d6d9dee
+# %% ../nbs/01_preprocessing.ipynb #af28449a
 LOCAL_STYLE = ("energy", "delta energy", "delta2 energy")
 GLOBAL_FIELDS = ("gender", "age", "accent")
 MAX_CATEGORIES = 16 # kept per field, the most frequent first; the rest counts as unknown
@@ -333,7 +333,7 @@ def local_style(
     delta = np.diff(energy, prepend=energy[:1])
     return np.stack([energy, delta, np.diff(delta, prepend=delta[:1])], axis=1).astype(np.float32)
 
-# %% ../nbs/01_preprocessing.ipynb #195cdefc
+# %% ../nbs/01_preprocessing.ipynb #30584314
 STD_FLOOR = 0.5 # nats: bands that sit at the log floor would otherwise explode when divided by their deviation
 
 def band_statistics(
@@ -357,7 +357,7 @@ def split_speakers(
     held = set(order[:max(1, round(val_split*len(order)))]) if val_split > 0 else set()
     return np.array([s in held for s in speakers])
 
-# %% ../nbs/01_preprocessing.ipynb #8b5f5647
+# %% ../nbs/01_preprocessing.ipynb #2421ddc7
 def prepare_clip(
     job:tuple[Clip, str], # the clip and its file
     fe:FrontEnd,
@@ -371,7 +371,7 @@ def prepare_clip(
         return clip, log_mel(wave, fe), ""
     except SpectroError as e: return clip, None, str(e)
 
-# %% ../nbs/01_preprocessing.ipynb #8e7fa103
+# %% ../nbs/01_preprocessing.ipynb #00387a08
 def find_clips(
     input_dir,          # a corpus (clips/ and a table) or any folder of audio
     metadata_file=None, # the table; default: validated.tsv in `input_dir`, if there is one
@@ -399,7 +399,7 @@ def _from_folder(folder):
     relative = [p.relative_to(folder) for p in files]
     return [(Clip(str(r), r.parts[0] if len(r.parts) > 1 else f"unknown:{r}"), str(p)) for r, p in zip(relative, files)]
 
-# %% ../nbs/01_preprocessing.ipynb #2edfbc5d
+# %% ../nbs/01_preprocessing.ipynb #4ca64229
 def prepare(
     input_dir,               # a corpus or any folder of audio
     output_file,             # HDF5 file to write
@@ -435,11 +435,12 @@ def _map(work, jobs, num_workers):
     with get_context("spawn").Pool(num_workers) as pool: yield from pool.imap(work, jobs, chunksize=4)
 
 def _bar(items, total, show):
-    if not show: return items
+    if not show: yield from items; return
     from fastprogress.fastprogress import progress_bar
-    return progress_bar(items, total=total)
+    yield from progress_bar(items, total=total)
+    print()  # a console's bar does not end its line
 
-# %% ../nbs/01_preprocessing.ipynb #bda13d90
+# %% ../nbs/01_preprocessing.ipynb #07032b66
 class _Writer:
     "Appends clips to an open HDF5 file and fills in the tables at the end."
     def __init__(self, f, fe, names, float16, compress):
