@@ -7,20 +7,20 @@ __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FIL
            'clean_main', 'prepare_main', 'train_main', 'infer_main', 'evaluate_main', 'imagine_main', 'demo_steps',
            'demo_main']
 
-# %% ../nbs/17_cli.ipynb #b3bce93c
+# %% ../nbs/17_cli.ipynb #e2ae128a
 """The console commands: argument parsing only. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
 
     clean_main(["--metadata-file", "validated.tsv", "--clips-dir", "clips", "--output-dir", "clean"])
 """
 
-# %% ../nbs/17_cli.ipynb #b0971c1d
+# %% ../nbs/17_cli.ipynb #3ba244a1
 import argparse, os, shlex, sys
 from collections import Counter
 from functools import wraps
 from pathlib import Path
 from .config import FrontEnd, SpectroError, TokenSpec, load_config, preset
 
-# %% ../nbs/17_cli.ipynb #85faf7bf
+# %% ../nbs/17_cli.ipynb #17619581
 def flag(parser, name, default=None, help="", **kw):
     "Add `--some-name`, also spelled `--some_name`; the default is shown in the help."
     if default is not None and "action" not in kw: help += f" (default: {default})"
@@ -34,6 +34,7 @@ def command(main):
     def wrapped(argv=None):
         try: main(argv)
         except SpectroError as e: fail(main, e, 2)
+        except OSError as e: fail(main, f"{e.filename or 'a file'}: {e.strerror or e}", 2)  # a folder that cannot be made, a full disk
         except KeyboardInterrupt: fail(main, "interrupted", 130)
     return wrapped
 
@@ -43,7 +44,7 @@ def fail(main, message, status):
 
 def parser(name, about): return argparse.ArgumentParser(prog=f"spectro_{name}", description=about, allow_abbrev=False)
 
-# %% ../nbs/17_cli.ipynb #9c3e7171
+# %% ../nbs/17_cli.ipynb #3671baee
 @command
 def clean_main(argv=None):
     "spectro_clean: keep the clips that the votes accept."
@@ -81,9 +82,9 @@ def prepare_main(argv=None):
     about = prepare(a.input_dir, a.output_file, a.metadata_file, fe, tokens, a.use_float16, a.compress, a.num_workers)
     for path, reason in list(about["skipped"].items())[:30]: print(f"skipped {path}: {reason}")
     if len(about["skipped"]) > 30: print(f"... and {len(about['skipped']) - 30} more, all listed in the file under 'skipped'")
-    print(f"{about['clips']} clips, {about['hours']:.2f} hours, {len(about['skipped'])} skipped; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote {a.output_file}")
+    print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, {len(about['skipped'])} skipped; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote {a.output_file}")
 
-# %% ../nbs/17_cli.ipynb #006191ed
+# %% ../nbs/17_cli.ipynb #4d92a957
 # What a flag of spectro_train changes, by name; everything else is the preset's.
 TRAIN_FLAGS = {"epochs": int, "batch-size": int, "sequence-length": int, "val-split": float, "lr": float, "num-workers": int, "experiment-name": str,
                "checkpoint-freq": int, "h-state-size": int, "z-state-size": int, "device": str, "beta-kl": float, "style-parts": str, "standardise": str, "seed": int}
@@ -109,7 +110,7 @@ def train_main(argv=None):
     last = history(run)[-1]
     print(f"\n{last['epoch']} epochs done; the best model is {run/'checkpoints'/'best_model.pt'}")
 
-# %% ../nbs/17_cli.ipynb #707cced0
+# %% ../nbs/17_cli.ipynb #7eae423d
 @command
 def infer_main(argv=None):
     "spectro_infer: reconstruct a recording."
@@ -130,13 +131,14 @@ def evaluate_main(argv=None):
     flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
     flag(p, "checkpoint", help="a checkpoint or the folder of a run", required=True)
     flag(p, "output-dir", "evaluation", "where the files go")
+    flag(p, "split", "val", "which speakers: those of validation, of training, or all", choices=("val", "train", "all"))
     flag(p, "n-audio", 4, "clips to make audible")
     flag(p, "clips-dir", help="the recordings; with it the audio metrics compare with the originals")
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
     a = p.parse_args(argv)
     from spectro_dreamer.evaluation import evaluate, format_metrics
     from spectro_dreamer.training import pick_device
-    print(format_metrics(evaluate(a.dataset_path, a.checkpoint, a.output_dir, n_audio=a.n_audio, clips_dir=a.clips_dir, device=pick_device(a.device))))
+    print(format_metrics(evaluate(a.dataset_path, a.checkpoint, a.output_dir, n_audio=a.n_audio, split=a.split, clips_dir=a.clips_dir, device=pick_device(a.device))))
     print(f"wrote {Path(a.output_dir)/'metrics.json'} and {Path(a.output_dir)/'index.html'}")
 
 @command
@@ -161,7 +163,7 @@ def imagine_main(argv=None):
 def _wrote(files):
     for f in files: print(f"wrote {f}")
 
-# %% ../nbs/17_cli.ipynb #fdb9b2d1
+# %% ../nbs/17_cli.ipynb #6e35b435
 DEMO_EPOCHS = 45 # two to three minutes of training on one core
 
 def demo_steps(
@@ -175,18 +177,20 @@ def demo_steps(
     def trained():
         from spectro_dreamer.training import history
         return (run/"metrics.jsonl").is_file() and history(run)[-1]["epoch"] >= epochs
+    best = run/"checkpoints"/"best_model.pt"
+    def current(name): return best.is_file() and (show/name).is_file() and (show/name).stat().st_mtime >= best.stat().st_mtime
     resume = ["--resume-from", run] if (run/"checkpoints"/"last.pt").is_file() else ["--preset", "dreamer", "--batch-size", 8, "--output-dir", run]
     use = ["--audio-path", clip, "--checkpoint", run, "--output-dir", show]
     return [
         ("clean", clean_main, ["--metadata-file", corpus/"validated.tsv", "--clips-dir", corpus/"clips", "--output-dir", out/"clean"], (out/"clean"/"validated.tsv").is_file),
         ("prepare", prepare_main, ["--input-dir", out/"clean", "--output-file", out/"dataset.h5"], (out/"dataset.h5").is_file),
         ("train", train_main, ["--dataset-path", out/"dataset.h5", "--epochs", epochs, *resume], trained),
-        ("infer", infer_main, use, (show/"recon.wav").is_file),
-        ("evaluate", evaluate_main, ["--dataset-path", out/"dataset.h5", "--checkpoint", run, "--output-dir", show, "--n-audio", 2, "--clips-dir", out/"clean"/"clips"], (show/"metrics.json").is_file),
-        ("imagine", imagine_main, [*use, "--context", 1, "--seconds", 2], (show/"imagined.wav").is_file),
+        ("infer", infer_main, use, lambda: current("recon.wav")),
+        ("evaluate", evaluate_main, ["--dataset-path", out/"dataset.h5", "--checkpoint", run, "--output-dir", show, "--n-audio", 2, "--clips-dir", out/"clean"/"clips"], lambda: current("metrics.json")),
+        ("imagine", imagine_main, [*use, "--context", 1, "--seconds", 2], lambda: current("imagined.wav")),
     ]
 
-# %% ../nbs/17_cli.ipynb #1d159b22
+# %% ../nbs/17_cli.ipynb #16e02129
 DEMO_CLIP = "sd_en_0102.mp3" # a sentence and a voice that training does not hear
 DEMO_FILES = {"input.png": "the recording", "recon.png": "what the model made of it", "recon.wav": "the same to hear", "imagined.wav": "one second heard, two imagined",
               "continuation.png": "original, reconstruction and continuation side by side", "metrics.json": "every number", "index.html": "a listening page"}

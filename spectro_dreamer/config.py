@@ -6,18 +6,18 @@
 __all__ = ['SpectroError', 'FrontEnd', 'TokenSpec', 'ModelConfig', 'TrainConfig', 'Config', 'preset', 'write_text', 'save_config',
            'load_config', 'seed_everything', 'manifest']
 
-# %% ../nbs/00_config.ipynb #20d6ed59
+# %% ../nbs/00_config.ipynb #e547e96c
 import json, os, platform, random, subprocess, sys
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-# %% ../nbs/00_config.ipynb #db86d85e
+# %% ../nbs/00_config.ipynb #3665f1ae
 class SpectroError(Exception):
     "A mistake of input or set-up: the message is one line that says what was wrong and what to do."
 
-# %% ../nbs/00_config.ipynb #862f3696
+# %% ../nbs/00_config.ipynb #2843247a
 @dataclass(frozen=True)
 class FrontEnd:
     "How a waveform becomes a log-mel spectrogram; saved with the data and with every checkpoint."
@@ -44,7 +44,7 @@ class FrontEnd:
     @property
     def frame_rate(self): return self.sample_rate/self.hop_length  # frames per second
 
-# %% ../nbs/00_config.ipynb #a15186e7
+# %% ../nbs/00_config.ipynb #b47855d7
 @dataclass(frozen=True)
 class TokenSpec:
     "A token is `frames` consecutive frames; the next token starts `hop` frames later."
@@ -72,7 +72,7 @@ class TokenSpec:
     def n_frames(self, n_tokens:int): return (n_tokens - 1)*self.hop + self.frames           # frames that n_tokens span
     def seconds(self, front_end): return self.hop/front_end.frame_rate                       # seconds from token to token
 
-# %% ../nbs/00_config.ipynb #dbf15fc3
+# %% ../nbs/00_config.ipynb #7eca6898
 @dataclass(frozen=True)
 class ModelConfig:
     "The architecture: every field is an argument of `DreamerModel`."
@@ -92,7 +92,15 @@ class ModelConfig:
     encoder_sees_h:bool=True     # the embedding is computed from [token, h_t], as in the report
     min_std:float=0.1            # smallest standard deviation of prior and posterior
 
-# %% ../nbs/00_config.ipynb #b38c254f
+    def __post_init__(self):
+        _at_least(self, 1, "h_state_size", "z_state_size", "embedding_size", "in_channels", "cnn_depth", "token_frames", "hidden_size", "hidden_layers")
+        if self.backbone == "cnn" and self.n_mels < 8: raise SpectroError(f"three strided convolutions need at least 8 mel bands, got {self.n_mels}: use the dreamer preset")
+
+def _at_least(part, least, *names):
+    for name in names:
+        if not getattr(part, name) >= least: raise SpectroError(f"{name} must be at least {least}, got {getattr(part, name)}")
+
+# %% ../nbs/00_config.ipynb #31720ef7
 @dataclass(frozen=True)
 class TrainConfig:
     "The objective's weights and the settings of the training loop."
@@ -105,7 +113,7 @@ class TrainConfig:
     grad_clip:float=100.0        # largest gradient norm
     warmup_steps:int=0           # steps of linear warm-up of the learning rate
     lr_decay:bool=False          # cosine decay of the learning rate to a tenth over the whole run
-    likelihood:str="mse"         # "mse" (unit variance) or "optimal" (variance set to the batch's own error)
+    likelihood:str="mse"         # "mse" (summed over bins: unit variance), "optimal" (variance of the batch's own error) or "mean" (mean over bins)
     beta_kl:float=1.0            # weight of the KL
     beta_reward:float=1.0        # weight of the two reward losses
     free_nats:float=0.0          # KL below this many nats per token is not pushed down further
@@ -119,7 +127,15 @@ class TrainConfig:
     seed:int=0                   # seeds weights, data order and noise
     experiment_name:str="spectro_dreamer" # MLflow experiment
 
-# %% ../nbs/00_config.ipynb #7f1d846f
+    def __post_init__(self):
+        _at_least(self, 1, "epochs", "batch_size", "sequence_length", "checkpoint_freq")
+        _at_least(self, 0, "num_workers", "warmup_steps", "seed", "beta_kl", "beta_reward", "free_nats")
+        for name in ("lr", "reward_lr", "grad_clip"):
+            if not 0 < getattr(self, name) < float("inf"): raise SpectroError(f"{name} must be a positive number, got {getattr(self, name)}")
+        for name in ("val_split", "style_dropout", "kl_balance"):
+            if not 0 <= getattr(self, name) <= 1: raise SpectroError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+
+# %% ../nbs/00_config.ipynb #7500aec3
 @dataclass(frozen=True)
 class Config:
     "Everything needed to repeat a run."
@@ -140,12 +156,12 @@ class Config:
 
     def override(self, **changes):
         "A copy with fields replaced wherever they live: `cfg.override(lr=3e-4, h_state_size=512)`; `None` leaves a field alone."
-        out, left = self, {k: v for k, v in changes.items() if v is not None}
+        out, changes, used = self, {k: v for k, v in changes.items() if v is not None}, set()
         for name in ("front_end", "tokens", "model", "train"):
             part = getattr(out, name)
-            mine = {f.name: left.pop(f.name) for f in fields(part) if f.name in left}
-            out = replace(out, **{name: replace(part, **mine)})
-        if left: raise SpectroError(f"no such setting: {', '.join(sorted(left))}")
+            mine = {f.name: changes[f.name] for f in fields(part) if f.name in changes}
+            out, used = replace(out, **{name: replace(part, **mine)}), used | set(mine)
+        if left := set(changes) - used: raise SpectroError(f"no such setting: {', '.join(sorted(left))}")
         return out
 
 def _checked(part, d):
@@ -154,7 +170,7 @@ def _checked(part, d):
     if missing := known - set(d): raise SpectroError(f"{part.__name__} lacks {', '.join(sorted(missing))}: was this written by another version?")
     return part(**d)
 
-# %% ../nbs/00_config.ipynb #0b872c5c
+# %% ../nbs/00_config.ipynb #30491938
 def preset(
     name:str="seed", # "seed" (the original report) or "dreamer" (ours)
 )->Config:
@@ -168,7 +184,7 @@ def preset(
         return Config(model=model, train=train, preset="dreamer")
     raise SpectroError(f"no preset {name!r}: choose seed or dreamer")
 
-# %% ../nbs/00_config.ipynb #6d4832c4
+# %% ../nbs/00_config.ipynb #0defacbd
 def write_text(
     path, # file to write
     text:str,
@@ -190,14 +206,14 @@ def load_config(path)->Config:
     except FileNotFoundError: raise SpectroError(f"no configuration at {path}") from None
     except json.JSONDecodeError as e: raise SpectroError(f"{path} is not a configuration of ours (line {e.lineno}: {e.msg})") from None
 
-# %% ../nbs/00_config.ipynb #5f4b5ab5
+# %% ../nbs/00_config.ipynb #4ada81c1
 def seed_everything(seed:int):
     "Seed Python, and numpy and torch if they are loaded."
     random.seed(seed)
     if np := sys.modules.get("numpy"): np.random.seed(seed % 2**32)
     if torch := sys.modules.get("torch"): torch.manual_seed(seed)
 
-# %% ../nbs/00_config.ipynb #51e5c2c0
+# %% ../nbs/00_config.ipynb #1e9ed11e
 def _commit():
     "The short commit of this project's checkout, with `+` if it has local changes; None outside a checkout."
     here = Path(globals().get("__file__", "."))

@@ -9,7 +9,7 @@ __all__ = ['UNITS', 'ACTIVE', 'EARS', 'FILES', 'open_split', 'Metric', 'pool', '
            'calculate_stoi', 'redraw', 'plot_reconstructions', 'pick_clips', 'compare_sounds', 'make_sounds',
            'format_metrics', 'listen', 'listening_page', 'evaluate']
 
-# %% ../nbs/09_evaluation.ipynb #f2091ec1
+# %% ../nbs/09_evaluation.ipynb #ea916371
 """Judging a model: reconstruction, rate, open-loop prediction, and sound; always beside rivals that need no model.
 
 Tensors: tokens (T, M, F) standardised log-mel of a whole clip; windows (n, T, M, F); spec (N, M) log-mel in nats; wave (S,).
@@ -20,7 +20,7 @@ Tensors: tokens (T, M, F) standardised log-mel of a whole clip; windows (n, T, M
     plot_open_loop(open_loop(model, data, clips))
 """
 
-# %% ../nbs/09_evaluation.ipynb #2c78c4f4
+# %% ../nbs/09_evaluation.ipynb #b443404d
 import html, json, logging, math, os, sys, tempfile, warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from .world_model import DreamerModel, check_front_end, load
 from .training import pick_device
 from .vocoder import save_audio, vocode
 
-# %% ../nbs/09_evaluation.ipynb #65e36af6
+# %% ../nbs/09_evaluation.ipynb #79ac7f49
 def open_split(
     model:DreamerModel,
     dataset_path,       # HDF5 file from `prepare`
@@ -51,7 +51,7 @@ def open_split(
     if not len(clips): raise SpectroError(f"{dataset_path} has no clip in the split {split!r} of this checkpoint (val_split {t.val_split:g}); try another split")
     return data, np.sort(clips)
 
-# %% ../nbs/09_evaluation.ipynb #16bda1dc
+# %% ../nbs/09_evaluation.ipynb #f6416e2a
 @dataclass(frozen=True)
 class Metric:
     "One number with what is needed to read it."
@@ -77,7 +77,7 @@ def pool(
     se = math.sqrt(n/(n - 1)*((w*(x - mean))**2).sum())/w.sum() if n > 1 else None
     return Metric(mean, unit, given, n, int(w.sum()), se)
 
-# %% ../nbs/09_evaluation.ipynb #c1286e91
+# %% ../nbs/09_evaluation.ipynb #00bcf555
 class Followed(NamedTuple):
     "A whole clip and the states a model goes through: entry 0 of the path follows the posterior's mean, entry 1 its samples."
     tokens:Tensor  # (T, M, F) as the model hears them
@@ -105,7 +105,7 @@ def follow(model:DreamerModel, data:SpectrogramData, clip:int, style_parts:str="
     twice = lambda x: x.expand(2, *x.shape)
     return Followed(tokens, styles, model.observe(twice(tokens), twice(styles), noise=torch.cat([0*noise, noise])))
 
-# %% ../nbs/09_evaluation.ipynb #a4eb55c8
+# %% ../nbs/09_evaluation.ipynb #076394d3
 UNITS = dict(mse="MSE per bin of a token, standardised per band; posterior mean", mse_sampled="MSE per bin of a token, standardised per band; posterior sample",
              mse_frames="MSE per bin of the joined frames, standardised per band; posterior mean",
              mse_clip="MSE per bin of the joined frames, z-score of the clip; posterior mean",
@@ -149,7 +149,7 @@ def reconstruction_metrics(
     return out | dict(active_units=count(sum(v > ACTIVE for v in kl), f"latent dimensions of {z} with more than {ACTIVE} nats per token"),
                       kl_by_dimension=count(kl, "nats per token, each latent dimension"))
 
-# %% ../nbs/09_evaluation.ipynb #97228659
+# %% ../nbs/09_evaluation.ipynb #090f2d54
 def plot_kl(
     metrics:dict[str, dict[str, Metric]], # label → what `reconstruction_metrics` returned
 ):
@@ -164,19 +164,20 @@ def plot_kl(
     fig.legend(loc="outside upper center", ncol=3, fontsize=8)
     return fig
 
-# %% ../nbs/09_evaluation.ipynb #ca348830
+# %% ../nbs/09_evaluation.ipynb #36625754
 def trivial_metrics(
     data:SpectrogramData, # from `open_split`, so that units are the model's
     clips,
 )->dict[str, Metric]:
     "The error of what needs no model, on whole clips, per bin of a token, standardised per band."
     cut, band = data.tokens, Scale(data.mean, data.std)
+    clips = [i for i in clips if cut.n_tokens(int(data.lengths[i])) > 1]  # a single token has none before it
     errors = [trivial_errors(frames_to_tokens(band.apply(data.clip(i)), cut.frames, cut.hop)[None], cut.hop) for i in clips]
     tokens = [cut.n_tokens(int(n)) - 1 for n in data.lengths[clips]]
     return {k: pool([e[k] for e in errors], tokens, "MSE per bin of a token, standardised per band", "nothing" if k == "band mean" else "the token before")
             for k in errors[0]}
 
-# %% ../nbs/09_evaluation.ipynb #8baddd09
+# %% ../nbs/09_evaluation.ipynb #ec9e6846
 def spectral_density(
     clips:list,          # standardised log-mels (N, M) each
     segment:int=128,     # frames in a Welch segment, half overlapping; shorter clips are padded with zeros
@@ -204,7 +205,7 @@ def gaussian_line(
     d, r = np.array([at(l) for l in levels]).T
     return [float(np.interp(x, d, r)) for x in distortions]
 
-# %% ../nbs/09_evaluation.ipynb #ad65b0da
+# %% ../nbs/09_evaluation.ipynb #87d1ec8b
 def rival_forecasts(
     last:Tensor, # (n, M, F) the last token heard, standardised per band
     hop:int,     # frames from one token to the next
@@ -215,7 +216,7 @@ def rival_forecasts(
     held = torch.stack([last[..., (torch.arange(frames) + h*hop).clamp_max(frames - 1)] for h in horizons], dim=1)
     return {"band mean": torch.zeros_like(held), "previous token": last[:, None].expand_as(held), "last frame held": held}
 
-# %% ../nbs/09_evaluation.ipynb #6f714081
+# %% ../nbs/09_evaluation.ipynb #35e61f01
 @torch.no_grad()
 def rollouts(
     model:DreamerModel,
@@ -232,7 +233,7 @@ def rollouts(
     dream = model.imagine(heard.last, styles[:, context:], noise=noise[:, context:])
     return model.decoder(dream.feature[:, [h - 1 for h in horizons]]).unflatten(0, (n, samples))
 
-# %% ../nbs/09_evaluation.ipynb #c3aa8275
+# %% ../nbs/09_evaluation.ipynb #7322b692
 @dataclass(frozen=True)
 class OpenLoop:
     "Errors of what follows the context, for the prior and its rivals, at each horizon."
@@ -279,12 +280,13 @@ def open_loop(
     found = [e for e in found if e is not None]
     if not found: raise SpectroError(f"no clip has the {context + max(horizons)} tokens that a window needs: try a smaller context or horizon")
     n, given = [len(e["prior"]) for e in found], f"{context} tokens; style: {style_parts}" + ("" if style_parts == "none" else ", of the future too (a leak)")
+    if model.config.train.standardise == "clip": given += "; the whole clip's mean and deviation (a leak)"
     pooled = {k: [pool([e[k][:, j].mean().item() for e in found], n, "", given) for j in range(len(horizons))] for k in found[0]}
     step = model.config.tokens.seconds(model.front_end)
     return OpenLoop({k: [m.value for m in v] for k, v in pooled.items()}, {k: [m.se for m in v] for k, v in pooled.items()},
                     list(horizons), [h*step for h in horizons], context, samples, given, sum(n), len(n))
 
-# %% ../nbs/09_evaluation.ipynb #22d1fa2c
+# %% ../nbs/09_evaluation.ipynb #6e65357f
 def plot_open_loop(
     results, # an `OpenLoop`, or several as {label: OpenLoop} that share windows
 ):
@@ -304,10 +306,11 @@ def plot_open_loop(
     fig.legend(loc="outside right upper", fontsize=8)
     return fig
 
-# %% ../nbs/09_evaluation.ipynb #0c332900
+# %% ../nbs/09_evaluation.ipynb #a629b68a
 def calculate_mcd(
-    original_audio,        # a file, or (wave (S,), sample rate)
+    original_audio,        # a file, or (wave (S,), sample rate), or a bare wave at `sample_rate`
     reconstructed_audio,   # the same; compared at the lower of the two sample rates
+    sample_rate:int=22050, # hertz, of bare waves
     fmax:float=7600.0,     # hertz, upper edge of the mel bands; None is the library's default, half the sample rate
 )->float:                  # dB
     """Mel cepstral distance (Kubichek 1993), the variant of `mel-cepstral-distance` at its defaults but for `fmax` = 7600 Hz, on 16-bit PCM.
@@ -317,7 +320,7 @@ def calculate_mcd(
     """
     from mel_cepstral_distance import compare_audio_files
     logging.getLogger("mel_cepstral_distance").setLevel(logging.ERROR)  # it warns of every window that is not a power of two
-    waves, rates = zip(*(_sound(a) for a in (original_audio, reconstructed_audio)))
+    waves, rates = zip(*(_sound(a, sample_rate) for a in (original_audio, reconstructed_audio)))
     rate = min(rates)
     with tempfile.TemporaryDirectory() as d:
         for k, (w, r) in enumerate(zip(waves, rates)):
@@ -326,15 +329,16 @@ def calculate_mcd(
         top = None if fmax is None else int(min(fmax, rate//2))
         return float(compare_audio_files(f"{d}/0.wav", f"{d}/1.wav", fmax=top)[0])
 
-def _sound(audio):
+def _sound(audio, sample_rate=22050):
     "A waveform and its sample rate, from a file or as given."
+    if isinstance(audio, (np.ndarray, Tensor)): audio = (audio, sample_rate)
     if isinstance(audio, tuple): return np.asarray(torch.as_tensor(audio[0]).cpu(), dtype=np.float32), int(audio[1])
     import soundfile
     try: rate = soundfile.info(audio).samplerate
     except (soundfile.LibsndfileError, OSError, TypeError): raise SpectroError(f"{Path(audio).name} does not decode, or does not exist") from None
     return read_audio(audio, rate), rate
 
-# %% ../nbs/09_evaluation.ipynb #4e41a218
+# %% ../nbs/09_evaluation.ipynb #e99eb124
 def calculate_stoi(
     original,             # (S,) waveform
     reconstructed,        # (S',), aligned with it; the longer one is cut
@@ -354,7 +358,7 @@ def calculate_stoi(
     except (RuntimeWarning, ValueError, IndexError): raise SpectroError("STOI needs at least 0.4 s of sound that is not silent") from None
     finally: np.random.set_state(state)
 
-# %% ../nbs/09_evaluation.ipynb #337fe586
+# %% ../nbs/09_evaluation.ipynb #abf1d2f2
 @torch.no_grad()
 def redraw(model:DreamerModel, data:SpectrogramData, clip:int, style_parts:str="none")->tuple[np.ndarray, np.ndarray]: # (N, M) nats each
     "The frames of a clip that whole tokens cover, and their reconstruction from the posterior's means."
@@ -379,7 +383,7 @@ def plot_reconstructions(
         plot_log_mel(drawn - true, data.front_end, row[2], f"error, MSE {mse:.2f}", vmin=-25, vmax=25).images[0].set_cmap("RdBu_r")
     return fig
 
-# %% ../nbs/09_evaluation.ipynb #51903e34
+# %% ../nbs/09_evaluation.ipynb #77587474
 EARS = dict(mcd="dB, MCD of mel-cepstral-distance, fmax 7600 Hz, 16 bit, DTW", stoi="STOI, up to 1", estoi="extended STOI, up to 1")
 FILES = {"recording": "original", "copy-synthesis": "copy_synthesis", "reconstruction, style: none": "reconstruction"}
 
@@ -404,7 +408,7 @@ def make_sounds(model, data, clip:int, conditions, recording=None)->dict[str, np
     n = len(sounds["copy-synthesis"])
     return sounds if recording is None else {"recording": np.pad(recording, (0, max(0, n - len(recording))))[:n]} | sounds
 
-# %% ../nbs/09_evaluation.ipynb #a3190345
+# %% ../nbs/09_evaluation.ipynb #5e115347
 def _cell(m): # a metric as "value ± se"
     if m["value"] is None: return "-"
     return f"{m['value']:.3f}" + (f" ± {m['se']:.3f}" if m["se"] is not None else "") if isinstance(m["value"], float) else str(m["value"])
@@ -434,7 +438,7 @@ def format_metrics(
     if ears["mean"]: out += [_table([f"sound ({len(ears['clips'])} clips)", "against", "MCD (dB)", "STOI", "ESTOI"], [[r["what"], r["against"], *(_cell(r[k]) for k in EARS)] for r in ears["mean"]])]
     return "\n\n".join(out)
 
-# %% ../nbs/09_evaluation.ipynb #e269e294
+# %% ../nbs/09_evaluation.ipynb #119fb8fe
 def listen(
     model:DreamerModel,
     data:SpectrogramData,
@@ -481,7 +485,7 @@ def listening_page(
     return (f"<!doctype html><html lang=en><meta charset=utf-8><title>Evaluation</title><style>{_CSS}</style><h1>{text(metrics['about']['checkpoint'])}</h1>"
             f"<p>{metrics['audio']['reference']}{''.join(part)}<h2>Numbers</h2><pre>{text(format_metrics(metrics))}</pre>{figures}</html>\n")
 
-# %% ../nbs/09_evaluation.ipynb #faeebd8e
+# %% ../nbs/09_evaluation.ipynb #83a1f0dd
 def _bar(progress, what): # wraps what is iterated over; named on a line of its own, since a console's bar has no room for words
     if not progress: return iter
     from fastprogress.fastprogress import progress_bar

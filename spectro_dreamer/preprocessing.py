@@ -10,7 +10,7 @@ __all__ = ['NEEDED_COLUMNS', 'CV_COLUMNS', 'AUDIO_SUFFIXES', 'BLOCK_FRAMES', 'FR
            'style_columns', 'global_style', 'local_style', 'band_statistics', 'split_speakers', 'prepare_clip',
            'find_clips', 'prepare']
 
-# %% ../nbs/01_preprocessing.ipynb #343814f4
+# %% ../nbs/01_preprocessing.ipynb #bbef6a28
 """Recordings in, one HDF5 file of log-mel spectrograms and style vectors out.
 
 Tensors: wave (S,) float32 at the front end's sample rate; log_mel (N, M) natural-log mel power, one row a frame;
@@ -22,7 +22,7 @@ tokens (..., T, M, F) windows of F frames; styles (N, A) one row a frame.
     prepare("corpus", "dataset.h5")                      # a whole folder
 """
 
-# %% ../nbs/01_preprocessing.ipynb #a5f96eba
+# %% ../nbs/01_preprocessing.ipynb #c0680f0e
 import csv, hashlib, json, math, os, shutil, sys, types
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -33,13 +33,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from .config import FrontEnd, SpectroError, TokenSpec, write_text
 
-# %% ../nbs/01_preprocessing.ipynb #77e62752
+# %% ../nbs/01_preprocessing.ipynb #7527e212
 def bundled_corpus()->Path:
     "The folder of the synthetic corpus that ships with the library: `clips/*.mp3` and `validated.tsv`."
     import spectro_dreamer
     return Path(spectro_dreamer.__file__).parent/"corpus"
 
-# %% ../nbs/01_preprocessing.ipynb #2eedeacd
+# %% ../nbs/01_preprocessing.ipynb #a225168e
 @dataclass(frozen=True)
 class Clip:
     "One recording and what its table row says of it."
@@ -75,7 +75,7 @@ def _clip(row):
     return Clip(path, text("client_id") or f"unknown:{path}", text("sentence"), votes("up_votes"), votes("down_votes"),
                 text("age") or "unknown", text("gender") or "unknown", text("accents", "accent") or "unknown")
 
-# %% ../nbs/01_preprocessing.ipynb #765bcaa3
+# %% ../nbs/01_preprocessing.ipynb #68a96ea1
 def clip_file(
     clips_dir,  # the folder that holds the recordings
     path:str,   # as the table gives it
@@ -102,7 +102,7 @@ def why_not(
     if clip.down_votes and clip.down_votes >= clip.up_votes: return f"{clip.down_votes} votes down against {clip.up_votes} up"
     return file_problem(clips_dir, clip.path)
 
-# %% ../nbs/01_preprocessing.ipynb #f2ff7195
+# %% ../nbs/01_preprocessing.ipynb #1a4717a1
 CV_COLUMNS = ("client_id", "path", "sentence", "up_votes", "down_votes", "age", "gender", "accent")
 
 def clean(
@@ -113,6 +113,7 @@ def clean(
 )->tuple[int, dict[str, str]]: # how many clips were kept; reason by rejected path
     "Keep the clips that the votes accept and whose file exists. Raises `SpectroError` if none is left; then nothing is written."
     if not Path(clips_dir).is_dir(): raise SpectroError(f"no such folder: {clips_dir}")
+    if (Path(output_dir)/"validated.tsv").resolve() == Path(metadata_file).resolve(): raise SpectroError(f"{output_dir} holds the table to be cleaned, which would be overwritten: choose another output folder")
     kept, rejected = {}, {}
     for clip in read_table(metadata_file):
         reason = "listed twice" if clip.path in kept else why_not(clip, clips_dir, min_votes)
@@ -132,9 +133,13 @@ def _unused(path, taken):
 
 def _link(source, target):
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists(): return
-    try: os.link(source, target)
-    except OSError: shutil.copyfile(source, target)  # another file system
+    if target.exists() and target.stat().st_size == source.stat().st_size: return
+    part = target.with_name(f"{target.name}.partial")
+    part.unlink(missing_ok=True)
+    try: os.link(source, part)
+    except OSError: shutil.copyfile(source, part)  # another file system
+    os.replace(part, target)
+    part.unlink(missing_ok=True)  # renaming onto a link to the same file does nothing
 
 def _row(c):
     blank = lambda v: "" if v == "unknown" else v
@@ -148,7 +153,7 @@ def _write_tsv(path, columns, rows):
     writer.writerow(columns); writer.writerows(rows)
     write_text(path, text.getvalue())
 
-# %% ../nbs/01_preprocessing.ipynb #cbaccd21
+# %% ../nbs/01_preprocessing.ipynb #b8724d07
 AUDIO_SUFFIXES = {".mp3", ".wav", ".flac", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".au", ".m4a"}
 BLOCK_FRAMES = 1 << 17  # samples decoded at a time
 
@@ -182,7 +187,7 @@ def resample(
     import soxr
     return soxr.resample(wave, from_rate, to_rate, quality="HQ")
 
-# %% ../nbs/01_preprocessing.ipynb #8104cda2
+# %% ../nbs/01_preprocessing.ipynb #14c9ae6e
 def hz_to_mel(hz, scale:str="slaney"):
     "Hertz to mel: Slaney's (linear to 1 kHz, logarithmic above) or HTK's formula."
     hz = np.asarray(hz, dtype=np.float64)
@@ -213,7 +218,7 @@ def mel_filterbank(
     if fe.mel_norm == "slaney": filters *= (2/(edges[2:] - edges[:-2]))[:, None]  # equal area
     return filters.astype(np.float32)
 
-# %% ../nbs/01_preprocessing.ipynb #856abd7c
+# %% ../nbs/01_preprocessing.ipynb #87368e65
 FRAME_BLOCK = 256  # frames transformed at a time: about 2 MB, stays in cache
 
 def log_mel(
@@ -231,7 +236,7 @@ def log_mel(
         np.matmul(spectrum.real**2 + spectrum.imag**2, filters, out=out[i:i + FRAME_BLOCK])
     return np.log(np.maximum(out, fe.floor, out=out), out=out)
 
-# %% ../nbs/01_preprocessing.ipynb #6ed1e0dd
+# %% ../nbs/01_preprocessing.ipynb #d4506006
 DB_PER_NAT = 10/math.log(10)  # a natural-log power of 1 is 4.34 dB
 
 def plot_log_mel(
@@ -258,7 +263,7 @@ def plot_log_mel(
     if bar: ax.figure.colorbar(image, ax=ax, label="dB", pad=0.01)
     return ax
 
-# %% ../nbs/01_preprocessing.ipynb #ccf4e0b7
+# %% ../nbs/01_preprocessing.ipynb #ee28b7d3
 @lru_cache(maxsize=1)
 def import_torchaudio():
     "torchaudio, with its native extension replaced by an empty stand-in if that cannot load (a CUDA wheel beside a CPU torch)."
@@ -275,7 +280,7 @@ def import_torchaudio():
         print("torchaudio's native part does not load beside this torch; its Python part is used", file=sys.stderr)
     return torchaudio
 
-# %% ../nbs/01_preprocessing.ipynb #fa50acd1
+# %% ../nbs/01_preprocessing.ipynb #a49acb19
 def frames_to_tokens(
     frames, # (..., N, M) tensor
     n:int,  # F, frames in a token
@@ -297,7 +302,7 @@ def tokens_to_frames(
         count[at] += 1
     return out/count
 
-# %% ../nbs/01_preprocessing.ipynb #af28449a
+# %% ../nbs/01_preprocessing.ipynb #e7320e38
 LOCAL_STYLE = ("energy", "delta energy", "delta2 energy")
 GLOBAL_FIELDS = ("gender", "age", "accent")
 MAX_CATEGORIES = 16 # kept per field, the most frequent first; the rest counts as unknown
@@ -333,7 +338,7 @@ def local_style(
     delta = np.diff(energy, prepend=energy[:1])
     return np.stack([energy, delta, np.diff(delta, prepend=delta[:1])], axis=1).astype(np.float32)
 
-# %% ../nbs/01_preprocessing.ipynb #30584314
+# %% ../nbs/01_preprocessing.ipynb #39556559
 STD_FLOOR = 0.5 # nats: bands that sit at the log floor would otherwise explode when divided by their deviation
 
 def band_statistics(
@@ -357,7 +362,7 @@ def split_speakers(
     held = set(order[:max(1, round(val_split*len(order)))]) if val_split > 0 else set()
     return np.array([s in held for s in speakers])
 
-# %% ../nbs/01_preprocessing.ipynb #2421ddc7
+# %% ../nbs/01_preprocessing.ipynb #1b030906
 def prepare_clip(
     job:tuple[Clip, str], # the clip and its file
     fe:FrontEnd,
@@ -371,7 +376,7 @@ def prepare_clip(
         return clip, log_mel(wave, fe), ""
     except SpectroError as e: return clip, None, str(e)
 
-# %% ../nbs/01_preprocessing.ipynb #00387a08
+# %% ../nbs/01_preprocessing.ipynb #38291340
 def find_clips(
     input_dir,          # a corpus (clips/ and a table) or any folder of audio
     metadata_file=None, # the table; default: validated.tsv in `input_dir`, if there is one
@@ -397,9 +402,11 @@ def _from_table(table, clips_dir):
 def _from_folder(folder):
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
     relative = [p.relative_to(folder) for p in files]
-    return [(Clip(str(r), r.parts[0] if len(r.parts) > 1 else f"unknown:{r}"), str(p)) for r, p in zip(relative, files)]
+    shared = len(Path(os.path.commonpath([r.parent for r in relative])).parts) if relative else 0
+    def speaker(r): below = r.parts[shared:]; return below[0] if len(below) > 1 else f"unknown:{r}"
+    return [(Clip(str(r), speaker(r)), str(p)) for r, p in zip(relative, files)]
 
-# %% ../nbs/01_preprocessing.ipynb #4ca64229
+# %% ../nbs/01_preprocessing.ipynb #7c3ff747
 def prepare(
     input_dir,               # a corpus or any folder of audio
     output_file,             # HDF5 file to write
@@ -410,14 +417,14 @@ def prepare(
     compress:bool=False,     # gzip: a fifth smaller, twenty times slower to write
     num_workers:int=0,       # processes that decode; 0 works in this one
     progress:bool=True,      # show a progress bar
-)->dict:                     # clips, hours, skipped (reason by path), columns
+)->dict:                     # clips, speakers, hours, skipped (reason by path), columns
     "Turn recordings into one HDF5 file. Raises `SpectroError` if no clip is usable; then no file is written."
     import h5py
     jobs, skipped = find_clips(input_dir, metadata_file)
     names, part = style_columns([c for c, _ in jobs]), Path(f"{output_file}.partial")
-    Path(output_file).parent.mkdir(parents=True, exist_ok=True)
     work = partial(prepare_clip, fe=front_end, min_frames=tokens.n_frames(tokens.min_tokens))
     try:
+        Path(output_file).parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(part, "w") as f:
             writer = _Writer(f, front_end, names, float16, compress)
             for clip, spec, reason in _bar(_map(work, jobs, num_workers), len(jobs), progress):
@@ -427,8 +434,9 @@ def prepare(
             writer.finish(skipped, tokens)
         os.replace(part, output_file)
     except OSError as e: raise SpectroError(f"cannot write {output_file}: {e}") from None
-    finally: part.unlink(missing_ok=True)
-    return dict(clips=len(writer.clips), hours=writer.n*front_end.hop_length/front_end.sample_rate/3600, skipped=skipped, columns=names)
+    finally:
+        if part.is_file(): part.unlink()
+    return dict(clips=len(writer.clips), speakers=len({c.speaker for c in writer.clips}), hours=writer.n*front_end.hop_length/front_end.sample_rate/3600, skipped=skipped, columns=names)
 
 def _map(work, jobs, num_workers):
     if num_workers < 1: yield from map(work, jobs); return
@@ -440,7 +448,7 @@ def _bar(items, total, show):
     yield from progress_bar(items, total=total)
     print()  # a console's bar does not end its line
 
-# %% ../nbs/01_preprocessing.ipynb #07032b66
+# %% ../nbs/01_preprocessing.ipynb #1b632599
 class _Writer:
     "Appends clips to an open HDF5 file and fills in the tables at the end."
     def __init__(self, f, fe, names, float16, compress):
@@ -458,7 +466,7 @@ class _Writer:
             self.f[name][self.n:] = rows
         wide = spec.astype(np.float64)
         self.sums.append(wide.sum(axis=0)); self.squares.append((wide**2).sum(axis=0))
-        self.digest.update(clip.path.encode()); self.digest.update(spec.tobytes())
+        self.digest.update(repr((clip, self.names)).encode()); self.digest.update(spec.tobytes())
         self.clips.append(clip); self.ends.append(n); self.n = n
 
     def finish(self, skipped, tokens):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Gaussian', 'gaussian', 'kl_divergence', 'kl_loss', 'State', 'Path', 'RSSM', 'observe', 'imagine']
 
-# %% ../nbs/04_rssm.ipynb #f9c231f3
+# %% ../nbs/04_rssm.ipynb #9abfbea0
 """The latent dynamics: observe (with sound) and imagine (without), Gaussian states, and their KL.
 
 Tensors: actions (B, T, A), action t is the style of token t and leads to it; h (B, H) deterministic state; z (B, Z)
@@ -17,7 +17,7 @@ stochastic state; noise (B, T, Z) standard normal; reset (B, T) ones where histo
     nats = kl_divergence(path.posterior, path.prior).sum(-1)                 # (B, T)
 """
 
-# %% ../nbs/04_rssm.ipynb #110333fa
+# %% ../nbs/04_rssm.ipynb #6625739f
 from typing import Callable, NamedTuple
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from .config import ModelConfig, SpectroError
 from .encoder import mlp
 
-# %% ../nbs/04_rssm.ipynb #c00044b4
+# %% ../nbs/04_rssm.ipynb #b63b94d3
 class Gaussian(NamedTuple):
     "A diagonal normal distribution over the last axis."
     mean:Tensor # (..., Z)
@@ -50,7 +50,7 @@ def kl_divergence(
     ratio = q.std/p.std
     return (ratio.pow(2) + ((q.mean - p.mean)/p.std).pow(2) - 1)/2 - ratio.log()
 
-# %% ../nbs/04_rssm.ipynb #e8ab46bc
+# %% ../nbs/04_rssm.ipynb #321a61d7
 def kl_loss(
     q:Gaussian,           # posterior, (B, T, Z)
     p:Gaussian,           # prior, (B, T, Z)
@@ -62,7 +62,7 @@ def kl_loss(
     to_posterior = kl_divergence(q, p.detach()).sum(-1).clamp_min(free_nats)
     return to_prior.detach() + 2*balance*(to_prior - to_prior.detach()) + 2*(1 - balance)*(to_posterior - to_posterior.detach())
 
-# %% ../nbs/04_rssm.ipynb #ca7b148d
+# %% ../nbs/04_rssm.ipynb #59ebc5cd
 class State(NamedTuple):
     "The whole state of the model at one moment; a feature is [h, z]."
     h:Tensor # (B, H) deterministic
@@ -103,7 +103,7 @@ class RSSM(nn.Module):
     def posterior_at(self, h, e)->Gaussian:     # (..., H), (..., E)
         return gaussian(self.posterior_net(torch.cat([h, e], dim=-1)), self.min_std)
 
-# %% ../nbs/04_rssm.ipynb #45a7d8d1
+# %% ../nbs/04_rssm.ipynb #75e28f09
 def _noise(like, shape, generator): return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
 
 def observe(self:RSSM,
@@ -132,7 +132,7 @@ def observe(self:RSSM,
 
 RSSM.observe = observe
 
-# %% ../nbs/04_rssm.ipynb #24152128
+# %% ../nbs/04_rssm.ipynb #85d722e2
 def imagine(self:RSSM,
     state:State,          # where the dream begins, usually `observe(...).last`
     actions:Tensor,       # (B, T, A)

@@ -6,7 +6,7 @@
 __all__ = ['DreamerModel', 'Losses', 'reconstruction_nll', 'loss', 'scale', 'to_tokens', 'no_style', 'reconstruct', 'save',
            'read_checkpoint', 'build', 'load', 'check_front_end']
 
-# %% ../nbs/06_world_model.ipynb #3691fd23
+# %% ../nbs/06_world_model.ipynb #25f38dbf
 """The parts joined: observe, decode, imagine, the loss, and checkpoints that carry their front end.
 
 Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); spec (N, M) log-mel in nats.
@@ -16,7 +16,7 @@ Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); spec (N, M)
     losses = model.loss(batch, TrainConfig()); losses.total.mean().backward()
 """
 
-# %% ../nbs/06_world_model.ipynb #ada8711f
+# %% ../nbs/06_world_model.ipynb #d87aaaa9
 import os
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from .encoder import Encoder
 from .rssm import RSSM, Path as StatePath, State, kl_divergence, kl_loss
 from .decoder import Decoder, RewardHead
 
-# %% ../nbs/06_world_model.ipynb #09b407ba
+# %% ../nbs/06_world_model.ipynb #4e6866f1
 class DreamerModel(nn.Module):
     "Encoder, RSSM, decoder and two reward heads; its arguments are the fields of `ModelConfig`."
     def __init__(self,
@@ -77,7 +77,7 @@ class DreamerModel(nn.Module):
 
     def forward(self, tokens, styles): return self.decode(self.observe(tokens, styles)) # (B, T, M, F)
 
-# %% ../nbs/06_world_model.ipynb #9c8290a6
+# %% ../nbs/06_world_model.ipynb #3d2a3138
 class Losses(NamedTuple):
     "Each (B, T), to be averaged by the caller."
     total:Tensor  # what is minimised
@@ -88,11 +88,12 @@ class Losses(NamedTuple):
 def reconstruction_nll(
     error:Tensor,   # (B, T) mean squared error per bin
     bins:int,       # bins in a token
-    likelihood:str, # "mse" or "optimal"
+    likelihood:str, # "mse", "optimal" or "mean"
 )->Tensor:          # (B, T) nats per token, up to a constant
-    "Gaussian negative log-likelihood of a token: unit variance, or the variance that is optimal for this batch."
+    "Gaussian negative log-likelihood of a token: unit variance, or the variance that is optimal for this batch; \"mean\" is no likelihood but the bare mean squared error."
     if likelihood == "mse": return bins*error/2
-    if likelihood != "optimal": raise SpectroError(f"likelihood must be mse or optimal, got {likelihood!r}")
+    if likelihood == "mean": return error
+    if likelihood != "optimal": raise SpectroError(f"likelihood must be mse, optimal or mean, got {likelihood!r}")
     variance = error.detach().mean().clamp_min(1e-4)
     return bins*(error/variance + variance.log())/2
 
@@ -116,7 +117,7 @@ def loss(self:DreamerModel,
 
 DreamerModel.loss = loss
 
-# %% ../nbs/06_world_model.ipynb #a152ef38
+# %% ../nbs/06_world_model.ipynb #1768486e
 def scale(self:DreamerModel, spec)->Scale: # spec (N, M) nats
     "How this model standardises a clip: its band statistics, or the clip's own z-score."
     return clip_scale(spec) if self.config.train.standardise == "clip" else Scale(self.mean, self.std)
@@ -146,7 +147,7 @@ def reconstruct(self:DreamerModel,
 
 for f in (scale, to_tokens, no_style, reconstruct): setattr(DreamerModel, f.__name__, f)
 
-# %% ../nbs/06_world_model.ipynb #732946d3
+# %% ../nbs/06_world_model.ipynb #a087aa93
 def save(
     model:DreamerModel,
     path,        # file to write
