@@ -543,13 +543,13 @@ def evaluate(
     recordings = {i: read_audio(clip_file(clips_dir, data.paths[i]), model.front_end.sample_rate) for i in picks} if clips_dir else {}
     rec = {c: reconstruction_metrics(model, data, clips, c, seed, _bar(progress, f"reconstruction, style: {c}")) for c in conditions}
     loops = _loops(model, data, clips, conditions, seed, progress)
+    trivial, gaussian = trivial_metrics(data, clips), _gaussian(data, clips)
     out = Path(output_dir); out.mkdir(parents=True, exist_ok=True)
     figures = _figures(model, data, picks or list(clips), rec, loops, out)
     audio = listen(model, data, picks, conditions, recordings, out, _bar(progress, "sound"))
     about = _about(model, data, clips, checkpoint=Path(checkpoint).name, split=split, seed=seed, figures=figures)
     plain = lambda d: {k: asdict(m) for k, m in d.items()}
-    metrics = dict(about=about, reconstruction={c: plain(m) for c, m in rec.items()}, trivial=plain(trivial_metrics(data, clips)),
-                   gaussian=_gaussian(data, clips), open_loop=plain(loops), audio=audio)
+    metrics = dict(about=about, reconstruction={c: plain(m) for c, m in rec.items()}, trivial=plain(trivial), gaussian=gaussian, open_loop=plain(loops), audio=audio)
     write_text(out/"index.html", listening_page(metrics))
     write_text(out/"metrics.json", text := json.dumps(metrics, indent=1, allow_nan=False))
     return json.loads(text)
