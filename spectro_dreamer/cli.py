@@ -15,10 +15,9 @@ __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FIL
 
 # %% ../nbs/17_cli.ipynb #2b331a70
 import argparse, os, shlex, sys
-from collections import Counter
 from functools import wraps
 from pathlib import Path
-from .config import FrontEnd, SpectroError, TokenSpec, load_config, preset
+from .config import FrontEnd, SpectroError, TokenSpec, preset
 
 # %% ../nbs/17_cli.ipynb #7d5840bc
 def flag(parser, name, default=None, help="", **kw):
@@ -100,7 +99,7 @@ def train_main(argv=None):
     p = parser("train", "Train a world model on a prepared data set. What no flag names is the preset's.")
     flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
     flag(p, "preset", "seed", "the original report's settings, or ours", choices=("seed", "dreamer"))
-    for name, kind in TRAIN_FLAGS.items(): flag(p, name, help=f"see `TrainConfig` and `ModelConfig`; default: the preset's", type=kind)
+    for name, kind in TRAIN_FLAGS.items(): flag(p, name, help="see `TrainConfig` and `ModelConfig`; default: the preset's", type=kind)
     flag(p, "output-dir", help="the run's folder (default: runs/<preset>-<time>)")
     flag(p, "resume-from", help="a run's folder or a checkpoint of it: go on where it stopped")
     flag(p, "no-mlflow", help="metrics to metrics.jsonl only", action="store_true")

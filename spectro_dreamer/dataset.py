@@ -19,7 +19,6 @@ Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); rewards (B,
 import json
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 import h5py, numpy as np, torch

@@ -16,10 +16,9 @@ Tensors: feature (..., H + Z) = [h, z]; tokens (..., M, F) standardised log-mel;
 """
 
 # %% ../nbs/05_decoder.ipynb #a0387e8e
-import torch
 from torch import nn
 from .config import ModelConfig
-from .encoder import ACTIVATIONS, KERNEL, PADDING, STRIDE, TokenCNN, conv_channels, conv_sizes, mlp
+from .encoder import ACTIVATIONS, KERNEL, PADDING, STRIDE, conv_channels, conv_sizes, mlp
 
 # %% ../nbs/05_decoder.ipynb #9c7f5391
 class TokenDeCNN(nn.Module):

@@ -17,7 +17,6 @@ Tensors: tokens (B, T, M, F); features (B, T, C); h (B, H) deterministic state; 
 """
 
 # %% ../nbs/03_encoder.ipynb #9892f643
-import torch
 from torch import nn
 from .config import ModelConfig
 

@@ -22,7 +22,7 @@ from typing import Callable, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from .config import ModelConfig, SpectroError
+from .config import ModelConfig
 from .encoder import mlp
 
 # %% ../nbs/04_rssm.ipynb #b63b94d3

@@ -14,14 +14,14 @@ __all__ = ['pick_device', 'Tracker', 'history', 'lr_factor', 'Trainer', 'train',
 """
 
 # %% ../nbs/07_training.ipynb #aeefe3a2
-import json, math, os, sys, time, warnings
-from dataclasses import asdict, replace
+import json, math, os, sys, time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 import torch
-from .config import Config, SpectroError, load_config, manifest, preset, save_config, seed_everything, write_text
+from .config import Config, SpectroError, manifest, preset, save_config, seed_everything, write_text
 from .dataset import Batches, SpectrogramData
-from .world_model import DreamerModel, Losses, build, check_front_end, load, read_checkpoint, save
+from .world_model import Losses, build, check_front_end, read_checkpoint, save
 
 # %% ../nbs/07_training.ipynb #4e5e3225
 def pick_device(

@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from notebooks import MACHINE_PATH, NBS, ROOT, chapters, directives, machine_paths, read, text
+from notebooks import MACHINE_PATH, ROOT, chapters, directives, machine_paths, read, text
 
 PACKAGE = "spectro_dreamer"
 LIGHT = "config dataset encoder rssm decoder world_model training".split()  # all that a training machine imports
