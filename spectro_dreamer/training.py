@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['pick_device', 'Tracker', 'history', 'lr_factor', 'Trainer', 'train', 'resume_config', 'plot_history']
 
-# %% ../nbs/07_training.ipynb #024cb26d
+# %% ../nbs/07_training.ipynb #27674fd1
 """The training loop: epochs, validation on unheard speakers, checkpoints, exact resume, MLflow.
 
     run = train("dataset.h5", preset("dreamer"), "runs/first")   # a folder with config, metrics and checkpoints
@@ -13,7 +13,7 @@ __all__ = ['pick_device', 'Tracker', 'history', 'lr_factor', 'Trainer', 'train',
     model = load("runs/first")
 """
 
-# %% ../nbs/07_training.ipynb #aeefe3a2
+# %% ../nbs/07_training.ipynb #f31c6bc7
 import json, math, os, sys, time
 from dataclasses import replace
 from datetime import datetime
@@ -23,7 +23,7 @@ from .config import Config, SpectroError, manifest, preset, save_config, seed_ev
 from .dataset import Batches, SpectrogramData
 from .world_model import Losses, build, check_front_end, read_checkpoint, save
 
-# %% ../nbs/07_training.ipynb #4e5e3225
+# %% ../nbs/07_training.ipynb #315c27a6
 def pick_device(
     name:str="auto", # "auto", "cpu", "cuda", "cuda:1", "mps"
 )->torch.device:
@@ -36,7 +36,7 @@ def pick_device(
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count(): raise SpectroError(f"there is no {name}: {torch.cuda.device_count()} GPU(s) found")
     return device
 
-# %% ../nbs/07_training.ipynb #51805f6e
+# %% ../nbs/07_training.ipynb #1c635254
 class Tracker:
     "Writes metrics to `metrics.jsonl` and, if it can, to MLflow; a failing MLflow is reported once and never stops a run."
     def __init__(self, run_dir, cfg:Config, use_mlflow:bool=True):
@@ -80,7 +80,7 @@ def history(
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return sorted({r["epoch"]: r for r in rows}.values(), key=lambda r: r["epoch"])
 
-# %% ../nbs/07_training.ipynb #19ee9dc2
+# %% ../nbs/07_training.ipynb #46542627
 def lr_factor(
     step:int,  # steps done
     total:int, # steps of the whole run
@@ -90,7 +90,7 @@ def lr_factor(
     warm = min(1.0, (step + 1)/cfg.warmup_steps) if cfg.warmup_steps else 1.0
     return warm*(0.1 + 0.9*(1 + math.cos(math.pi*min(1.0, step/max(1, total))))/2 if cfg.lr_decay else 1.0)
 
-# %% ../nbs/07_training.ipynb #bdd1299e
+# %% ../nbs/07_training.ipynb #e6e90f33
 class Trainer:
     "Trains a `DreamerModel` on a `SpectrogramData`, epoch by epoch."
     def __init__(self, cfg:Config, data:SpectrogramData):
@@ -160,7 +160,7 @@ def _mean(losses):
         n += l.total.numel()
     return {k: (v/n).item() for k, v in sums.items()}
 
-# %% ../nbs/07_training.ipynb #f08a5f06
+# %% ../nbs/07_training.ipynb #d7e492d3
 def train(
     dataset_path,        # HDF5 file from `prepare`
     cfg:Config=None,     # default: the seed preset; when resuming: that of the checkpoint
@@ -211,7 +211,7 @@ def _epochs(trainer, run_dir, tracker, progress):
         tracker.log(trainer.epoch, metrics)
         if progress: bar.write(_line(trainer.epoch, metrics))
 
-# %% ../nbs/07_training.ipynb #934377fb
+# %% ../nbs/07_training.ipynb #c2789b78
 def _line(epoch, m):
     part = lambda s: f"{s}: MSE {m[f'{s}_recon_loss']:.3f}, KL {m[f'{s}_kl_loss']:.1f} nats" if f"{s}_loss" in m else ""
     return f"epoch {epoch}  {part('train')}  {part('val')}  {m['seconds']:.0f} s"
@@ -248,7 +248,7 @@ def _restore(trainer, saved, run_dir):
     trainer.restore(d)
     if not (run_dir/"checkpoints"/"best_model.pt").is_file(): trainer.best = math.inf  # another folder: its first epoch is its best so far
 
-# %% ../nbs/07_training.ipynb #91593ec6
+# %% ../nbs/07_training.ipynb #d459c792
 def plot_history(
     run_dir, # the folder of a run, or several as {label: folder}
     keys:tuple[str, ...]=("recon_loss", "kl_loss"),
