@@ -4,22 +4,22 @@
 
 # %% auto #0
 __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FILES', 'flag', 'command', 'fail', 'Parser',
-           'parser', 'clean_main', 'prepare_main', 'train_main', 'infer_main', 'evaluate_main', 'imagine_main',
-           'demo_steps', 'demo_main']
+           'parser', 'clean_main', 'prepare_main', 'train_main', 'hearing_parser', 'infer_main', 'evaluate_main',
+           'imagine_main', 'demo_steps', 'demo_main']
 
-# %% ../nbs/17_cli.ipynb #c7d77c34
+# %% ../nbs/17_cli.ipynb #a6d14feb
 """The console commands: argument parsing only. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
 
     clean_main(["--metadata-file", "validated.tsv", "--clips-dir", "clips", "--output-dir", "clean"])
 """
 
-# %% ../nbs/17_cli.ipynb #2b331a70
+# %% ../nbs/17_cli.ipynb #ba0c95af
 import argparse, os, shlex, sys
 from functools import wraps
 from pathlib import Path
 from .config import FrontEnd, SpectroError, TokenSpec, preset
 
-# %% ../nbs/17_cli.ipynb #7d5840bc
+# %% ../nbs/17_cli.ipynb #6120c82d
 def flag(parser, name, default=None, help="", **kw):
     "Add `--some-name`, also spelled `--some_name`; the default is shown in the help."
     if default is not None and "action" not in kw: help += f" (default: {default})"
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser(name, about): return Parser(prog=f"spectro_{name}", description=about, allow_abbrev=False)
 
-# %% ../nbs/17_cli.ipynb #92acc134
+# %% ../nbs/17_cli.ipynb #eca36f14
 @command
 def clean_main(argv=None):
     "spectro_clean: keep the clips that the votes accept."
@@ -87,7 +87,7 @@ def prepare_main(argv=None):
     if len(about["skipped"]) > 30: print(f"... and {len(about['skipped']) - 30} more, all listed in the file under 'skipped'")
     print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, {len(about['skipped'])} skipped; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote {a.output_file}")
 
-# %% ../nbs/17_cli.ipynb #30be027b
+# %% ../nbs/17_cli.ipynb #2398571b
 # What a flag of spectro_train changes, by name; everything else is the preset's.
 TRAIN_FLAGS = {"epochs": int, "batch-size": int, "sequence-length": int, "val-split": float, "lr": float, "num-workers": int, "experiment-name": str,
                "checkpoint-freq": int, "h-state-size": int, "z-state-size": int, "device": str, "beta-kl": float, "style-parts": str, "standardise": str, "seed": int}
@@ -98,7 +98,7 @@ def train_main(argv=None):
     "spectro_train: train a world model."
     p = parser("train", "Train a world model on a prepared data set. What no flag names is the preset's.")
     flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
-    flag(p, "preset", "seed", "the original report's settings, or ours", choices=("seed", "dreamer"))
+    flag(p, "preset", help="the original report's settings, or ours (default: seed)", choices=("seed", "dreamer"))
     for name, kind in TRAIN_FLAGS.items(): flag(p, name, help="see `TrainConfig` and `ModelConfig`; default: the preset's", type=kind)
     flag(p, "output-dir", help="the run's folder (default: runs/<preset>-<time>)")
     flag(p, "resume-from", help="a run's folder or a checkpoint of it: go on where it stopped")
@@ -106,23 +106,27 @@ def train_main(argv=None):
     a = p.parse_args(argv)
     from spectro_dreamer.training import history, resume_config, train
     changes = {n.replace("-", "_"): getattr(a, n.replace("-", "_")) for n in TRAIN_FLAGS}
-    base = resume_config(a.resume_from) if a.resume_from else preset(a.preset)
-    frozen = [n for n, v in changes.items() if a.resume_from and v is not None and n not in WHEN_RESUMING]
+    base = resume_config(a.resume_from) if a.resume_from else preset(a.preset or "seed")
+    frozen = [n for n, v in {**changes, "preset": a.preset}.items() if a.resume_from and v is not None and n not in WHEN_RESUMING]
     if frozen: raise SpectroError(f"a resumed run keeps its settings: --{frozen[0].replace('_', '-')} cannot be changed (only {', '.join(WHEN_RESUMING)} can)")
     run = train(a.dataset_path, base.override(**changes), a.output_dir, a.resume_from, use_mlflow=not a.no_mlflow)
     last = history(run)[-1]
     print(f"\n{last['epoch']} epochs done; the best model is {run/'checkpoints'/'best_model.pt'}")
 
-# %% ../nbs/17_cli.ipynb #1bd27ba9
-@command
-def infer_main(argv=None):
-    "spectro_infer: reconstruct a recording."
-    p = parser("infer", "Let a model hear a recording and draw it again: input.png, recon.png, recon.wav.")
+# %% ../nbs/17_cli.ipynb #d78210e4
+def hearing_parser(name, about):
+    "What the commands that hear one recording have in common."
+    p = parser(name, about)
     flag(p, "audio-path", help="the recording", required=True)
     flag(p, "checkpoint", help="a checkpoint or the folder of a run", required=True)
     flag(p, "output-dir", "output", "where the files go")
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
-    a = p.parse_args(argv)
+    return p
+
+@command
+def infer_main(argv=None):
+    "spectro_infer: reconstruct a recording."
+    a = hearing_parser("infer", "Let a model hear a recording and draw it again: input.png, recon.png, recon.wav.").parse_args(argv)
     from spectro_dreamer.imagination import infer
     from spectro_dreamer.training import pick_device
     _wrote(infer(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device)))
@@ -147,16 +151,12 @@ def evaluate_main(argv=None):
 @command
 def imagine_main(argv=None):
     "spectro_imagine: let the model go on by itself."
-    p = parser("imagine", "Let a model hear the beginning of a recording and imagine how it goes on: imagined.wav, continuation.png.")
-    flag(p, "audio-path", help="the recording", required=True)
-    flag(p, "checkpoint", help="a checkpoint or the folder of a run", required=True)
-    flag(p, "output-dir", "output", "where the files go")
+    p = hearing_parser("imagine", "Let a model hear the beginning of a recording and imagine how it goes on: imagined.wav, continuation.png.")
     flag(p, "context", 0.5, "seconds to hear first")
     flag(p, "seconds", 2.0, "seconds to imagine")
     flag(p, "samples", 4, "dreams to dream")
     flag(p, "temperature", 1.0, "scales the noise; 0 follows the prior's mean")
     flag(p, "seed", 0, "of the noise")
-    flag(p, "device", "auto", "cpu, cuda or cuda:N")
     a = p.parse_args(argv)
     from spectro_dreamer.imagination import imagine_files
     from spectro_dreamer.training import pick_device
@@ -166,7 +166,7 @@ def imagine_main(argv=None):
 def _wrote(files):
     for f in files: print(f"wrote {f}")
 
-# %% ../nbs/17_cli.ipynb #1fd51761
+# %% ../nbs/17_cli.ipynb #a9af2af6
 DEMO_EPOCHS = 45 # two to three minutes of training on one core
 
 def demo_steps(
@@ -193,7 +193,7 @@ def demo_steps(
         ("imagine", imagine_main, [*use, "--context", 1, "--seconds", 2], lambda: current("imagined.wav")),
     ]
 
-# %% ../nbs/17_cli.ipynb #9bba69b6
+# %% ../nbs/17_cli.ipynb #bbbb35a0
 DEMO_CLIP = "sd_en_0102.mp3" # a sentence and a voice that training does not hear
 DEMO_FILES = {"input.png": "the recording", "recon.png": "what the model made of it", "recon.wav": "the same to hear", "imagined.wav": "one second heard, two imagined",
               "continuation.png": "original, reconstruction and continuation side by side", "metrics.json": "every number", "index.html": "a listening page"}

@@ -6,18 +6,18 @@
 __all__ = ['SpectroError', 'FrontEnd', 'TokenSpec', 'ModelConfig', 'TrainConfig', 'Config', 'preset', 'write_text', 'save_config',
            'load_config', 'seed_everything', 'manifest']
 
-# %% ../nbs/00_config.ipynb #e547e96c
+# %% ../nbs/00_config.ipynb #aac1ed12
 import json, os, platform, random, subprocess, sys
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-# %% ../nbs/00_config.ipynb #3665f1ae
+# %% ../nbs/00_config.ipynb #60e8e130
 class SpectroError(Exception):
     "A mistake of input or set-up: the message is one line that says what was wrong and what to do."
 
-# %% ../nbs/00_config.ipynb #2843247a
+# %% ../nbs/00_config.ipynb #50724f4a
 @dataclass(frozen=True)
 class FrontEnd:
     "How a waveform becomes a log-mel spectrogram; saved with the data and with every checkpoint."
@@ -44,7 +44,7 @@ class FrontEnd:
     @property
     def frame_rate(self): return self.sample_rate/self.hop_length  # frames per second
 
-# %% ../nbs/00_config.ipynb #b47855d7
+# %% ../nbs/00_config.ipynb #e2f9ebb9
 @dataclass(frozen=True)
 class TokenSpec:
     "A token is `frames` consecutive frames; the next token starts `hop` frames later."
@@ -72,7 +72,7 @@ class TokenSpec:
     def n_frames(self, n_tokens:int): return (n_tokens - 1)*self.hop + self.frames           # frames that n_tokens span
     def seconds(self, front_end): return self.hop/front_end.frame_rate                       # seconds from token to token
 
-# %% ../nbs/00_config.ipynb #7eca6898
+# %% ../nbs/00_config.ipynb #c6327d11
 @dataclass(frozen=True)
 class ModelConfig:
     "The architecture: every field is an argument of `DreamerModel`."
@@ -100,7 +100,7 @@ def _at_least(part, least, *names):
     for name in names:
         if not getattr(part, name) >= least: raise SpectroError(f"{name} must be at least {least}, got {getattr(part, name)}")
 
-# %% ../nbs/00_config.ipynb #31720ef7
+# %% ../nbs/00_config.ipynb #7ef64fc2
 @dataclass(frozen=True)
 class TrainConfig:
     "The objective's weights and the settings of the training loop."
@@ -135,7 +135,7 @@ class TrainConfig:
         for name in ("val_split", "style_dropout", "kl_balance"):
             if not 0 <= getattr(self, name) <= 1: raise SpectroError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
 
-# %% ../nbs/00_config.ipynb #7500aec3
+# %% ../nbs/00_config.ipynb #6c544e76
 @dataclass(frozen=True)
 class Config:
     "Everything needed to repeat a run."
@@ -170,7 +170,7 @@ def _checked(part, d):
     if missing := known - set(d): raise SpectroError(f"{part.__name__} lacks {', '.join(sorted(missing))}: was this written by another version?")
     return part(**d)
 
-# %% ../nbs/00_config.ipynb #30491938
+# %% ../nbs/00_config.ipynb #38b5a462
 def preset(
     name:str="seed", # "seed" (the original report) or "dreamer" (ours)
 )->Config:
@@ -184,7 +184,7 @@ def preset(
         return Config(model=model, train=train, preset="dreamer")
     raise SpectroError(f"no preset {name!r}: choose seed or dreamer")
 
-# %% ../nbs/00_config.ipynb #0defacbd
+# %% ../nbs/00_config.ipynb #c15c8abc
 def write_text(
     path, # file to write
     text:str,
@@ -206,14 +206,14 @@ def load_config(path)->Config:
     except FileNotFoundError: raise SpectroError(f"no configuration at {path}") from None
     except json.JSONDecodeError as e: raise SpectroError(f"{path} is not a configuration of ours (line {e.lineno}: {e.msg})") from None
 
-# %% ../nbs/00_config.ipynb #4ada81c1
+# %% ../nbs/00_config.ipynb #70f17cd6
 def seed_everything(seed:int):
     "Seed Python, and numpy and torch if they are loaded."
     random.seed(seed)
     if np := sys.modules.get("numpy"): np.random.seed(seed % 2**32)
     if torch := sys.modules.get("torch"): torch.manual_seed(seed)
 
-# %% ../nbs/00_config.ipynb #1e9ed11e
+# %% ../nbs/00_config.ipynb #3b22f624
 def _commit():
     "The short commit of this project's checkout, with `+` if it has local changes; None outside a checkout."
     here = Path(globals().get("__file__", "."))
