@@ -26,7 +26,7 @@ setup(
     packages=find_packages(include=["spectro_dreamer*"]),
     package_data={"spectro_dreamer": ["corpus/*", "corpus/**/*"]},  # the bundled corpus travels in the wheel
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
+    extras_require={"cluster": cfg["cluster_requirements"].split(), "dev": f"{cfg['dev_requirements']} {cfg['cluster_requirements']}".split()},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Developers",
                  "Intended Audience :: Science/Research", "Programming Language :: Python :: 3",

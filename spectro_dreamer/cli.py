@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FILES', 'flag', 'command', 'fail', 'Parser',
-           'parser', 'clean_main', 'prepare_main', 'train_main', 'hearing_parser', 'infer_main', 'evaluate_main',
-           'imagine_main', 'demo_steps', 'demo_main']
+           'parser', 'clean_main', 'prepare_main', 'join_main', 'bench_main', 'train_main', 'hearing_parser',
+           'infer_main', 'evaluate_main', 'imagine_main', 'demo_steps', 'demo_main']
 
 # %% ../nbs/17_cli.ipynb #a6d14feb
 """The console commands: argument parsing only. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
@@ -57,15 +57,15 @@ def clean_main(argv=None):
     flag(p, "output-dir", help="gets clips/, validated.tsv and rejected.tsv", required=True)
     flag(p, "min-votes", 2, "votes up that a clip needs")
     a = p.parse_args(argv)
-    from spectro_dreamer.preprocessing import clean
+    from spectro_dreamer.preparation import clean
     kept, rejected = clean(a.metadata_file, a.clips_dir, a.output_dir, a.min_votes)
     print(f"kept {kept} clips, rejected {len(rejected)}" + (f" (reasons in {Path(a.output_dir)/'rejected.tsv'})" if rejected else ""))
 
 @command
 def prepare_main(argv=None):
     "spectro_prepare: recordings to one HDF5 file."
-    fe, p = FrontEnd(), parser("prepare", "Turn a corpus, or any folder of audio, into one HDF5 file of log-mel spectrograms and styles.")
-    flag(p, "input-dir", help="a corpus (clips/ and validated.tsv) or any folder of audio", required=True)
+    fe, p = FrontEnd(), parser("prepare", "Turn a corpus, or any folder of audio, into one HDF5 file of log-mel spectrograms and styles. Interrupted, the same command goes on where it was.")
+    flag(p, "input-dir", help="a corpus (clips/ and validated.tsv) or any folder of audio; s3://… and other fsspec addresses work too", required=True)
     flag(p, "output-file", help="the HDF5 file to write", required=True)
     flag(p, "metadata-file", help="the table (default: validated.tsv in the input folder, if there is one)")
     flag(p, "segment-duration", 0.1, "seconds in a token, rounded to whole frames")
@@ -75,17 +75,60 @@ def prepare_main(argv=None):
     flag(p, "n-mels", fe.n_mels, "mel bands")
     flag(p, "n-fft", fe.n_fft, "samples in a window")
     flag(p, "hop-length", fe.hop_length, "samples from frame to frame")
+    flag(p, "fmin", fe.fmin, "hertz, lower edge of the first mel band")
+    flag(p, "fmax", help="hertz, upper edge of the last mel band (default: half the sample rate)", type=float)
+    flag(p, "mel-scale", fe.mel_scale, "formula of the mel scale", choices=("slaney", "htk"))
+    flag(p, "mel-norm", fe.mel_norm, "mel bands of equal area or of equal height", choices=("slaney", "none"))
+    flag(p, "floor", fe.floor, "smallest mel power before the logarithm")
+    flag(p, "pad-mode", fe.pad_mode, "how a clip's ends are padded", choices=("constant", "reflect"))
     flag(p, "use-float16", help="store half precision", action="store_true")
     flag(p, "compress", help="gzip the arrays: a little smaller, much slower to write", action="store_true")
-    flag(p, "num-workers", 0, "processes that decode; 0 works in this one")
+    flag(p, "num-workers", help="processes that decode; 0 works in this one (default: one for each core)", type=int)
+    flag(p, "scheduler", help="address of a Dask scheduler (tcp://host:8786): its workers decode instead")
+    flag(p, "shard-clips", 1024, "clips kept at a time: what an interruption can cost")
+    flag(p, "keep-shards", help="leave the shards and let the output refer to them, without a copy", action="store_true")
     a = p.parse_args(argv)
-    from spectro_dreamer.preprocessing import prepare
-    fe = FrontEnd(a.sample_rate, a.n_fft, a.hop_length, a.n_mels, fmax=a.sample_rate/2)
+    from spectro_dreamer.preparation import prepare
+    fe = FrontEnd(a.sample_rate, a.n_fft, a.hop_length, a.n_mels, a.fmin, a.fmax or a.sample_rate/2, a.mel_scale, a.mel_norm, a.floor, a.pad_mode)
     tokens = TokenSpec.from_seconds(a.segment_duration, a.overlap, fe, a.min_tokens)
-    about = prepare(a.input_dir, a.output_file, a.metadata_file, fe, tokens, a.use_float16, a.compress, a.num_workers)
+    about = prepare(a.input_dir, a.output_file, a.metadata_file, fe, tokens, a.use_float16, a.compress,
+                    os.cpu_count() if a.num_workers is None else a.num_workers, a.scheduler, a.keep_shards, a.shard_clips)
     for path, reason in list(about["skipped"].items())[:30]: print(f"skipped {path}: {reason}")
-    if len(about["skipped"]) > 30: print(f"... and {len(about['skipped']) - 30} more, all listed in the file under 'skipped'")
+    if len(about["skipped"]) > 30: print(f"... and {len(about['skipped']) - 30} more, all listed in {a.output_file}.skipped.tsv")
     print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, {len(about['skipped'])} skipped; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote {a.output_file}")
+
+@command
+def join_main(argv=None):
+    "spectro_join: several data sets to one."
+    p = parser("join", "Join data sets that were prepared with the same settings, by several machines or from several corpora.")
+    p.add_argument("files", nargs="+", help="HDF5 files from spectro_prepare, in order")
+    flag(p, "output-file", help="the HDF5 file to write", required=True)
+    flag(p, "by-reference", help="refer to the files instead of copying them (HDF5 virtual data sets); they must stay where they are", action="store_true")
+    flag(p, "compress", help="gzip the copy: a little smaller, much slower to write", action="store_true")
+    a = p.parse_args(argv)
+    from spectro_dreamer.preparation import join
+    about = join(a.files, a.output_file, a.by_reference, a.compress)
+    print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours; wrote {a.output_file}")
+
+@command
+def bench_main(argv=None):
+    "spectro_bench: how fast it is, as ratios to other ways of doing it."
+    p = parser("bench", "Measure the speed of preparing recordings or of loading batches against plainly written rivals, interleaved in one process.")
+    which = p.add_subparsers(dest="what", required=True, parser_class=Parser)
+    prepare = which.add_parser("prepare", help="recordings to HDF5, against decoding alone", description="Recordings to HDF5, with ratios to the cost of decoding alone.")
+    prepare.add_argument("input_dir", nargs="?", help="a corpus or any folder of audio (default: the bundled corpus)")
+    flag(prepare, "n-clips", 400, "clips to use at most")
+    flag(prepare, "num-workers", 2, "processes, against one")
+    load = which.add_parser("load", help="HDF5 to batches, against a per-item DataLoader", description="HDF5 to batches of 16 × 20 tokens, with ratios to a per-item DataLoader.")
+    load.add_argument("dataset", nargs="?", help="HDF5 file from spectro_prepare (default: the bundled corpus is prepared)")
+    flag(load, "seconds", 1.0, "that each contender works in each round, about")
+    flag(load, "stream-gb", 0.0, "also write a data set of so many gigabytes and stream from it")
+    for q in (prepare, load):
+        flag(q, "rounds", 5, "timed rounds, after one that is not")
+        flag(q, "work-dir", help="where temporary files go (default: the system's folder for them)")
+    a = vars(p.parse_args(argv))
+    from spectro_dreamer import benchmark
+    print(benchmark.format_bench({"prepare": benchmark.bench_prepare, "load": benchmark.bench_load}[a.pop("what")](**a)))
 
 # %% ../nbs/17_cli.ipynb #2398571b
 # What a flag of spectro_train changes, by name; everything else is the preset's.

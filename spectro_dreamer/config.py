@@ -31,6 +31,7 @@ class FrontEnd:
     mel_norm:str="slaney"   # "slaney" (bands of equal area) or "none" (of equal height)
     floor:float=1e-7        # smallest mel power before the natural logarithm
     pad_mode:str="constant" # how the ends are padded before framing: "constant" (zeros) or "reflect"
+    log_base:str="e"        # of the logarithm: natural, so that log-mels are in nats; no other is implemented
 
     def __post_init__(self):
         if self.hop_length < 1 or self.n_fft < self.hop_length:
@@ -38,7 +39,7 @@ class FrontEnd:
         if self.n_mels < 2: raise SpectroError(f"need at least 2 mel bands, got n_mels={self.n_mels}")
         if not 0 <= self.fmin < self.fmax <= self.sample_rate/2:
             raise SpectroError(f"need 0 <= fmin < fmax <= {self.sample_rate/2:g} Hz, got {self.fmin:g} and {self.fmax:g}")
-        for name, allowed in [("mel_scale", ("slaney", "htk")), ("mel_norm", ("slaney", "none")), ("pad_mode", ("constant", "reflect"))]:
+        for name, allowed in [("mel_scale", ("slaney", "htk")), ("mel_norm", ("slaney", "none")), ("pad_mode", ("constant", "reflect")), ("log_base", ("e",))]:
             if getattr(self, name) not in allowed: raise SpectroError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
 
     @property

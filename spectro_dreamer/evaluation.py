@@ -28,7 +28,8 @@ from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
 from .config import SpectroError, write_text
-from .preprocessing import clip_file, frames_to_tokens, plot_log_mel, read_audio, resample, tokens_to_frames
+from .preparation import clip_file
+from .preprocessing import frames_to_tokens, plot_log_mel, read_audio, resample, tokens_to_frames
 from .dataset import Scale, SpectrogramData, clip_scale, style_mask, trivial_errors
 from .rssm import Path as StatePath, kl_divergence
 from .world_model import DreamerModel, check_front_end, load
@@ -89,8 +90,7 @@ def hear(model:DreamerModel, data:SpectrogramData, clip:int, style_parts:str="no
     tokens, cut = model.to_tokens(data.clip(clip)), model.config.tokens
     if style_parts == "none": return tokens, model.no_style(1, len(tokens))[0]
     if data.style_names != model.style_names: raise SpectroError(f"{data.path} has other style columns than the checkpoint: only style none can be judged")
-    styles = data.styles[data.offsets[clip]:data.offsets[clip + 1]]
-    return tokens, (frames_to_tokens(styles, cut.frames, cut.hop).mean(-1)*style_mask(data.style_names, style_parts).to(styles)).to(model.device)
+    return tokens, (frames_to_tokens(data.style(clip), cut.frames, cut.hop).mean(-1)*style_mask(data.style_names, style_parts).to(data.device)).to(model.device)
 
 def clip_noise(model, clip:int, n:int, length:int, seed:int=0)->Tensor: # (n, length, Z)
     "Standard normal noise that depends on the seed and the clip only."

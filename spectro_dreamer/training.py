@@ -94,7 +94,7 @@ def lr_factor(
 class Trainer:
     "Trains a `DreamerModel` on a `SpectrogramData`, epoch by epoch."
     def __init__(self, cfg:Config, data:SpectrogramData):
-        self.cfg, self.data, self.device = cfg, data, data.frames.device
+        self.cfg, self.data, self.device = cfg, data, data.device
         seed_everything(cfg.train.seed)
         self.model = build(cfg, data.style_names).to(self.device)
         self.model.mean.copy_(data.mean); self.model.std.copy_(data.std)

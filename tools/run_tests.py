@@ -15,8 +15,8 @@ from pathlib import Path
 from notebooks import MACHINE_PATH, ROOT, chapters, directives, machine_paths, read, text
 
 PACKAGE = "spectro_dreamer"
-LIGHT = "config dataset encoder rssm decoder world_model training".split()  # all that a training machine imports
-HEAVY = "librosa mlflow matplotlib pandas soundfile soxr scipy torchaudio".split()  # what it may not have
+LIGHT = "config preprocessing preparation dataset encoder rssm decoder world_model training".split()  # all that a training machine imports
+HEAVY = "librosa mlflow matplotlib pandas soundfile soxr scipy threadpoolctl torchaudio".split()  # what it may not have
 MB = 2 ** 20
 WEIGHTS = {".pt", ".pth", ".safetensors", ".onnx"}
 PYTHON = sys.executable
@@ -96,12 +96,12 @@ def notebook(path):
 # The import rule ----------------------------------------------------------------------------------------------------
 
 def module_numbers():
-    """{module: number} from the notebooks' names and their `default_exp`."""
+    """{module: number} from the notebooks' names and their `default_exp`; numbers are text, so that 01b lies between 01 and 02."""
     found = {}
     for path in chapters():
         names = [d.split()[1] for c in read(path)["cells"] if c["cell_type"] == "code"
                  for d in directives(text(c["source"])) if d.startswith("default_exp ")]
-        if names and path.name[:2].isdigit(): found[names[0]] = int(path.name[:2])
+        if names and path.name[:2].isdigit(): found[names[0]] = path.name.split("_")[0]
     return found
 
 
@@ -128,10 +128,10 @@ def import_order():
         path = ROOT / PACKAGE / f"{module}.py"
         if not path.exists(): wrong.append(f"{PACKAGE}/{path.name} is missing: run nbdev_export"); continue
         for other in ours(imported(ast.parse(path.read_text(encoding="utf-8")))) & numbers.keys():
-            if numbers[other] >= number: wrong.append(f"{module} ({number:02}) imports {other} ({numbers[other]:02})")
+            if numbers[other] >= number: wrong.append(f"{module} ({number}) imports {other} ({numbers[other]})")
     for path in (p for p in chapters() if p.name[:2].isdigit()):
         for other in notebook_imports(path) & numbers.keys():
-            if numbers[other] > int(path.name[:2]): wrong.append(f"{path.name} imports {other} ({numbers[other]:02})")
+            if numbers[other] > path.name.split("_")[0]: wrong.append(f"{path.name} imports {other} ({numbers[other]})")
     fail_if(sorted(wrong))
 
 
@@ -147,8 +147,8 @@ def notebook_imports(path):
 
 
 def declared():
-    """Every package that the library imports is among its requirements."""
-    allowed = {re.split(r"[<>=!~\[]", r)[0].lower().replace("_", "-") for r in requirements()}
+    """Every package that the library imports is among its requirements, or those of an extra."""
+    allowed = {re.split(r"[<>=!~\[]", r)[0].lower().replace("_", "-") for r in [*requirements(), *requirements("cluster_requirements")]}
     owners, names = packages_distributions(), set()
     for path in (ROOT / PACKAGE).glob("*.py"): names |= {n.split(".")[0] for n in imported(ast.parse(path.read_text()))}
     names -= sys.stdlib_module_names | {PACKAGE, "IPython"}  # IPython comes with ipywidgets
@@ -227,7 +227,7 @@ def in_url(body, at):
 _EVERY_MODULE = """
 import importlib, importlib.resources, importlib.util, pkgutil, sys
 import spectro_dreamer
-for extra in ('nbdev', 'execnb', 'nbclient', 'jupytext', 'espeakng_loader'):
+for extra in ('nbdev', 'execnb', 'nbclient', 'jupytext', 'espeakng_loader', 'distributed', 's3fs'):
     assert not importlib.util.find_spec(extra), extra + ' is present: the library must not need it'
 assert 'site-packages' in spectro_dreamer.__file__, spectro_dreamer.__file__
 names = [m.name for m in pkgutil.iter_modules(spectro_dreamer.__path__)]
@@ -259,9 +259,9 @@ def wheel_build(scratch):
     return f"{wheel.name}, {wheel.stat().st_size/MB:.1f} MB"
 
 
-def requirements():
-    """What settings.ini says the library needs at run time."""
-    return re.search(r"^requirements = (.*)$", (ROOT / "settings.ini").read_text(encoding="utf-8"), re.M)[1].split()
+def requirements(key="requirements"):
+    """What settings.ini says the library needs at run time, or for an extra."""
+    return re.search(rf"^{key} = (.*)$", (ROOT / "settings.ini").read_text(encoding="utf-8"), re.M)[1].split()
 
 
 def environment_key():
