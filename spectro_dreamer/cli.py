@@ -89,10 +89,10 @@ def prepare_main(argv=None):
     flag(p, "keep-shards", help="leave the shards and let the output refer to them, without a copy", action="store_true")
     a = p.parse_args(argv)
     from spectro_dreamer.preparation import prepare
-    fe = FrontEnd(a.sample_rate, a.n_fft, a.hop_length, a.n_mels, a.fmin, a.fmax or a.sample_rate/2, a.mel_scale, a.mel_norm, a.floor, a.pad_mode)
+    fe = FrontEnd(a.sample_rate, a.n_fft, a.hop_length, a.n_mels, a.fmin, a.sample_rate/2 if a.fmax is None else a.fmax, a.mel_scale, a.mel_norm, a.floor, a.pad_mode)
     tokens = TokenSpec.from_seconds(a.segment_duration, a.overlap, fe, a.min_tokens)
     about = prepare(a.input_dir, a.output_file, a.metadata_file, fe, tokens, a.use_float16, a.compress,
-                    os.cpu_count() if a.num_workers is None else a.num_workers, a.scheduler, a.keep_shards, a.shard_clips)
+                    a.num_workers if a.num_workers is not None else 0 if a.scheduler else os.cpu_count(), a.scheduler, a.keep_shards, a.shard_clips)
     for path, reason in list(about["skipped"].items())[:30]: print(f"skipped {path}: {reason}")
     if len(about["skipped"]) > 30: print(f"... and {len(about['skipped']) - 30} more, all listed in {a.output_file}.skipped.tsv")
     print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, {len(about['skipped'])} skipped; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote {a.output_file}")

@@ -7,7 +7,7 @@ __all__ = ['SpectroError', 'FrontEnd', 'TokenSpec', 'ModelConfig', 'TrainConfig'
            'load_config', 'seed_everything', 'manifest']
 
 # %% ../nbs/00_config.ipynb #aac1ed12
-import json, os, platform, random, subprocess, sys
+import json, math, os, platform, random, subprocess, sys
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from importlib import metadata
@@ -39,6 +39,7 @@ class FrontEnd:
         if self.n_mels < 2: raise SpectroError(f"need at least 2 mel bands, got n_mels={self.n_mels}")
         if not 0 <= self.fmin < self.fmax <= self.sample_rate/2:
             raise SpectroError(f"need 0 <= fmin < fmax <= {self.sample_rate/2:g} Hz, got {self.fmin:g} and {self.fmax:g}")
+        if not 0 < self.floor < math.inf: raise SpectroError(f"need a floor above 0, got {self.floor}")
         for name, allowed in [("mel_scale", ("slaney", "htk")), ("mel_norm", ("slaney", "none")), ("pad_mode", ("constant", "reflect")), ("log_base", ("e",))]:
             if getattr(self, name) not in allowed: raise SpectroError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
 
@@ -65,7 +66,7 @@ class TokenSpec:
         min_tokens:int=20,
     ):
         "Round a token of `duration` seconds with `overlap` to whole frames."
-        if duration <= 0 or not 0 <= overlap < 1: raise SpectroError(f"need duration > 0 and 0 <= overlap < 1, got {duration} and {overlap}")
+        if not 0 < duration < 3600 or not 0 <= overlap < 1: raise SpectroError(f"need a duration above 0 (and below an hour) and 0 <= overlap < 1, got {duration} and {overlap}")
         n = max(1, round(duration*front_end.frame_rate))
         return cls(n, max(1, round(n*(1 - overlap))), min_tokens)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 import h5py, numpy as np, torch
 from .config import FrontEnd, SpectroError, TokenSpec
-from .preparation import FORMAT, split_speakers
+from .preparation import FORMAT, sources, split_speakers
 from .preprocessing import LOCAL_STYLE, band_statistics, frames_to_tokens
 
 # %% ../nbs/02_dataset.ipynb #2f21a274
@@ -79,7 +79,8 @@ class Rows:
     def mapped(cls, path, name, device="cpu"):
         "An array left where it is. Raises `SpectroError` if it is compressed."
         pieces, maps = [], []
-        for file, dataset in _sources(Path(path), name):
+        _allow_files()
+        for file, dataset in sources(path, name):
             with h5py.File(file) as f: place, dtype, shape = f[dataset].id.get_offset(), f[dataset].dtype, f[dataset].shape
             if shape[0] and place is None: raise SpectroError(f"{file} is compressed, so it can only be used where it fits into memory: prepare it without compression")
             if not shape[0]: continue
@@ -126,15 +127,17 @@ class DeviceRows:
     def __getitem__(self, at): return self.array[at].float()
     def runs(self, starts, length): return self.array[torch.from_numpy(starts[:, None] + np.arange(length)).to(self.device)].float()
 
-def _sources(path, name):
-    "(file, data set) of an array: itself, or those that a virtual one refers to."
-    if not path.is_file(): raise SpectroError(f"{path} is not there: data sets joined by reference must stay together")
-    with h5py.File(path) as f: parts = [(path.parent/v.file_name, v.dset_name) for v in f[name].virtual_sources()] if f[name].is_virtual else []
-    return [source for file, dataset in parts for source in _sources(file, dataset)] or [(path, name)]
+def _allow_files():
+    "A data set of many parts keeps them all open: ask for as many files as the system lets a process have."
+    try: import resource
+    except ImportError: return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard: resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 def fits(nbytes:int, device="cpu")->bool:
     "Whether that many bytes are less than half of the machine's memory, or of what is free on the GPU."
     if torch.device(device).type == "cuda": return nbytes < torch.cuda.mem_get_info(device)[0]/2
+    if not hasattr(os, "sysconf"): return nbytes < 4 << 30 # a system that does not say how much it has
     return nbytes < os.sysconf("SC_PHYS_PAGES")*os.sysconf("SC_PAGE_SIZE")/2
 
 # %% ../nbs/02_dataset.ipynb #6da264d9
@@ -172,10 +175,11 @@ class SpectrogramData:
                 self.front_end = FrontEnd(**json.loads(f.attrs["front_end"]))
                 self.tokens = tokens or TokenSpec(**json.loads(f.attrs["tokens"]))
                 self.style_names, self.fingerprint = json.loads(f.attrs["style_names"]), f.attrs["fingerprint"]
+                for part in ("spectrograms", "local_styles"): sources(self.path, part) # HDF5 would read zeros for what is not there
                 self.in_memory = fits(f["spectrograms"].nbytes, self.device) if in_memory is None else in_memory
                 read = lambda k: self._rows(f[k][:]) if self.in_memory else Rows.mapped(self.path, k, self.device)
                 self.frames, self.local = read("spectrograms"), read("local_styles")
-        except (OSError, KeyError) as e: raise SpectroError(f"cannot read {self.path} as a data set: {e}") from None
+        except (OSError, KeyError, ValueError, TypeError) as e: raise SpectroError(f"cannot read {self.path} as a data set: {e}") from None
         self.lengths = np.diff(self.offsets)
 
     def _rows(self, array): return DeviceRows(array, self.device) if self.device.type == "cuda" else Rows([array])
@@ -254,6 +258,7 @@ class Batches:
     ):
         self.data, self.batch_size, self.length, self.num_workers = data, batch_size, length, num_workers
         rng = None if seed is None else np.random.default_rng(seed)
+        if not len(clips): raise SpectroError("there are no clips to make batches of: is the part of the split empty?")
         self.starts, self.clips = sequence_starts(data.offsets, np.asarray(clips), data.tokens, length, rng)
         order = np.arange(len(self.starts)) if rng is None else rng.permutation(len(self.starts))
         if not len(order): raise SpectroError(f"no clip is as long as a sequence of {length} tokens: try a smaller --sequence-length")
