@@ -21,7 +21,7 @@ File: spectrograms (N, M) and local_styles (N, 3) of all clips end to end; offse
 # %% ../nbs/01b_preparation.ipynb #ca47c864
 import csv, errno, faulthandler, hashlib, io, json, os, posixpath, shutil, signal, stat, sys, threading, time
 from collections import Counter, deque
-from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from functools import lru_cache, partial
@@ -378,34 +378,78 @@ def write_shard(
     heard:list[Heard], # what became of its jobs
     about:dict,        # from `settings`
 ):
-    "Write a complete little data set in one piece."
-    import h5py
-    n_mels = json.loads(about["front_end"])["n_mels"]
-    with h5py.File("memory", "w", driver="core", backing_store=False, block_size=1 << 24) as f:
-        for name, part, width in zip(LONG, ("spec", "local"), (n_mels, 3)):
-            f[name] = np.concatenate([np.zeros((0, width), about["dtype"]), *(getattr(h, part) for h in heard if not h.reason)])
-        passing = any(h.reason in (NO_MEMORY, DIED) for h in heard) # another run may have better luck
-        Tables.of(heard, n_mels).write(f, key=shard.key, try_again=passing, **about)
-        f.flush()
-        image = f.id.get_file_image()
-    _write_whole(shard.file, image)
+    "Write a complete little data set, whole or not at all."
+    good = [h for h in heard if not h.reason]
+    passing = any(h.reason in (NO_MEMORY, DIED) for h in heard) # another run may have better luck
+    tables = Tables.of(heard, json.loads(about["front_end"])["n_mels"])
+    with _beside(shard.file) as part:
+        with _Patient(part) as target: _lay_out(target, tables, key=shard.key, try_again=passing, **about)
+        _fill(part, {name: [getattr(h, field) for h in good] for name, field in zip(LONG, ("spec", "local"))})
 
-def _write_whole(file, data):
+@contextmanager
+def _beside(file):
+    "A file to write that takes the place of `file` when it is whole and on the disk."
     part = file.with_name(f"{file.name}.partial")
     try:
-        with open(part, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
+        yield part
+        with open(part, "rb") as f: os.fsync(f.fileno())
         os.replace(part, file)
     finally: part.unlink(missing_ok=True)
+
+def _lay_out(target, tables, **attrs):
+    "Write everything but the frames, which get their place."
+    import h5py
+    with h5py.File(target, "w") as f:
+        tables.write(f, **attrs)
+        for name, width in _widths(tables).items(): _reserve(f, name, (int(tables.lengths.sum()), width), np.dtype(attrs["dtype"]))
+
+def _widths(tables): return dict(zip(LONG, (tables.sums.shape[1], 3)))
+
+def _reserve(f, name, shape, dtype):
+    "An unchunked array with its place in the file fixed, not written yet."
+    from h5py import h5d, h5p, h5s, h5t
+    how = h5p.create(h5p.DATASET_CREATE)
+    how.set_alloc_time(h5d.ALLOC_TIME_EARLY); how.set_fill_time(h5d.FILL_TIME_NEVER)
+    how.set_obj_track_times(False) # the same input gives the same bytes
+    h5d.create(f.id, name.encode(), h5t.py_create(dtype), h5s.create_simple(shape), how)
+
+def _fill(target, rows):
+    "Write arrays, by name, end to end into the place that was reserved for them."
+    import h5py
+    with h5py.File(target) as f: at = {name: f[name].id.get_offset() for name in rows}
+    with open(target, "r+b") as out:
+        for name, arrays in rows.items():
+            if at[name] is None: continue # no rows at all
+            out.seek(at[name])
+            for a in arrays: out.write(np.ascontiguousarray(a).data)
+
+class _Patient:
+    "A file for HDF5 to write: an error waits until HDF5 has closed it, since a full disk in the middle of its bookkeeping would crash it."
+    def __init__(self, path): self.path, self.error = path, None
+    def __enter__(self): self.f = open(self.path, "w+b", buffering=0); return self
+    def __exit__(self, kind, *_):
+        self.f.close()
+        if self.error and (kind is None or issubclass(kind, OSError)): raise self.error from None
+    def _try(self, do, *args):
+        try: return do(*args)
+        except OSError as e: self.error = self.error or e
+    def write(self, b):
+        left = memoryview(b).cast("B")
+        while len(left) and not self.error: left = left[self._try(self.f.write, left) or 0:]
+        return len(b)
+    def truncate(self, size=None): self._try(self.f.truncate, size); return size
+    def flush(self): pass
+    def seek(self, *where): return self.f.seek(*where)
+    def tell(self): return self.f.tell()
+    def read(self, n=-1): return self.f.read(n)
+    def readinto(self, b): n = self.f.readinto(b); return len(b) if self.error else n
 
 # %% ../nbs/01b_preparation.ipynb #9eb370b6
 def join(
     files:list,       # data sets with the same settings, in order
     output_file,
     by_reference:bool=False, # HDF5 virtual data sets that point to `files`, instead of a copy
-    compress:bool=False,     # gzip the copy: a fifth smaller, twenty times slower to write
+    compress:bool=False,     # gzip the copy: somewhat smaller, several times slower to write
 )->dict:              # clips, speakers, hours, skipped (reason by path), columns
     "Join data sets into one. Raises `SpectroError` if one is unreadable, differs in its settings, holds a clip of another or is the output."
     output = Path(output_file)
@@ -445,47 +489,26 @@ def _about(file):
 
 def _join(files, tables, output, by_reference, compress, **attrs):
     import h5py
-    part, clips = output.with_name(f"{output.name}.partial"), tables.clips
-    n, dtype = int(tables.lengths.sum()), np.dtype(attrs["dtype"])
-    widths = dict(zip(LONG, (tables.sums.shape[1], 3)))
+    n, clips, fe = int(tables.lengths.sum()), tables.clips, json.loads(attrs["front_end"])
     if not by_reference and (need := sum(Path(f).stat().st_size for f in files)) > (free := shutil.disk_usage(output.parent).free):
         raise OSError(errno.ENOSPC, f"{need/1e9:.1f} GB needed, {free/1e9:.1f} GB free; to refer to the parts needs no copy", str(output))
-    try:
-        with _Patient(part) as target:
-            with h5py.File(target, "w") as f:
-                tables.write(f, **attrs)
-                _write_styles(f, files, tables.lengths, dtype)
-                for name, width in widths.items():
-                    if by_reference: _refer(f, name, (n, width), dtype, files, output.parent)
-                    elif compress: _compress(f, name, (n, width), dtype, files)
-                    else: _reserve(f, name, (n, width), dtype)
-        if not (by_reference or compress): _copy_frames(files, part)
-        with open(part, "rb") as f: os.fsync(f.fileno())
-        os.replace(part, output)
-    finally: part.unlink(missing_ok=True)
-    hours = n*json.loads(attrs["front_end"])["hop_length"]/json.loads(attrs["front_end"])["sample_rate"]/3600
-    return dict(clips=len(clips), speakers=len({c.speaker for c in clips}), hours=hours, skipped=dict(tables.skipped), columns=style_columns(clips))
+    with _beside(output) as part:
+        with _Patient(part) as target, h5py.File(target, "w") as f:
+            tables.write(f, **attrs)
+            _write_styles(f, files, tables.lengths, attrs["dtype"])
+            for name, width in _widths(tables).items():
+                if by_reference: _refer(f, name, (n, width), attrs["dtype"], files, output.parent)
+                elif compress: _compress(f, name, (n, width), attrs["dtype"], files)
+                else: _reserve(f, name, (n, width), np.dtype(attrs["dtype"]))
+        if not (by_reference or compress): _fill(part, {name: _rows(files, name) for name in LONG})
+    return dict(clips=len(clips), speakers=len({c.speaker for c in clips}), hours=n*fe["hop_length"]/fe["sample_rate"]/3600, skipped=dict(tables.skipped), columns=style_columns(clips))
 
-class _Patient:
-    "A file for HDF5 to write: an error waits until HDF5 has closed it, since a full disk in the middle of its bookkeeping would crash it."
-    def __init__(self, path): self.path, self.error = path, None
-    def __enter__(self): self.f = open(self.path, "w+b", buffering=0); return self
-    def __exit__(self, kind, *_):
-        self.f.close()
-        if self.error and (kind is None or issubclass(kind, OSError)): raise self.error from None
-    def _try(self, do, *args):
-        try: return do(*args)
-        except OSError as e: self.error = self.error or e
-    def write(self, b):
-        left = memoryview(b).cast("B")
-        while len(left) and not self.error: left = left[self._try(self.f.write, left) or 0:]
-        return len(b)
-    def truncate(self, size=None): self._try(self.f.truncate, size); return size
-    def flush(self): pass
-    def seek(self, *where): return self.f.seek(*where)
-    def tell(self): return self.f.tell()
-    def read(self, n=-1): return self.f.read(n)
-    def readinto(self, b): n = self.f.readinto(b); return len(b) if self.error else n
+def _rows(files, name):
+    "The rows of an array in each file, some at a time."
+    import h5py
+    for file in files:
+        with h5py.File(file) as f:
+            for rows in _blocks(len(f[name])): yield f[name][rows]
 
 def _write_styles(f, files, lengths, dtype):
     "Both parts of the style for each frame; long runs of the same zeros and ones, so compression takes them to almost nothing."
@@ -501,26 +524,6 @@ def _write_styles(f, files, lengths, dtype):
 
 def _blocks(n, size=1 << 16): return [slice(i, min(n, i + size)) for i in range(0, n, size)]
 
-def _reserve(f, name, shape, dtype):
-    "An unchunked array with its place in the file fixed, not written yet."
-    from h5py import h5d, h5p, h5s, h5t
-    how = h5p.create(h5p.DATASET_CREATE)
-    how.set_alloc_time(h5d.ALLOC_TIME_EARLY); how.set_fill_time(h5d.FILL_TIME_NEVER)
-    how.set_obj_track_times(False) # the same input gives the same bytes
-    h5d.create(f.id, name.encode(), h5t.py_create(dtype), h5s.create_simple(shape), how)
-
-def _copy_frames(files, target):
-    "Copy the rows of each file's long arrays to their place in `target`."
-    import h5py
-    with h5py.File(target) as f: at = {name: f[name].id.get_offset() for name in LONG}
-    with open(target, "r+b") as out:
-        for file in files:
-            with h5py.File(file) as f:
-                for name in LONG:
-                    for rows in _blocks(len(f[name])):
-                        out.seek(at[name])
-                        at[name] += out.write(f[name][rows].data)
-
 def _refer(f, name, shape, dtype, files, folder):
     import h5py
     layout, at = h5py.VirtualLayout(shape, dtype), 0
@@ -531,12 +534,8 @@ def _refer(f, name, shape, dtype, files, folder):
     f.create_virtual_dataset(name, layout)
 
 def _compress(f, name, shape, dtype, files):
-    import h5py
     d, at = f.create_dataset(name, shape, dtype, chunks=(min(1024, shape[0]), shape[1]), compression="gzip", compression_opts=1), 0
-    for file in files:
-        with h5py.File(file) as g:
-            for rows in _blocks(len(g[name])): d[at + rows.start:at + rows.stop] = g[name][rows]
-            at += len(g[name])
+    for rows in _rows(files, name): d[at:at + len(rows)] = rows; at += len(rows)
 
 # %% ../nbs/01b_preparation.ipynb #68831406
 UNIT = 16          # clips handed out at a time
@@ -631,7 +630,7 @@ def prepare(
     front_end:FrontEnd=FrontEnd(),
     tokens:TokenSpec=TokenSpec(), # only its `min_tokens` decides here: shorter clips are skipped
     float16:bool=False,      # store half precision: half the size
-    compress:bool=False,     # gzip: a fifth smaller, twenty times slower to write
+    compress:bool=False,     # gzip: somewhat smaller, several times slower to write, and of no use to a data set larger than memory
     num_workers:int=0,       # processes that decode; 0 works in this one
     scheduler:str=None,      # address of a Dask scheduler, `tcp://…`; its workers decode instead
     keep_shards:bool=False,  # leave the shards and join them by reference, without a copy
@@ -704,8 +703,14 @@ def _prepare_shards(shards, work, crew, about, progress):
     if len(todo) < len(shards): print(f"{sum(len(s.jobs) for s in shards) - len(jobs)} clips are prepared already; {len(jobs)} to go", file=sys.stderr)
     heard = in_order(crew, work, jobs) if crew else (h for j in jobs for h in work([j]))
     if progress: heard = _bar(heard, len(jobs), json.loads(about["front_end"]))
-    for shard in todo: write_shard(shard, list(islice(heard, len(shard.jobs))), about)
-    next(heard, None) # the bar comes to its end
+    with ThreadPoolExecutor(1) as writer: # one shard is written while the next is prepared
+        last = None
+        for shard in todo:
+            results = list(islice(heard, len(shard.jobs)))
+            if last: last.result()
+            last = writer.submit(write_shard, shard, results, about)
+        next(heard, None) # the bar comes to its end
+        if last: last.result()
 
 def _bar(heard, total, fe):
     "Show how far it is, how many times faster than real time, and how long it will take."
