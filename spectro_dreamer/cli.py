@@ -97,6 +97,7 @@ def prepare_main(argv=None):
     if len(about["skipped"]) > 30: print(f"... and {len(about['skipped']) - 30} more, all listed in {a.output_file}.skipped.tsv")
     print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, {len(about['skipped'])} skipped; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote {a.output_file}")
 
+# %% ../nbs/17_cli.ipynb #7f4cdd7b
 @command
 def join_main(argv=None):
     "spectro_join: several data sets to one."

@@ -343,7 +343,7 @@ def settings(front_end, tokens, float16)->dict:
     versions = {p: metadata.version(p) for p in ("numpy", "scipy", "soundfile", "soxr")}
     return dict(front_end=json.dumps(asdict(front_end)), tokens=json.dumps(asdict(tokens)), dtype="float16" if float16 else "float32", versions=json.dumps(versions))
 
-# %% ../nbs/01b_preparation.ipynb #7c9cb41c
+# %% ../nbs/01b_preparation.ipynb #d4c6b0a0
 SHARD_BYTES = 64 << 20 # of recordings; a shard is held in memory, so long recordings make shards of fewer clips
 
 class Shard(NamedTuple):
@@ -386,6 +386,7 @@ def write_shard(
         with _Patient(part) as target: _lay_out(target, tables, key=shard.key, try_again=passing, **about)
         _fill(part, {name: [getattr(h, field) for h in good] for name, field in zip(LONG, ("spec", "local"))})
 
+# %% ../nbs/01b_preparation.ipynb #7c9cb41c
 @contextmanager
 def _beside(file):
     "A file to write that takes the place of `file` when it is whole and on the disk."
@@ -487,6 +488,7 @@ def _about(file):
             return Tables.read(f), dict(f.attrs)
     except (OSError, KeyError, ValueError, TypeError) as e: raise SpectroError(f"cannot read {file} as a data set: {e}") from None
 
+# %% ../nbs/01b_preparation.ipynb #ba6b5e97
 def _join(files, tables, output, by_reference, compress, **attrs):
     import h5py
     n, clips, fe = int(tables.lengths.sum()), tables.clips, json.loads(attrs["front_end"])
@@ -592,6 +594,7 @@ class Cluster:
     def submit(self, work, jobs): return self.client.submit(work, jobs, pure=False)
     def close(self): self.client.close()
 
+# %% ../nbs/01b_preparation.ipynb #39ace1a2
 def in_order(
     crew, # `Processes` or `Cluster`
     work, # list of jobs → list of `Heard`
@@ -668,6 +671,7 @@ def prepare(
             with suppress(OSError): shards[0].file.parent.rmdir() # if it is empty
     return result
 
+# %% ../nbs/01b_preparation.ipynb #e32bc246
 @contextmanager
 def _alone(output):
     "Keep a second run on the same output away, where the system can; the lock goes with the process, however that ends."
@@ -697,6 +701,7 @@ def _shards_folder(output):
         return folder
     except OSError as e: raise SpectroError(f"cannot write {output}: {e.strerror or e}") from None
 
+# %% ../nbs/01b_preparation.ipynb #7156047f
 def _prepare_shards(shards, work, crew, about, progress):
     todo = [s for s in shards if not s.is_whole()]
     jobs = [j for s in todo for j in s.jobs]
