@@ -356,7 +356,7 @@ class Shard(NamedTuple):
         "Whether the file is there and holds just this."
         import h5py
         try:
-            with h5py.File(self.file) as f: return f.attrs.get("key") == self.key and not f.attrs["try_again"]
+            with h5py.File(self.file) as f: return f.attrs.get("key") == self.key and not f.attrs.get("try_again", True)
         except OSError: return False
 
 def plan_shards(
@@ -677,7 +677,8 @@ def _alone(output):
     "Keep a second run on the same output away, where the system can; the lock goes with the process, however that ends."
     try: import fcntl
     except ImportError: yield; return
-    folder = os.open(f"{output}.shards", os.O_RDONLY)
+    try: folder = os.open(f"{output}.shards", os.O_RDONLY)
+    except OSError as e: raise SpectroError(f"cannot prepare {output}: {e.strerror}; did another run just finish it?") from None
     try:
         try: fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError: raise SpectroError(f"another run is preparing {output}") from None
