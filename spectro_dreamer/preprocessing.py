@@ -29,7 +29,7 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from .config import FrontEnd, SpectroError, TokenSpec
+from .config import FrontEnd, SpectroError
 
 # %% ../nbs/01_preprocessing.ipynb #7527e212
 def bundled_corpus()->Path:
