@@ -70,6 +70,8 @@ class TokenSpec:
         n = max(1, round(duration*front_end.frame_rate))
         return cls(n, max(1, round(n*(1 - overlap))), min_tokens)
 
+    @property
+    def overlap(self): return -(-self.frames//self.hop) - 1                                    # how many of the next tokens share frames with one
     def n_tokens(self, n_frames:int): return max(0, (n_frames - self.frames)//self.hop + 1) # tokens that fit in n_frames
     def n_frames(self, n_tokens:int): return (n_tokens - 1)*self.hop + self.frames           # frames that n_tokens span
     def seconds(self, front_end): return self.hop/front_end.frame_rate                       # seconds from token to token
@@ -91,11 +93,20 @@ class ModelConfig:
     hidden_layers:int=2          # hidden layers of every MLP
     activation:str="elu"         # "elu" or "silu"
     layer_norm:bool=False        # normalise hidden layers
+    linear_skip:bool=False       # a linear layer beside every MLP, added to it
     encoder_sees_h:bool=True     # the embedding is computed from [token, h_t], as in the report
     min_std:float=0.1            # smallest standard deviation of prior and posterior
+    latent:str="gaussian"        # kind of stochastic state: "gaussian" or "categorical"
+    classes:int=32               # C, classes in a group of a categorical state; Z is a multiple of it
+    unimix:float=0.01            # share of a uniform distribution mixed into the classes' probabilities
+    objective:str="reconstruction" # what teaches the state: "reconstruction" or "contrastive" (then the decoder only looks on)
 
     def __post_init__(self):
         _at_least(self, 1, "h_state_size", "z_state_size", "embedding_size", "in_channels", "cnn_depth", "token_frames", "hidden_size", "hidden_layers")
+        if self.latent not in ("gaussian", "categorical"): raise SpectroError(f"latent must be gaussian or categorical, got {self.latent!r}")
+        if self.latent == "categorical" and (self.classes < 2 or self.z_state_size % self.classes): raise SpectroError(f"a categorical z_state_size must be a multiple of classes >= 2, got {self.z_state_size} and {self.classes}")
+        if self.objective not in ("reconstruction", "contrastive"): raise SpectroError(f"objective must be reconstruction or contrastive, got {self.objective!r}")
+        if not 0 <= self.unimix < 1: raise SpectroError(f"unimix must lie in [0, 1), got {self.unimix}")
         if self.backbone == "cnn" and self.n_mels < 8: raise SpectroError(f"three strided convolutions need at least 8 mel bands, got {self.n_mels}: use the dreamer preset")
 
 def _at_least(part, least, *names):
@@ -118,12 +129,17 @@ class TrainConfig:
     likelihood:str="mse"         # "mse" (summed over bins: unit variance), "optimal" (variance of the batch's own error) or "mean" (mean over bins)
     beta_kl:float=1.0            # weight of the KL
     beta_reward:float=1.0        # weight of the two reward losses
+    contrastive_steps:int=3      # K, steps that the contrastive objective looks ahead
     free_nats:float=0.0          # KL below this many nats per token is not pushed down further
-    kl_balance:float=0.5         # share of the KL's gradient that goes to the prior; 0.5 is the plain KL
+    kl_dyn:float=1.0             # weight of the KL's gradient that teaches the prior; DreamerV3 takes 0.5
+    kl_rep:float=1.0             # weight of the KL's gradient that restrains the posterior; DreamerV3 takes 0.1
+    beta_start:float=1.0         # factor of the KL's weight at the first step
+    beta_steps:int=0             # steps over which that factor goes linearly to one
     standardise:str="band"       # "band" (training statistics of each mel band) or "clip" (each clip's own z-score)
     style_parts:str="global+local" # which style the model is given: "none", "global" or "global+local"
     style_dropout:float=0.0      # share of training sequences whose style is hidden
     checkpoint_freq:int=10       # epochs between numbered checkpoints
+    carry:bool=False             # each sequence goes on where the one before ended, and so does the state (truncated back-propagation)
     num_workers:int=0            # threads that prepare batches ahead
     device:str="auto"            # "auto", "cpu", "cuda" or "cuda:N"
     seed:int=0                   # seeds weights, data order and noise
@@ -131,10 +147,10 @@ class TrainConfig:
 
     def __post_init__(self):
         _at_least(self, 1, "epochs", "batch_size", "sequence_length", "checkpoint_freq")
-        _at_least(self, 0, "num_workers", "warmup_steps", "seed", "beta_kl", "beta_reward", "free_nats")
+        _at_least(self, 0, "num_workers", "warmup_steps", "seed", "beta_kl", "beta_reward", "free_nats", "kl_dyn", "kl_rep", "beta_start", "beta_steps", "contrastive_steps")
         for name in ("lr", "reward_lr", "grad_clip"):
             if not 0 < getattr(self, name) < float("inf"): raise SpectroError(f"{name} must be a positive number, got {getattr(self, name)}")
-        for name in ("val_split", "style_dropout", "kl_balance"):
+        for name in ("val_split", "style_dropout"):
             if not 0 <= getattr(self, name) <= 1: raise SpectroError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
 
 # %% ../nbs/00_config.ipynb #6c544e76
@@ -182,7 +198,7 @@ def preset(
         model = ModelConfig(h_state_size=384, z_state_size=48, backbone="mlp", hidden_size=512, activation="silu",
                             layer_norm=True, encoder_sees_h=False)
         train = TrainConfig(epochs=60, sequence_length=40, lr=1e-3, reward_lr=1e-3, grad_clip=10.0, warmup_steps=200, lr_decay=True,
-                            likelihood="optimal", kl_balance=0.5, style_dropout=0.5)
+                            likelihood="optimal", style_dropout=0.5)
         return Config(model=model, train=train, preset="dreamer")
     raise SpectroError(f"no preset {name!r}: choose seed or dreamer")
 

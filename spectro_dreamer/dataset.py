@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['REWARDS', 'QUALITY_RANGE', 'STYLE_PARTS', 'Scale', 'clip_scale', 'frame_rewards', 'timbre', 'Rows', 'DeviceRows',
-           'fits', 'SpectrogramData', 'sequence_starts', 'Batch', 'style_mask', 'Batches', 'trivial_errors']
+           'fits', 'SpectrogramData', 'sequence_starts', 'Batch', 'style_mask', 'Batches', 'cut_sequences', 'in_turn',
+           'Streams', 'deal', 'trivial_errors']
 
 # %% ../nbs/02_dataset.ipynb #1f97bef5
 """HDF5 file in, batches of standardised token sequences out; split by speaker.
@@ -16,7 +17,7 @@ Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); rewards (B,
 """
 
 # %% ../nbs/02_dataset.ipynb #a7f9cfef
-import json, mmap, os
+import heapq, json, mmap, os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -231,8 +232,10 @@ class Batch(NamedTuple):
     tokens:torch.Tensor  # (B, T, M, F) standardised log-mel
     styles:torch.Tensor  # (B, T, A) style of each token, zeros where hidden
     rewards:torch.Tensor # (B, T, 2) acoustic quality, style consistency
+    reset:torch.Tensor=None # (B, T) ones where another recording begins inside the sequence
+    mask:torch.Tensor=None  # (B, T) zeros where a sequence is over; None: every token counts
 
-    def to(self, device): return Batch(*(x.to(device, non_blocking=True) for x in self))
+    def to(self, device): return Batch(*(x if x is None else x.to(device, non_blocking=True) for x in self))
 
 STYLE_PARTS = ("none", "global", "global+local")
 
@@ -272,25 +275,95 @@ class Batches:
 
     def batch(self, k:int)->Batch:
         "The k-th batch; the last one may be smaller."
-        at, data = slice(k*self.batch_size, (k + 1)*self.batch_size), self.data
-        starts, clips, length = self.starts[at], self.clips[at], data.tokens.n_frames(self.length)
-        cut = lambda x: frames_to_tokens(x, data.tokens.frames, data.tokens.hop)   # (B, L, W) → (B, T, W, F)
-        spec = data.frames.runs(starts, length)                                    # (B, L, M)
-        z = data.scale(clips).apply(spec)
-        if data.in_memory: rewards = data.reward_rows.runs(starts, length)       # (B, L, 2)
-        else: rewards = frame_rewards(spec, (spec - data.mean)/data.std, data.quiet[clips, None], data.voices[clips])
-        local = cut(data.local.runs(starts, length)).mean(-1)                      # (B, T, 3)
-        styles = torch.cat([data.global_styles[clips, None].expand(-1, self.length, -1), local], dim=-1)
-        return Batch(cut(z), styles*self.mask*self.shown[at, None, None], cut(rewards).mean(-1))
+        at = slice(k*self.batch_size, (k + 1)*self.batch_size)
+        tokens, styles, rewards = cut_sequences(self.data, self.starts[at], self.clips[at], self.length)
+        return Batch(tokens, styles*self.mask*self.shown[at, None, None], rewards)
 
-    def __iter__(self):
-        if self.num_workers < 1: yield from map(self.batch, range(len(self))); return
-        with ThreadPoolExecutor(self.num_workers) as pool:
-            ahead, jobs = deque(), iter(range(len(self)))
-            for k in jobs:
-                ahead.append(pool.submit(self.batch, k))
-                if len(ahead) > 2*self.num_workers: yield ahead.popleft().result()
-            while ahead: yield ahead.popleft().result()
+    def __iter__(self): return in_turn(self.batch, len(self), self.num_workers)
+
+def cut_sequences(
+    data:SpectrogramData,
+    starts:np.ndarray, # (B,) first frames
+    clips:np.ndarray,  # (B,) the clips they are in
+    length:int,        # T, tokens
+)->tuple:              # tokens (B, T, M, F), styles (B, T, A), rewards (B, T, 2)
+    "Sequences of consecutive tokens with everything that belongs to them."
+    frames = data.tokens.n_frames(length)
+    cut = lambda x: frames_to_tokens(x, data.tokens.frames, data.tokens.hop)   # (B, L, W) → (B, T, W, F)
+    spec = data.frames.runs(starts, frames)                                    # (B, L, M)
+    z = data.scale(clips).apply(spec)
+    if data.in_memory: rewards = data.reward_rows.runs(starts, frames)         # (B, L, 2)
+    else: rewards = frame_rewards(spec, (spec - data.mean)/data.std, data.quiet[clips, None], data.voices[clips])
+    local = cut(data.local.runs(starts, frames)).mean(-1)                      # (B, T, 3)
+    styles = torch.cat([data.global_styles[clips, None].expand(-1, length, -1), local], dim=-1)
+    return cut(z), styles, cut(rewards).mean(-1)
+
+def in_turn(
+    make,          # k → a batch
+    n:int,
+    num_workers:int=0, # threads that make batches ahead
+):                 # iterator
+    "Batches 0 to n - 1, in order."
+    if num_workers < 1: yield from map(make, range(n)); return
+    with ThreadPoolExecutor(num_workers) as pool:
+        ahead = deque()
+        for k in range(n):
+            ahead.append(pool.submit(make, k))
+            if len(ahead) > 2*num_workers: yield ahead.popleft().result()
+        while ahead: yield ahead.popleft().result()
+
+# %% ../nbs/02_dataset.ipynb #8734bc75
+class Streams:
+    "Iterate over an epoch so that each row of a batch goes on where that row of the batch before ended. The same seed gives the same batches."
+    def __init__(self,
+        data:SpectrogramData,
+        clips,                  # `data.train` or `data.val`
+        batch_size:int=16,      # B
+        length:int=20,          # T, tokens in a chunk
+        seed:int=None,          # shuffles, and hides styles; None is the fixed order of validation
+        style_parts:str="global+local",
+        style_dropout:float=0.0,# share of clips whose style is hidden
+        num_workers:int=0,      # threads that prepare batches ahead
+    ):
+        self.data, self.length, self.num_workers, self.left_out = data, length, num_workers, 0
+        clips = np.array([i for i in clips if data.tokens.n_tokens(int(data.lengths[i]))], int)
+        if not len(clips): raise SpectroError("there are no clips to make batches of: is the part of the split empty?")
+        rng = None if seed is None else np.random.default_rng(seed)
+        if rng: clips = rng.permutation(clips)
+        count = (data.lengths[clips] - data.tokens.frames)//data.tokens.hop + 1
+        self.rows = [clips[part] for part in deal(count, min(batch_size, len(clips)))]
+        self.ends = [np.cumsum((data.lengths[row] - data.tokens.frames)//data.tokens.hop + 1) for row in self.rows]
+        self.mask = style_mask(data.style_names, style_parts).to(data.device)
+        hidden = clips[rng.random(len(clips)) < style_dropout] if rng else []
+        self.shown = torch.ones(len(data), device=data.device); self.shown[hidden] = 0
+
+    def __len__(self): return -(-int(max(e[-1] for e in self.ends))//self.length)
+
+    def batch(self, k:int)->Batch:
+        "The k-th batch."
+        at, data = np.arange(k*self.length, (k + 1)*self.length), self.data
+        nth = [np.searchsorted(ends, at, side="right") for ends in self.ends]                     # of the row's clips
+        there = np.array([n < len(ends) for n, ends in zip(nth, self.ends)])                      # (B, T)
+        nth = [n.clip(max=len(ends) - 1) for n, ends in zip(nth, self.ends)]
+        clip = np.array([row[n] for n, row in zip(nth, self.rows)])
+        token = np.array([at - np.concatenate([[0], ends])[n] for n, ends in zip(nth, self.ends)])*there # of the clip
+        starts = data.offsets[clip] + token*data.tokens.hop
+        tokens, styles, rewards = (x[:, 0].unflatten(0, clip.shape) for x in cut_sequences(data, starts.ravel(), clip.ravel(), 1))
+        flags = lambda x: torch.tensor(x, dtype=torch.float32, device=data.device)
+        return Batch(tokens, styles*self.mask*self.shown[clip][..., None], rewards, flags((token == 0) & there), flags(there))
+
+    def __iter__(self): return in_turn(self.batch, len(self), self.num_workers)
+
+def deal(
+    sizes, # (n,)
+    rows:int,
+)->list[list[int]]: # which of them go to each row
+    "Give each in turn to the row that has least so far."
+    heap, out = [(0, r) for r in range(rows)], [[] for _ in range(rows)]
+    for i, size in enumerate(sizes):
+        total, r = heapq.heappop(heap)
+        out[r].append(i); heapq.heappush(heap, (total + int(size), r))
+    return out
 
 # %% ../nbs/02_dataset.ipynb #38f94e0c
 def trivial_errors(
