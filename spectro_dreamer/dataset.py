@@ -119,7 +119,8 @@ class Rows:
         for k, first in places: self._want(k, first, length)
         out = np.empty((len(starts), length, self.pieces[0].shape[1]), np.float32)
         for row, (k, first) in zip(out, places): row[:] = self.pieces[k][first:first + length]
-        return torch.from_numpy(out).to(self.device, non_blocking=True)
+        out = torch.from_numpy(out)
+        return (out.pin_memory() if self.device.type == "cuda" else out).to(self.device, non_blocking=True) # only pinned memory is copied while the GPU works
 
 class DeviceRows:
     "The same in a GPU's memory, where one gather is faster than many copies."
