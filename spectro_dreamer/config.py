@@ -205,10 +205,10 @@ def preset(
     "A complete configuration by name."
     if name == "seed": return Config()
     if name == "dreamer":
-        model = ModelConfig(h_state_size=384, z_state_size=48, backbone="mlp", hidden_size=512, activation="silu",
-                            layer_norm=True, encoder_sees_h=False)
-        train = TrainConfig(epochs=60, sequence_length=40, lr=1e-3, reward_lr=1e-3, grad_clip=10.0, warmup_steps=200, lr_decay=True,
-                            likelihood="optimal", style_dropout=0.5)
+        model = ModelConfig(h_state_size=384, z_state_size=64, embedding_size=512, backbone="mlp", hidden_size=512, hidden_layers=1,
+                            activation="silu", layer_norm=True, linear_skip=True, encoder_sees_h=False)
+        train = TrainConfig(epochs=60, batch_size=32, sequence_length=20, carry=True, lr=1e-3, reward_lr=1e-3, grad_clip=300.0, warmup_steps=200,
+                            lr_decay=True, ema=0.999, likelihood="optimal", beta_kl=2.0, style_dropout=0.8)
         return Config(model=model, train=train, preset="dreamer")
     raise SpectroError(f"no preset {name!r}: choose seed or dreamer")
 

@@ -28,8 +28,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributed as dist, nn
 from .config import Config, SpectroError, TrainConfig, manifest, preset, save_config, seed_everything, write_text
-from .dataset import Batch, Batches, SpectrogramData
-from .world_model import Losses, build, check_front_end, read_checkpoint, save
+from .dataset import Batch, Batches, SpectrogramData, Streams
+from .rssm import State
+from .world_model import Losses, beta_schedule, build, check_front_end, read_checkpoint, save
 from .tracking import Diverged, Progress, Tracker, history, peak_memory, watch
 
 # %% ../nbs/07_training.ipynb #315c27a6
@@ -91,11 +92,11 @@ class Objective(nn.Module):
         self.replays = cfg.compile and model.device.type == "cuda"
         self.fast = torch.compile(model.loss, mode="reduce-overhead" if self.replays else None, dynamic=False) if cfg.compile else model.loss
 
-    def forward(self, batch:Batch, noise:Tensor, whole:bool=False)->Losses:
+    def forward(self, batch:Batch, noise:Tensor, state:State=None, beta_factor:float=1.0, whole:bool=False)->Losses:
         "The terms (B, T); `whole` batches of the size of all others take the compiled path."
         if self.replays and whole: torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(noise.device.type, self.dtype, enabled=self.dtype is not None):
-            return (self.fast if whole else self.model.loss)(batch, self.cfg, noise=noise)
+            return (self.fast if whole else self.model.loss)(batch, self.cfg, noise=noise, state=state, beta_factor=beta_factor)
 
 # %% ../nbs/07_training.ipynb #8e05dd2b
 @torch.no_grad()
@@ -136,7 +137,7 @@ class Trainer:
         self.objective = Objective(self.model, cfg.train)
         if team.size > 1: self.objective = nn.parallel.DistributedDataParallel(self.objective, broadcast_buffers=False, static_graph=True)
         self.epoch, self.step, self.done, self.progress = 0, 0, 0, Progress()  # done: batches of this epoch
-        self.noise, self.sums, self.norms = None, self._zeros(len(TERMS) + 1), self._zeros(())
+        self.noise, self.carried, self.sums, self.norms = None, None, self._zeros(len(TERMS) + 1), self._zeros(())
         self.total_steps = cfg.train.epochs*len(self.batches(0))
         if len(data.val): self.batches(None)  # sequences too long for the validation clips are an error now, not after an epoch
 
@@ -149,9 +150,8 @@ class Trainer:
         t, training = self.cfg.train, epoch is not None
         parts = t.style_parts if training or not t.style_dropout else "none"
         ahead = t.num_workers or 2*(self.device.type == "cuda" and not self.data.in_memory)  # or the GPU would wait for the disk
-        return Batches(self.data, self.data.train if training else self.data.val, t.batch_size, t.sequence_length,
-                       seed=t.seed*100_003 + epoch if training else None, style_parts=parts,
-                       style_dropout=t.style_dropout, num_workers=ahead)
+        return (Streams if t.carry else Batches)(self.data, self.data.train if training else self.data.val, t.batch_size, t.sequence_length,
+            seed=t.seed*100_003 + epoch if training else None, style_parts=parts, style_dropout=t.style_dropout, num_workers=ahead)
 
     def generator(self, epoch): return torch.Generator(self.device).manual_seed(self.cfg.train.seed*100_003 + epoch)
 
@@ -159,7 +159,7 @@ class Trainer:
         "This process's part of a batch, and of the noise that is drawn for the whole of it."
         B, T = batch.tokens.shape[:2]
         noise, at = torch.randn(B, T, self.cfg.model.z_state_size, generator=generator, device=self.device), self.team.part(B)
-        return Batch(*(x[at] for x in batch)), noise[at]
+        return Batch(*(x if x is None else x[at] for x in batch)), noise[at]
 
 # %% ../nbs/07_training.ipynb #d7e492d3
 def train_step(self:Trainer, batch:Batch, generator:torch.Generator)->Losses:
@@ -168,8 +168,10 @@ def train_step(self:Trainer, batch:Batch, generator:torch.Generator)->Losses:
     for opt, lr in ((self.optimizer, t.lr), (self.heads_optimizer, t.reward_lr)):
         for group in opt.param_groups: group["lr"] = lr*self.lr_factor()
         opt.zero_grad()
-    losses = self.objective(*self.mine(batch, generator), whole=B == t.batch_size)
-    (losses.total.sum()*self.team.size/(B*T)).backward()
+    losses = self.objective(*self.mine(batch, generator), self.carried, beta_schedule(self.step, t), whole=B == t.batch_size)
+    if t.carry: self.carried = losses.last
+    n = B*T if batch.mask is None else batch.mask.sum() # tokens in the whole batch
+    (losses.weighted("total").sum()*self.team.size/n).backward()
     norm = nn.utils.clip_grad_norm_(self.model.parameters(), t.grad_clip)
     self.norms += norm
     if self.device.type != "cuda" or self.step % CHECK_STEPS == 0: self.check()
@@ -188,7 +190,8 @@ Trainer.train_step, Trainer.check, Trainer.lr_factor = train_step, check, lr_fac
 
 def _sums(losses):
     "The sums of the terms over tokens, and how many tokens there were."
-    return torch.stack([x.detach().sum(dtype=torch.float64) for x in losses] + [losses.total.new_tensor(losses.total.numel(), dtype=torch.float64)])
+    n = losses.total.new_tensor(losses.total.numel(), dtype=torch.float64) if losses.mask is None else losses.mask.sum(dtype=torch.float64)
+    return torch.stack([losses.weighted(k).detach().sum(dtype=torch.float64) for k in ("total", "recon", "kl", "reward")] + [n])
 
 # %% ../nbs/07_training.ipynb #c2789b78
 def train_epoch(self:Trainer,
@@ -197,13 +200,13 @@ def train_epoch(self:Trainer,
 )->dict:
     "One pass over the training clips, from where this epoch stands; returns the means of its losses and its speed."
     batches, every, first, start = self.batches(self.epoch), self.cfg.train.checkpoint_steps, self.done, time.time()
-    if not first: self.noise, self.sums, self.norms = self.generator(self.epoch), torch.zeros_like(self.sums), torch.zeros_like(self.norms)
+    if not first: self.noise, self.carried, self.sums, self.norms = self.generator(self.epoch), None, torch.zeros_like(self.sums), torch.zeros_like(self.norms)
     self.model.train()
     for batch in show(_Rest(batches, first)):
         self.train_step(batch, self.noise)
         if every and self.done % every == 0 and self.done < len(batches): keep()
     self.check()
-    fresh, seconds = sum(min(batches.batch_size, len(batches.starts) - k*batches.batch_size) for k in range(first, self.done))*batches.length, time.time() - start
+    fresh, seconds = batches.n_tokens(first, self.done), time.time() - start
     lr, norm = self.cfg.train.lr*self.lr_factor(), self.norms.item()/max(1, self.done)
     self.epoch, self.done = self.epoch + 1, 0
     return {f"train_{k}": v for k, v in self._means(self.sums).items()} | dict(grad_norm=norm, lr=lr, tokens_per_second=fresh/seconds,
@@ -219,7 +222,11 @@ def validate(self:Trainer)->dict:
     drawn = model.decode(model.observe(first.tokens, first.styles, noise=torch.zeros_like(first.tokens[..., 0, :1]).expand(-1, -1, self.cfg.model.z_state_size)))
     out = dict(recon_variance=(spread(drawn)/spread(first.tokens)).item())
     if not len(self.data.val): return out
-    for batch in batches: sums += _sums(part(*self.mine(batch, g)))
+    state = None
+    for batch in batches:
+        losses = part(*self.mine(batch, g), state)
+        sums += _sums(losses)
+        state = losses.last if self.cfg.train.carry else None
     return {f"val_{k}": v for k, v in self._means(sums).items()} | out
 
 def _means(self:Trainer, sums):
@@ -243,8 +250,15 @@ def state(self:Trainer)->dict:
     out = dict(optimizer_state_dict=self.optimizer.state_dict(), heads_optimizer_state_dict=self.heads_optimizer.state_dict(), epoch=self.epoch, step=self.step, done=self.done,
                progress=self.progress.state(), sums=self.team.sum(self.sums), norms=self.norms, rng_state=torch.get_rng_state(), data_fingerprint=self.data.fingerprint)
     if self.done: out["noise_state"] = self.noise.get_state()
+    if self.done and self.carried: out["carried"] = [self._whole(x) for x in self.carried]
     if self.average: out["ema_state_dict"] = self.average.state_dict()
     return out
+
+def _whole(self:Trainer, x): # (b, ...) → (B, ...) of every process's part
+    B = int(self.team.sum(x.new_tensor(float(len(x)))).item())
+    out = x.new_zeros(B, *x.shape[1:])
+    out[self.team.part(B)] = x
+    return self.team.sum(out)
 
 def restore(self:Trainer, d:dict):
     "Continue from the dictionary of a checkpoint, with any number of processes."
@@ -255,8 +269,9 @@ def restore(self:Trainer, d:dict):
     self.sums, self.norms = d["sums"].to(self.device)*self.team.leads, d["norms"].to(self.device)  # the sums are everybody's: one process has them
     torch.set_rng_state(d["rng_state"].cpu())
     if self.done: self.noise = self.generator(self.epoch); self.noise.set_state(d["noise_state"].cpu())
+    if "carried" in d: self.carried = State(*(x[self.team.part(len(x))].to(self.device) for x in d["carried"]))
 
-Trainer.state, Trainer.restore = state, restore
+Trainer.state, Trainer._whole, Trainer.restore = state, _whole, restore
 
 # %% ../nbs/07_training.ipynb #26fa8a88
 def keep_checkpoint(trainer:Trainer, folder:Path):

@@ -98,10 +98,12 @@ class Losses(NamedTuple):
     last:State    # where the sequences ended, without gradient; the next ones may begin there
     mask:Tensor=None # (B, T) zeros where there was nothing to hear; None: everywhere something
 
+    def weighted(self, name:str)->Tensor: # (B, T), zero where nothing counts
+        return getattr(self, name) if self.mask is None else getattr(self, name)*self.mask
     def average(self)->dict[str, Tensor]: # name → scalar
         "The mean of each term over the tokens that count."
-        w = torch.ones_like(self.total) if self.mask is None else self.mask
-        return {k: (getattr(self, k)*w).sum()/w.sum() for k in ("total", "recon", "kl", "reward")}
+        n = self.total.numel() if self.mask is None else self.mask.sum()
+        return {k: self.weighted(k).sum()/n for k in ("total", "recon", "kl", "reward")}
 
 def global_mean(
     x:Tensor,           # without a gradient
