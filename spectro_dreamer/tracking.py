@@ -95,7 +95,7 @@ class Diverged(SpectroError):
 
 NO_NATS = 0.05    # nats per token: below, the posterior says nothing
 FLAT = 0.02       # share of the data's variance: below, the decoder draws an average
-EXPLODED = 10.0   # times the median of the epochs before
+EXPLODED = 10.0   # times the median of the mean norms of the epochs before
 
 def _judged(metrics, name):
     "A loss on validation speakers if there is one, else in training."
@@ -114,9 +114,9 @@ def drawing_flat(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     if (share := metrics.get("recon_variance", 1.0)) < FLAT: return f"the reconstructions are flat: they hold {share:.1%} of the data's variance, about the same picture for every sound"
 
 def gradient_exploding(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
-    "Whether the mean norm of the gradient left the range of the epochs before."
+    "Whether the largest norm of the gradient is far from what is usual; healthy epochs stay within a few times their mean."
     usual = statistics.median([r["grad_norm"] for r in past if "grad_norm" in r] or [math.inf])
-    if (norm := metrics.get("grad_norm", 0.0)) > EXPLODED*usual: return f"the gradient explodes: a norm of {norm:.3g}, {norm/usual:.0f} times that of the epochs before (it is clipped at {cfg.grad_clip:g})"
+    if (norm := metrics.get("grad_norm_max", 0.0)) > EXPLODED*usual: return f"the gradient explodes: a norm of {norm:.3g}, {norm/usual:.0f} times what was usual before (it is clipped at {cfg.grad_clip:g})"
 
 def getting_worse(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether the training loss is above that of the first epoch."
