@@ -48,7 +48,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.model.world(), lr=cfg.train.lr, fused=fused)
         self.heads_optimizer = torch.optim.Adam(self.model.heads(), lr=cfg.train.reward_lr, fused=fused)
         self.objective = Objective(self.model, cfg.train)
-        if team.size > 1: self.objective = nn.parallel.DistributedDataParallel(self.objective, broadcast_buffers=False, static_graph=True)
+        if team.size > 1: self.objective = nn.parallel.DistributedDataParallel(self.objective, static_graph=True)
         self.epoch, self.step, self.done, self.progress = 0, 0, 0, Progress()  # done: batches of this epoch
         self.noise, self.sums, self.norms = None, self._zeros(len(TERMS) + 1), self._zeros(2)  # of this epoch: losses and tokens; sum and maximum of the gradient's norms
         self.total_steps = cfg.train.epochs*len(self.batches(0))
@@ -102,7 +102,7 @@ Trainer.train_step, Trainer.check, Trainer.lr_factor = train_step, check, lr_fac
 
 def _sums(losses):
     "The sums of the terms over tokens, and how many tokens there were."
-    return torch.stack([x.detach().sum(dtype=torch.float64) for x in losses] + [losses.total.new_tensor(losses.total.numel(), dtype=torch.float64)])
+    return torch.stack([x.detach().sum(dtype=torch.float64) for x in losses] + [losses.total.new_full((), losses.total.numel(), dtype=torch.float64)])
 
 # %% ../nbs/07_training.ipynb #c2789b78
 def train_epoch(self:Trainer,
