@@ -97,7 +97,7 @@ def our_device(name:str)->torch.device:
     "As `pick_device`, but of several GPUs each process that torchrun started takes its own."
     device, several = pick_device(name), int(os.environ.get("WORLD_SIZE", 1)) > 1
     if several and device.type == "cuda" and device.index is None: device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
-    if device.type == "cuda": torch.cuda.set_device(device)
+    if device.type == "cuda" and device.index is not None: torch.cuda.set_device(device)
     return device
 
 @contextlib.contextmanager

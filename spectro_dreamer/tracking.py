@@ -107,7 +107,8 @@ def posterior_collapsed(metrics:dict, past:list[dict], cfg:TrainConfig)->str|Non
 
 def kl_at_floor(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether the KL lies where free nats leave it without a gradient."
-    if cfg.free_nats and (kl := metrics["train_kl_loss"]) <= 1.02*cfg.free_nats: return f"the KL is at its floor: {kl:.2f} nats per token of {cfg.free_nats:g} that are free, so nothing trains the prior"
+    if cfg.free_nats and (kl := metrics["train_kl_loss"]) <= 1.02*cfg.free_nats:
+        return f"the KL is at its floor: {kl:.2f} nats per token of {cfg.free_nats:g} that are free, so nothing trains the prior"
 
 def drawing_flat(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether reconstructions hardly vary."
@@ -116,7 +117,8 @@ def drawing_flat(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
 def gradient_exploding(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether the largest norm of the gradient is far from what is usual; healthy epochs stay within a few times their mean."
     usual = statistics.median([r["grad_norm"] for r in past if "grad_norm" in r] or [math.inf])
-    if (norm := metrics.get("grad_norm_max", 0.0)) > EXPLODED*usual: return f"the gradient explodes: a norm of {norm:.3g}, {norm/usual:.0f} times what was usual before (it is clipped at {cfg.grad_clip:g})"
+    if (norm := metrics.get("grad_norm_max", 0.0)) > EXPLODED*usual:
+        return f"the gradient explodes: a norm of {norm:.3g}, {norm/usual:.0f} times what was usual before (it is clipped at {cfg.grad_clip:g})"
 
 def getting_worse(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether the training loss is above that of the first epoch."

@@ -49,7 +49,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.model.world(), lr=cfg.train.lr, fused=fused)
         self.heads_optimizer = torch.optim.Adam(self.model.heads(), lr=cfg.train.reward_lr, fused=fused)
         self.objective = Objective(self.model, cfg.train)
-        if team.size > 1: self.objective = nn.parallel.DistributedDataParallel(self.objective, broadcast_buffers=False, static_graph=True)
+        if team.size > 1: self.objective = nn.parallel.DistributedDataParallel(self.objective, static_graph=True)
         self.epoch, self.step, self.done, self.progress = 0, 0, 0, Progress()  # done: batches of this epoch
         self.noise, self.carried = None, None                                 # of this epoch: its generator; where the last sequences ended
         self.sums, self.norms = self._zeros(len(TERMS) + 1), self._zeros(2)   # of this epoch: losses and tokens; sum and maximum of the gradient's norms
