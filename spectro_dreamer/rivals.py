@@ -17,8 +17,7 @@ __all__ = ['TRIVIAL', 'RIDGES', 'PARTS', 'MEASURES', 'L2S', 'Question', 'windows
 Tensors: spec (N, M) log-mel standardised per band; heard (n, C, M) the frames of n contexts; forecasts (n, S, K, M, F), K horizons.
 
     model = load("runs/first"); data, clips = open_split(model, "dataset.h5")
-    ask, speech = Question(data.tokens), BandClips(data, data.train)
-    rivals = {"VAR(5)": fit_var(speech)[0], "GRU": fit_gru(data, model.config.train, steps=6000)}
+    rivals = {"VAR(5)": fit_var(BandClips(data, data.train))[0], "GRU": fit_gru(data, model.config.train, 3_000_000, steps=6000)[0]}
     print(format_forecasts(compare_forecasts(model, data, clips, rivals)))
     print(format_rates(rate_distortion({"first": model}, data, clips)))
 """
@@ -27,6 +26,7 @@ Tensors: spec (N, M) log-mel standardised per band; heard (n, C, M) the frames o
 import copy, json, math
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor, nn
@@ -267,13 +267,13 @@ def fit_gru(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed)
         model = GRUForecaster.sized(n_parameters, len(data.mean), data.tokens.frames, data.tokens.hop)
-    optimizer = torch.optim.Adam(model.parameters(), lr=cfg.lr)
+    optimizer = torch.optim.Adam(model.to(data.device).parameters(), lr=cfg.lr)
     for epoch in show(range(math.ceil(total/per_epoch))):
         for _, batch in zip(range(total - step), batches(data.train, epoch)): _gru_step(model, optimizer, batch.tokens, cfg, step, total); step += 1
         curve.append(_gru_nll(model, batches(data.val if len(data.val) else data.train, None)))
         if curve[-1] < best: best, kept = curve[-1], copy.deepcopy(model.state_dict())
     model.load_state_dict(kept)
-    return model.eval(), dict(steps=total, tokens=total*cfg.batch_size*cfg.sequence_length, best_epoch=curve.index(best) + 1, curve=curve)
+    return model.cpu().eval(), dict(steps=total, tokens=total*cfg.batch_size*cfg.sequence_length, best_epoch=curve.index(best) + 1, curve=curve)
 
 def _gru_step(model, optimizer, tokens, cfg, step, total):
     for group in optimizer.param_groups: group["lr"] = cfg.lr*lr_factor(step, total, cfg)
@@ -326,7 +326,7 @@ class Forecasts:
     def to_dict(self)->dict:
         "What a results file holds: values, standard errors, and how far each world model is from its best rival."
         rows = {p: {m: {f: [[x.value, x.se] for x in self.metric(f, m, p)] for f in self.forecasters} for m in MEASURES} for p in PARTS}
-        leads = {p: {m: {f: [self._lead(f, k, m, p) for k in range(len(self.horizons))] for f in self.models} for m in ("mse", "energy")} for p in PARTS}
+        leads = {p: {m: {f: [self._lead(f, k, m, p) for k in range(len(self.horizons))] for f in self.models} for m in MEASURES} for p in PARTS}
         return dict(horizons=self.horizons, given=self.given, n_windows=sum(self.n_windows), n_clips=len(self.n_windows), units=MEASURES, value_and_se=rows, against_best_rival=leads)
 
     def _lead(self, model, k, measure, part):
@@ -367,7 +367,7 @@ def compare_forecasts(
     known |= {name: WorldForecaster(m, data) for name, m in models.items()}
     scale, scores, counts = Scale(data.mean, data.std), {p: {m: {f: [] for f in known} for m in MEASURES} for p in PARTS}, []
     for i in show(clips):
-        if not len(w := windows(scale.apply(data.clip(i)), ask)): continue
+        if not len(w := windows(scale.apply(data.clip(i)).cpu(), ask)): continue
         truth = tokens_at(w, ask)
         for name, f in known.items():
             said = f.forecast(w[:, :ask.heard], ask, int(i))
@@ -377,7 +377,8 @@ def compare_forecasts(
         counts.append(len(w))
     if not counts: raise SpectroError(f"no clip has the {context + ask.ahead} tokens that a window needs: try a smaller context or horizon")
     stacked = {p: {m: {f: np.stack(v) for f, v in d.items()} for m, d in q.items()} for p, q in scores.items()}
-    return Forecasts(stacked, counts, list(horizons), f"{context} tokens; style: none; {samples} samples", list(models))
+    leak = "".join(f"; {name}: the whole clip's mean and deviation (a leak)" for name, m in models.items() if m.config.train.standardise == "clip")
+    return Forecasts(stacked, counts, list(horizons), f"{context} tokens; style: none; {samples} samples" + leak, list(models))
 
 def check_same(models:dict, data:SpectrogramData):
     "Raise `SpectroError` unless all models cut tokens alike and standardise with the statistics of `data`."
@@ -400,7 +401,7 @@ def format_forecasts(
             rows += [f.ljust(max(width, 34)) + "".join(f"{x.value:>8.3f} ± {x.se or 0:.3f}" if x.se else f"{x.value:>15.3f}" for x in result.metric(f, measure, part)) for f in result.forecasters]
             out.append("\n".join(rows))
     for m in result.models:
-        for measure in ("mse", "energy"):
+        for measure in ("mse", "mse of samples", "energy"):
             leads = [result._lead(m, k, measure, PARTS[0]) for k in range(len(result.horizons))]
             out.append(f"{m} minus best rival, {PARTS[0]}, {measure}\n" + "\n".join(f"  {h:>3} tokens: {l['difference']:+.4f} ± {l['se'] or 0:.4f}  ({l['rival']})" for h, l in zip(result.horizons, leads)))
     return f"{sum(result.n_windows)} windows of {len(result.n_windows)} clips; given {result.given}; ± is one standard error over clips\n\n" + "\n\n".join(out)
@@ -620,7 +621,8 @@ def digit_probe(
     show=iter,
 )->dict[str, Probe]:
     "Which digit is said, by a speaker the probe has not heard? Raises `SpectroError` if a clip has no label or is shorter than a token."
-    head, *rows = [line.split("\t") for line in open(labels_file, encoding="utf-8").read().splitlines()]
+    if not Path(labels_file).is_file(): raise SpectroError(f"no such table of labels: {labels_file}")
+    head, *rows = [line.split("\t") for line in Path(labels_file).read_text(encoding="utf-8").splitlines()]
     said = {r[head.index("path")].split("/")[-1]: (r[head.index("digit")], r[head.index("speaker")]) for r in rows}
     clips = [i for i in range(len(data)) if data.tokens.n_tokens(int(data.lengths[i])) > 0]
     if missing := [p for i in clips if (p := data.paths[i]).split("/")[-1] not in said]: raise SpectroError(f"{labels_file} has no label for {missing[0]} (and {len(missing) - 1} others)")

@@ -53,7 +53,7 @@ def kept(path, key, make, read):
 
 
 def rivals(models, data, folder, steps):
-    """VAR(5) and the GRU, with what is to be said of each. The GRU has the first run's schedule and size."""
+    """VAR(5) and the GRU, with what is to be said of each. The GRU has the first run's schedule, and its size without reward heads."""
     first = next(iter(models.values()))
     t, tokens = first.config.train, asdict(data.tokens)
     key = dict(fingerprint=data.fingerprint, val_split=t.val_split, seed=t.seed, tokens=tokens)
@@ -65,7 +65,7 @@ def rivals(models, data, folder, steps):
     var, about_var = kept(folder / "var.pt", key | dict(order=5), make_var, lambda s: VAR(**s))
 
     batches = Batches(data, data.train, t.batch_size, t.sequence_length, seed=0)
-    run_steps, size = t.epochs * len(batches), sum(p.numel() for p in first.parameters())
+    run_steps, size = t.epochs * len(batches), sum(p.numel() for p in first.world())
     steps = min(steps or run_steps, run_steps)
     schedule = dict(steps=steps, n_parameters=size, batch_size=t.batch_size, sequence_length=t.sequence_length, lr=t.lr, grad_clip=t.grad_clip,
                     warmup_steps=t.warmup_steps, lr_decay=t.lr_decay)
@@ -115,7 +115,7 @@ def judge(a):
     out.mkdir(parents=True, exist_ok=True)
     speakers = len({data.speakers[i] for i in clips})
     about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, val_split=list(split)[0][0], seed=list(split)[0][1], n_clips=len(clips), n_speakers=speakers,
-                 seconds=float(data.lengths[clips].sum() / data.front_end.frame_rate), n_parameters={n: sum(p.numel() for p in m.parameters()) for n, m in models.items()})
+                 seconds=float(data.lengths[clips].sum() / data.front_end.frame_rate), n_parameters={n: sum(p.numel() for p in m.world()) for n, m in models.items()})
     print(f"{len(clips)} clips of {speakers} speakers not trained on, {about['seconds']:.0f} s")
     if "rates" in a.parts: rates(models, data, clips, about, out)
     if "forecasts" in a.parts: forecasts(models, data, clips, about, out, a)
@@ -153,7 +153,7 @@ def main():
     p.add_argument("--output-dir", required=True, help="gets the results; the rivals are kept in its subfolder `rivals`")
     p.add_argument("--parts", nargs="+", choices=("forecasts", "rates"), default=["rates", "forecasts"], help="what to judge (default: both)")
     p.add_argument("--samples", type=int, default=32, help="draws of each window (default: %(default)s)")
-    p.add_argument("--gru-steps", type=int, default=6000, help="most gradient steps of the GRU; 0 for as many as the first run's schedule (default: %(default)s)")
+    p.add_argument("--gru-steps", type=int, default=5000, help="most gradient steps of the GRU; 0 for as many as the first run's schedule (default: %(default)s)")
     p.add_argument("--max-clips", type=int, default=0, help="judge about so many clips, evenly spread; 0 for all (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="of all noise (default: %(default)s)")
     a = p.parse_args()
