@@ -358,7 +358,7 @@ def compare_forecasts(
     show=iter,                 # wraps the clips, for a progress bar
 )->Forecasts:
     "Score world models and rivals, those that need no training included, on the same windows. Raises `SpectroError` if no clip is long enough."
-    if context < 1 or min(horizons) < 1 or samples < 1: raise SpectroError(f"need a context, horizons and samples of at least one, got {context}, {tuple(horizons)} and {samples}")
+    if min(context, samples, *horizons) < 1: raise SpectroError(f"need a context, horizons and samples of at least one, got {context}, {tuple(horizons)}, {samples}")
     models = models if isinstance(models, dict) else {"world model": models}
     check_same(models, data)
     ask = Question(data.tokens, context, tuple(horizons), samples, seed)
@@ -394,16 +394,18 @@ def format_forecasts(
     parts=PARTS,
 )->str:
     "Aligned text: a table for each part and measure, then world models against their best rivals, in the new frames."
-    out, width = [], max(map(len, result.forecasters)) + 2
+    out, width = [], max(34, *(len(f) + 2 for f in result.forecasters))
+    shown = lambda x: f"{x.value:>15.3f}" if x.se is None else f"{x.value:>8.3f} ± {x.se:.3f}"
     for part in parts:
         for measure in measures:
-            rows = [f"{part}, {measure}".ljust(max(width, 34)) + "".join(f"{h:>15}" for h in result.horizons)]
-            rows += [f.ljust(max(width, 34)) + "".join(f"{x.value:>8.3f} ± {x.se or 0:.3f}" if x.se else f"{x.value:>15.3f}" for x in result.metric(f, measure, part)) for f in result.forecasters]
+            rows = [f"{part}, {measure}".ljust(width) + "".join(f"{h:>15}" for h in result.horizons)]
+            rows += [f.ljust(width) + "".join(shown(x) for x in result.metric(f, measure, part)) for f in result.forecasters]
             out.append("\n".join(rows))
     for m in result.models:
         for measure in ("mse", "mse of samples", "energy"):
             leads = [result._lead(m, k, measure, PARTS[0]) for k in range(len(result.horizons))]
-            out.append(f"{m} minus best rival, {PARTS[0]}, {measure}\n" + "\n".join(f"  {h:>3} tokens: {l['difference']:+.4f} ± {l['se'] or 0:.4f}  ({l['rival']})" for h, l in zip(result.horizons, leads)))
+            rows = [f"  {h:>3} tokens: {l['difference']:+.4f} ± {l['se'] or 0:.4f}  ({l['rival']})" for h, l in zip(result.horizons, leads)]
+            out.append("\n".join([f"{m} minus best rival, {PARTS[0]}, {measure}", *rows]))
     return f"{sum(result.n_windows)} windows of {len(result.n_windows)} clips; given {result.given}; ± is one standard error over clips\n\n" + "\n\n".join(out)
 
 def plot_forecasts(
@@ -416,10 +418,11 @@ def plot_forecasts(
     greys = dict(zip(TRIVIAL, ("k:", "0.75", "0.5")))
     for ax, measure in zip(axs, ("mse", "energy")):
         for k, name in enumerate(f for f in result.forecasters if f not in TRIVIAL):
-            x = result.metric(name, measure, part)
-            ax.errorbar(result.horizons, [v.value for v in x], [2*(v.se or 0) for v in x], fmt="o-" if name in result.models else "s--", ms=4, capsize=2, color=f"C{k}", label=name)
+            x, style = result.metric(name, measure, part), "o-" if name in result.models else "s--"
+            ax.errorbar(result.horizons, [v.value for v in x], [2*(v.se or 0) for v in x], fmt=style, ms=4, capsize=2, color=f"C{k}", label=name)
         for name, style in greys.items(): ax.plot(result.horizons, [v.value for v in result.metric(name, measure, part)], style, label=name)
-        ax.set(xlabel="horizon (tokens after the last one heard)", ylabel=dict(mse="MSE per bin, mean forecast", energy="energy score per root bin")[measure], xscale="log", ylim=(0, None))
+        ax.set(xlabel="horizon (tokens after the last one heard)", ylabel="MSE per bin, mean forecast" if measure == "mse" else "energy score per root bin")
+        ax.set(xscale="log", ylim=(0, None))
         ax.set_xticks(result.horizons, result.horizons); ax.minorticks_off()
     handles, labels = axs[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside right upper", fontsize=8, title=f"{part}, ±2 se")
@@ -590,7 +593,8 @@ def clip_features(
 )->dict[str, np.ndarray]: # label → (n, 2(H + Z)); "log-mel frames" → (n, 2M)
     "A row of features for each clip."
     scale = Scale(data.mean, data.std)
-    rows = [{"log-mel frames": over_time(scale.apply(data.clip(i)))} | {name: over_time(follow(m, data, i).path.feature[0]) for name, m in models.items()} for i in show(clips)]
+    state = lambda m, i: over_time(follow(m, data, i).path.feature[0])
+    rows = [{"log-mel frames": over_time(scale.apply(data.clip(i)))} | {name: state(m, i) for name, m in models.items()} for i in show(clips)]
     return {k: torch.stack([r[k] for r in rows]).cpu().numpy() for k in rows[0]}
 
 def open_short(model:DreamerModel, dataset_path)->SpectrogramData:
@@ -664,7 +668,8 @@ def latent_use_of(
     if isinstance(total, int): return LatentUse("gaussian", **base)
     mean = total/n
     each = torch.exp(-torch.xlogy(mean, mean).sum(-1))
-    return LatentUse("categorical", **base, classes=mean.shape[-1], perplexity=each.mean().item(), perplexity_single=torch.exp(entropy/n).mean().item(), perplexity_by_unit=each.tolist())
+    return LatentUse("categorical", **base, classes=mean.shape[-1], perplexity=each.mean().item(), perplexity_by_unit=each.tolist(),
+                     perplexity_single=torch.exp(entropy/n).mean().item())
 
 @torch.no_grad()
 def latent_use(model:DreamerModel, data:SpectrogramData, clips, seed:int=0)->LatentUse:
