@@ -610,7 +610,7 @@ def speaker_probe(
     data:SpectrogramData, # from `open_split`
     clips,                # of speakers that the models never heard
     parts:int=4,          # parts that the clips of each speaker are divided into; each part is tested once
-    tokens:int=None,      # heard of each clip, from its beginning; fewer make the task harder
+    tokens:int=None,      # heard of each clip, from its beginning; if very few suffice, the probe hears the room
     show=iter,
 )->dict[str, Probe]:
     "Who speaks, in clips the probe has not heard? Fitted on other clips of the same speakers; speakers with fewer clips than parts are left out."
