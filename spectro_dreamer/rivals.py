@@ -589,12 +589,13 @@ def clip_features(
     models:dict,          # label → model
     data:SpectrogramData, # made with their front end
     clips,
+    tokens:int=None,      # only the first so many of each clip are heard; default: all
     show=iter,
 )->dict[str, np.ndarray]: # label → (n, 2(H + Z)); "log-mel frames" → (n, 2M)
     "A row of features for each clip."
-    scale = Scale(data.mean, data.std)
-    state = lambda m, i: over_time(follow(m, data, i).path.feature[0])
-    rows = [{"log-mel frames": over_time(scale.apply(data.clip(i)))} | {name: state(m, i) for name, m in models.items()} for i in show(clips)]
+    scale, frames = Scale(data.mean, data.std), None if tokens is None else data.tokens.n_frames(tokens)
+    state = lambda m, i: over_time(follow(m, data, i).path.feature[0, :tokens])
+    rows = [{"log-mel frames": over_time(scale.apply(data.clip(i)[:frames]))} | {name: state(m, i) for name, m in models.items()} for i in show(clips)]
     return {k: torch.stack([r[k] for r in rows]).cpu().numpy() for k in rows[0]}
 
 def open_short(model:DreamerModel, dataset_path)->SpectrogramData:
@@ -609,6 +610,7 @@ def speaker_probe(
     data:SpectrogramData, # from `open_split`
     clips,                # of speakers that the models never heard
     parts:int=4,          # parts that the clips of each speaker are divided into; each part is tested once
+    tokens:int=None,      # heard of each clip, from its beginning; if very few suffice, the probe hears the room
     show=iter,
 )->dict[str, Probe]:
     "Who speaks, in clips the probe has not heard? Fitted on other clips of the same speakers; speakers with fewer clips than parts are left out."
@@ -616,7 +618,7 @@ def speaker_probe(
     clips = [int(i) for i in clips if counts[data.speakers[i]] >= parts]
     if len({data.speakers[i] for i in clips}) < 2: raise SpectroError(f"a speaker probe needs two speakers with at least {parts} clips each")
     for i in clips: groups.append(seen[data.speakers[i]] % parts); seen[data.speakers[i]] += 1
-    return {name: linear_probe(x, [data.speakers[i] for i in clips], groups) for name, x in clip_features(models, data, clips, show).items()}
+    return {name: linear_probe(x, [data.speakers[i] for i in clips], groups) for name, x in clip_features(models, data, clips, tokens, show).items()}
 
 def digit_probe(
     models:dict,          # label → model
@@ -631,7 +633,7 @@ def digit_probe(
     clips = [i for i in range(len(data)) if data.tokens.n_tokens(int(data.lengths[i])) > 0]
     if missing := [p for i in clips if (p := data.paths[i]).split("/")[-1] not in said]: raise SpectroError(f"{labels_file} has no label for {missing[0]} (and {len(missing) - 1} others)")
     digits, speakers = zip(*(said[data.paths[i].split("/")[-1]] for i in clips))
-    return {name: linear_probe(x, digits, speakers) for name, x in clip_features(models, data, clips, show).items()}
+    return {name: linear_probe(x, digits, speakers) for name, x in clip_features(models, data, clips, show=show).items()}
 
 def format_probes(probes:dict[str, Probe])->str:
     "Aligned text, a row for each representation."
