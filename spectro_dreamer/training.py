@@ -34,7 +34,7 @@ from .tracking import Diverged, Progress, Tracker, history, peak_memory, watch
 from .compute import Objective, Team, joined, lr_factor, our_device, pick_device, update_average
 
 # %% ../nbs/07_training.ipynb #e6e90f33
-TERMS = ("loss", "recon_loss", "kl_loss", "reward_loss") # the names of the report for the fields of `Losses`
+TERMS = dict(total="loss", recon="recon_loss", kl="kl_loss", reward="reward_loss") # the fields of `Losses`, by the names of the report
 CHECK_STEPS = 20 # on a GPU every so many steps are waited for, to see that the gradient is still finite
 
 class Trainer:
@@ -106,7 +106,7 @@ Trainer.train_step, Trainer.check, Trainer.lr_factor = train_step, check, lr_fac
 def _sums(losses):
     "The sums of the terms over tokens, and how many tokens there were."
     n = losses.total.new_tensor(losses.total.numel(), dtype=torch.float64) if losses.mask is None else losses.mask.sum(dtype=torch.float64)
-    return torch.stack([losses.weighted(k).detach().sum(dtype=torch.float64) for k in ("total", "recon", "kl", "reward")] + [n])
+    return torch.stack([losses.weighted(k).detach().sum(dtype=torch.float64) for k in TERMS] + [n])
 
 # %% ../nbs/07_training.ipynb #c2789b78
 def train_epoch(self:Trainer,
@@ -147,7 +147,7 @@ def validate(self:Trainer)->dict:
 def _means(self:Trainer, sums):
     "Means over every token of every process, and the KL in bits per second of sound."
     *sums, n = self.team.sum(sums).tolist()
-    means = {name: x/n for name, x in zip(TERMS, sums)}
+    means = {name: x/n for name, x in zip(TERMS.values(), sums)}
     return means | dict(kl_bits_per_second=means["kl_loss"]/math.log(2)/self.cfg.tokens.seconds(self.cfg.front_end))
 
 for f in (train_epoch, validate, _means): setattr(Trainer, f.__name__, f)
