@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['GZIP_ROW', 'RELEASE_HOURS', 'CLIP_FRAMES', 'COLD_SHARE', 'COLD_LEAST', 'Contender', 'Row', 'interleave', 'Spread',
            'Bench', 'format_bench', 'machine', 'decode_alone', 'librosa_log_mel', 'librosa_per_file', 'gzip_rows',
-           'Line', 'fit_line', 'growth', 'scaling', 'draw_clips', 'bench_prepare', 'Items', 'write_items', 'GzipItems',
-           'SlicedRows', 'sliced', 'rewrite', 'drop_cache', 'write_random', 'Draws', 'contenders_of', 'one_thread',
-           'bench_load']
+           'Line', 'fit_line', 'growth', 'scaling', 'draw_clips', 'bench_prepare', 'Item', 'Items', 'write_items',
+           'GzipItems', 'SlicedRows', 'sliced', 'rewrite', 'drop_cache', 'write_random', 'Draws', 'contenders_of',
+           'one_thread', 'bench_load']
 
 # %% ../nbs/16_benchmark.ipynb #7fd0c6e4
 """Speed as ratios: clips to HDF5 and HDF5 to batches, against plainly written rivals, interleaved in one process.
@@ -33,7 +33,7 @@ from typing import Callable, NamedTuple
 import h5py, numpy as np, torch
 from torch.utils.data import DataLoader, Dataset
 from .config import FrontEnd, SpectroError, TokenSpec, write_text
-from .dataset import Batch, Batches, Rows, SpectrogramData, sequence_starts
+from .dataset import Batches, Rows, SpectrogramData, sequence_starts
 from .preparation import LONG, Heard, Job, Shard, find_clips, join, prepare, settings, write_shard
 from .preprocessing import Clip, bundled_corpus, decode, frames_to_tokens, is_url, local_style
 
@@ -239,6 +239,12 @@ def bench_prepare(
     return bench
 
 # %% ../nbs/16_benchmark.ipynb #ddba3f1e
+class Item(NamedTuple):
+    "What `Batch` holds of one sequence."
+    tokens:torch.Tensor  # (T, M, F)
+    styles:torch.Tensor  # (T, A)
+    rewards:torch.Tensor # (T, 2)
+
 class Items(Dataset):
     "Rival: one sequence an item."
     def __init__(self, data:SpectrogramData, length:int=20):
@@ -254,11 +260,11 @@ class Items(Dataset):
         first:int,  # frame
         clip:int,
         length:int, # T
-    )->Batch:       # of one, without the axis B
+    )->Item:        # without the axis B
         d, at = self.data, slice(first, first + self.data.tokens.n_frames(length))
         cut = lambda x: frames_to_tokens(x, d.tokens.frames, d.tokens.hop)
         styles = torch.cat([d.global_styles[clip].expand(length, -1), cut(d.local[at]).mean(-1)], dim=-1)
-        return Batch(cut(d.scale().apply(d.frames[at])), styles, cut(self.rewards[at]).mean(-1))
+        return Item(cut(d.scale().apply(d.frames[at])), styles, cut(self.rewards[at]).mean(-1))
 
 # %% ../nbs/16_benchmark.ipynb #72397485
 def write_items(
@@ -273,21 +279,21 @@ def write_items(
     whole = [items.cut(int(d.offsets[i]), i, int(k)) for i, k in zip(d.train, n)]
     with h5py.File(path, "w") as f:
         f["offsets"] = np.concatenate([[0], n.cumsum()])
-        for name, values in zip(Batch._fields, zip(*whole)):
+        for name, values in zip(Item._fields, zip(*whole)):
             f.create_dataset(name, data=(x := torch.cat(values).numpy()), chunks=(1, *x.shape[1:]), **GZIP_ROW)
 
 class GzipItems(Dataset):
     "Rival: one sequence an item, read token by token from a file of `write_items`."
     def __init__(self, f:h5py.File, length:int=20):
         offsets = f["offsets"][:]
-        self.stored, self.length = [f[name] for name in Batch._fields], length
+        self.stored, self.length = [f[name] for name in Item._fields], length
         self.starts = sequence_starts(offsets, np.arange(len(offsets) - 1), TokenSpec(1, 1), length)[0]
 
     def __len__(self): return len(self.starts)
 
     def __getitem__(self, i):
         at = range(self.starts[i], self.starts[i] + self.length)
-        return Batch(*(torch.from_numpy(np.stack([rows[j] for j in at])) for rows in self.stored))
+        return Item(*(torch.from_numpy(np.stack([rows[j] for j in at])) for rows in self.stored))
 
 # %% ../nbs/16_benchmark.ipynb #73133917
 class SlicedRows(Rows):

@@ -134,8 +134,9 @@ def bench_main(argv=None):
 # %% ../nbs/17_cli.ipynb #2398571b
 # What a flag of spectro_train changes, by name; everything else is the preset's.
 TRAIN_FLAGS = {"epochs": int, "batch-size": int, "sequence-length": int, "val-split": float, "lr": float, "num-workers": int, "experiment-name": str,
-               "checkpoint-freq": int, "h-state-size": int, "z-state-size": int, "device": str, "beta-kl": float, "style-parts": str, "standardise": str, "seed": int}
-WHEN_RESUMING = ("epochs", "checkpoint_freq", "num_workers", "device")
+               "checkpoint-freq": int, "h-state-size": int, "z-state-size": int, "device": str, "beta-kl": float, "style-parts": str, "standardise": str, "seed": int,
+               "precision": str, "compile": bool, "ema": float, "patience": int, "lr-plateau": int, "checkpoint-steps": int}
+WHEN_RESUMING = ("epochs", "checkpoint_freq", "checkpoint_steps", "patience", "num_workers", "device") # as in training, which is not imported for --help
 
 @command
 def train_main(argv=None):
@@ -143,7 +144,7 @@ def train_main(argv=None):
     p = parser("train", "Train a world model on a prepared data set. What no flag names is the preset's.")
     flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
     flag(p, "preset", help="the original report's settings, or ours (default: seed)", choices=("seed", "dreamer"))
-    for name, kind in TRAIN_FLAGS.items(): flag(p, name, help="see `TrainConfig` and `ModelConfig`; default: the preset's", type=kind)
+    for name, kind in TRAIN_FLAGS.items(): flag(p, name, help="see `TrainConfig` and `ModelConfig`; default: the preset's", **(dict(action="store_true") if kind is bool else dict(type=kind)))
     flag(p, "output-dir", help="the run's folder (default: runs/<preset>-<time>)")
     flag(p, "resume-from", help="a run's folder or a checkpoint of it: go on where it stopped")
     flag(p, "no-mlflow", help="metrics to metrics.jsonl only", action="store_true")
@@ -154,6 +155,7 @@ def train_main(argv=None):
     frozen = [n for n, v in {**changes, "preset": a.preset}.items() if a.resume_from and v is not None and n not in WHEN_RESUMING]
     if frozen: raise SpectroError(f"a resumed run keeps its settings: --{frozen[0].replace('_', '-')} cannot be changed (only {', '.join(WHEN_RESUMING)} can)")
     run = train(a.dataset_path, base.override(**changes), a.output_dir, a.resume_from, use_mlflow=not a.no_mlflow)
+    if os.environ.get("RANK", "0") != "0": return # of the processes that torchrun started, one speaks
     last = history(run)[-1]
     print(f"\n{last['epoch']} epochs done; the best model is {run/'checkpoints'/'best_model.pt'}")
 

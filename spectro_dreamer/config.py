@@ -144,6 +144,13 @@ class TrainConfig:
     device:str="auto"            # "auto", "cpu", "cuda" or "cuda:N"
     seed:int=0                   # seeds weights, data order and noise
     experiment_name:str="spectro_dreamer" # MLflow experiment
+    precision:str="float32"      # of the networks' products: "float32" or "bf16" (the loss and the weights stay float32)
+    compile:bool=False           # compile the step: minutes before the first one, faster ones after it
+    ema:float=0.0                # decay of the averaged weights that are validated and kept as the best model; 0 keeps none
+    patience:int=0               # epochs without improvement after which the run has converged and stops; 0 never does
+    min_delta:float=1e-3         # share by which the validation loss must fall to count as an improvement
+    lr_plateau:int=0             # epochs without improvement after which the learning rates are halved; 0 never does
+    checkpoint_steps:int=0       # steps between checkpoints within an epoch; 0 saves at its end only
 
     def __post_init__(self):
         _at_least(self, 1, "epochs", "batch_size", "sequence_length", "checkpoint_freq")
@@ -152,6 +159,9 @@ class TrainConfig:
             if not 0 < getattr(self, name) < float("inf"): raise SpectroError(f"{name} must be a positive number, got {getattr(self, name)}")
         for name in ("val_split", "style_dropout"):
             if not 0 <= getattr(self, name) <= 1: raise SpectroError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        _at_least(self, 0, "patience", "min_delta", "lr_plateau", "checkpoint_steps")
+        if self.precision not in ("float32", "bf16"): raise SpectroError(f"precision must be float32 or bf16, got {self.precision!r}")
+        if not 0 <= self.ema < 1: raise SpectroError(f"ema must be at least 0 and below 1, got {self.ema}")
 
 # %% ../nbs/00_config.ipynb #6c544e76
 @dataclass(frozen=True)
@@ -195,10 +205,10 @@ def preset(
     "A complete configuration by name."
     if name == "seed": return Config()
     if name == "dreamer":
-        model = ModelConfig(h_state_size=384, z_state_size=48, backbone="mlp", hidden_size=512, activation="silu",
-                            layer_norm=True, encoder_sees_h=False)
-        train = TrainConfig(epochs=60, sequence_length=40, lr=1e-3, reward_lr=1e-3, grad_clip=10.0, warmup_steps=200, lr_decay=True,
-                            likelihood="optimal", style_dropout=0.5)
+        model = ModelConfig(h_state_size=384, z_state_size=64, embedding_size=512, backbone="mlp", hidden_size=512, hidden_layers=1,
+                            activation="silu", layer_norm=True, linear_skip=True, encoder_sees_h=False)
+        train = TrainConfig(epochs=60, batch_size=32, sequence_length=20, carry=True, lr=1e-3, reward_lr=1e-3, grad_clip=300.0, warmup_steps=200,
+                            lr_decay=True, ema=0.999, likelihood="optimal", beta_kl=2.0, style_dropout=0.8)
         return Config(model=model, train=train, preset="dreamer")
     raise SpectroError(f"no preset {name!r}: choose seed or dreamer")
 

@@ -279,6 +279,8 @@ class Batches:
         tokens, styles, rewards = cut_sequences(self.data, self.starts[at], self.clips[at], self.length)
         return Batch(tokens, styles*self.mask*self.shown[at, None, None], rewards)
 
+    def n_tokens(self, first:int, last:int)->int: # in batches first to last - 1
+        return (min(last*self.batch_size, len(self.starts)) - first*self.batch_size)*self.length
     def __iter__(self): return in_turn(self.batch, len(self), self.num_workers)
 
 def cut_sequences(
@@ -352,6 +354,8 @@ class Streams:
         flags = lambda x: torch.tensor(x, dtype=torch.float32, device=data.device)
         return Batch(tokens, styles*self.mask*self.shown[clip][..., None], rewards, flags((token == 0) & there), flags(there))
 
+    def n_tokens(self, first:int, last:int)->int: # in batches first to last - 1
+        return sum(int(min(last*self.length, e[-1]) - min(first*self.length, e[-1])) for e in self.ends)
     def __iter__(self): return in_turn(self.batch, len(self), self.num_workers)
 
 def deal(

@@ -141,7 +141,7 @@ def reconstruction_metrics(
     "How well whole clips are reconstructed and how many nats that took, over all tokens."
     scores, kls = zip(*(clip_scores(model, data, i, style_parts, seed) for i in show(clips)))
     tokens, given = [model.config.tokens.n_tokens(int(n)) for n in data.lengths[clips]], f"the clip; style: {style_parts}"
-    per_second, z = 1/model.config.tokens.seconds(model.front_end), model.config.model.z_state_size
+    per_second, z = 1/model.config.tokens.seconds(model.front_end), len(kls[0])
     for s in scores: s.update(kl_per_dimension=s["kl"]/z, bits_per_second=s["kl"]*per_second/math.log(2))
     out = {name: pool([s[name] for s in scores], tokens, unit, given) for name, unit in UNITS.items()}
     kl = (torch.tensor(tokens, dtype=torch.double) @ torch.stack(kls).double().cpu()/sum(tokens)).tolist()

@@ -42,7 +42,7 @@ def gaussian(
     min_std:float=0.1,
 )->Gaussian:
     "Split a network's output in mean and standard deviation; softplus keeps the latter above `min_std`."
-    mean, raw = x.chunk(2, dim=-1)
+    mean, raw = (x.float() if x.dtype == torch.bfloat16 else x).chunk(2, dim=-1) # bfloat16 has three digits: enough for a product, not for a KL
     return Gaussian(mean, F.softplus(raw) + min_std)
 
 class Categorical(NamedTuple):

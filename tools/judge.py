@@ -1,0 +1,167 @@
+"""Judge trained runs beside rivals: prediction against copies, VAR(5) and a GRU of the same size; rate against the Gaussian line.
+
+    python tools/judge.py --dataset speech.h5 --runs runs/beta_0.3 runs/beta_1 runs/beta_3 --output-dir runs/judged
+
+The runs must share the data set and the split. The rivals are trained once, on the training speakers, and kept in
+OUTPUT/rivals; they are trained again when the data, the split, the size or the schedule is another. Written: forecasts.json,
+rates.json, latents.json, forecasts.png, rates.png. Nothing is sampled from training speakers.
+"""
+
+import argparse, json, os, sys, time
+from dataclasses import asdict
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from spectro_dreamer.config import SpectroError, write_text
+from spectro_dreamer.dataset import Batches
+from spectro_dreamer.evaluation import open_split
+from spectro_dreamer.rivals import (BandClips, GRUForecaster, VAR, check_same, compare_forecasts, fit_gru, fit_var, format_forecasts,
+                                    format_rates, latent_use, plot_forecasts, plot_rates, rate_distortion)
+from spectro_dreamer.world_model import load
+
+
+def named(paths):
+    """The models of the runs, each by the shortest end of its path that tells it from the others."""
+    paths = [Path(p).resolve() for p in paths]
+    for depth in range(1, 1 + max(len(p.parts) for p in paths)):
+        names = ["/".join(p.parts[-depth:]) for p in paths]
+        if len(set(names)) == len(names): return {n: load(p) for n, p in zip(names, paths)}
+    raise SpectroError("the same run is named twice")
+
+
+def kept(path, key, make, read):
+    """What `make` returned as (state, remark) for this key, now or in an earlier call; said on the console which."""
+    if path.is_file():
+        try: saved = torch.load(path, weights_only=True)
+        except Exception: saved = {}
+        if saved.get("key") == key:
+            print(f"{path.name}: kept from an earlier call")
+            return read(saved["state"]), saved["remark"]
+    start = time.time()
+    state, remark = make()
+    remark |= dict(seconds=round(time.time() - start, 1))
+    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(key=key, state=state, remark=remark), part)
+    os.replace(part, path)
+    print(f"{path.name}: {remark['seconds']:.0f} s")
+    return read(state), remark
+
+
+def rivals(models, data, folder, steps):
+    """VAR(5) and the GRU, with what is to be said of each. The GRU has the first run's schedule, and its size without reward heads."""
+    first = next(iter(models.values()))
+    t, tokens = first.config.train, asdict(data.tokens)
+    key = dict(fingerprint=data.fingerprint, val_split=t.val_split, seed=t.seed, tokens=tokens)
+
+    def make_var():
+        model, errors = fit_var(BandClips(data, data.train))
+        return model.state(), dict(one_step_mse={str(k): v for k, v in errors.items()}, ridge=min(errors, key=errors.get))
+
+    var, about_var = kept(folder / "var.pt", key | dict(order=5), make_var, lambda s: VAR(**s))
+
+    batches = Batches(data, data.train, t.batch_size, t.sequence_length, seed=0)
+    run_steps, size = t.epochs * len(batches), sum(p.numel() for p in first.world())
+    steps = min(steps or run_steps, run_steps)
+    schedule = dict(steps=steps, n_parameters=size, batch_size=t.batch_size, sequence_length=t.sequence_length, lr=t.lr, grad_clip=t.grad_clip,
+                    warmup_steps=t.warmup_steps, lr_decay=t.lr_decay)
+
+    def make_gru():
+        start = time.time()
+
+        def show(epochs):
+            for k in epochs:
+                yield k
+                print(f"  GRU: epoch {k + 1} of {len(epochs)}, {time.time() - start:.0f} s", flush=True)
+
+        print(f"GRU: {steps} steps of {t.batch_size} sequences of {t.sequence_length} tokens; the first run's schedule has {run_steps}", flush=True)
+        model, said = fit_gru(data, t, size, steps, show)
+        return dict(shape=list(model.shape), weights=model.state_dict()), said | dict(run_steps=run_steps, n_parameters=sum(p.numel() for p in model.parameters()))
+
+    def read_gru(s):
+        model = GRUForecaster(*s["shape"])
+        model.load_state_dict(s["weights"])
+        return model.eval()
+
+    gru, about_gru = kept(folder / "gru.pt", key | schedule, make_gru, read_gru)
+    return {"VAR(5)": var, "GRU": gru}, {"VAR(5)": about_var, "GRU": about_gru}
+
+
+def bar(what):
+    """Wraps the clips: a line on the console now and then."""
+    def show(clips):
+        clips, start, told = list(clips), time.time(), time.time()
+        for k, c in enumerate(clips):
+            yield c
+            if time.time() - told > 30: told = time.time(); print(f"  {what}: {k + 1} of {len(clips)} clips, {told - start:.0f} s", flush=True)
+    return show
+
+
+def judge(a):
+    """Everything; what is slow is said."""
+    models = named(a.runs)
+    split = {(m.config.train.val_split, m.config.train.seed) for m in models.values()}
+    if len(split) > 1: raise SpectroError(f"the runs split their speakers differently (val_split, seed: {sorted(split)}): judge them apart")
+    data, clips = open_split(next(iter(models.values())), a.dataset)
+    check_same(models, data)
+    own = data.statistics
+    if not torch.allclose(own.mean, data.mean, atol=1e-3): raise SpectroError(f"{a.dataset} is not what {next(iter(models))} was trained on: its training speakers have other band means, and rivals cannot be trained on them")
+    if a.max_clips: clips = clips[:: max(1, -(-len(clips) // a.max_clips))]
+    out = Path(a.output_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    speakers = len({data.speakers[i] for i in clips})
+    about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, val_split=list(split)[0][0], seed=list(split)[0][1], n_clips=len(clips), n_speakers=speakers,
+                 seconds=float(data.lengths[clips].sum() / data.front_end.frame_rate), n_parameters={n: sum(p.numel() for p in m.world()) for n, m in models.items()})
+    print(f"{len(clips)} clips of {speakers} speakers not trained on, {about['seconds']:.0f} s")
+    if "rates" in a.parts: rates(models, data, clips, about, out)
+    if "forecasts" in a.parts: forecasts(models, data, clips, about, out, a)
+
+
+def rates(models, data, clips, about, out):
+    """rates.json, latents.json and rates.png."""
+    rd = rate_distortion(models, data, clips, show=bar("rate and distortion"))
+    use = {n: asdict(latent_use(m, data, clips)) for n, m in models.items()}
+    print(format_rates(rd))
+    for n, u in use.items(): print(f"{n}: {u['active']} of {u['units']} units active" + (f", perplexity {u['perplexity']:.1f} of {u['classes']}" if u["perplexity"] else ""))
+    save(out, "rates", dict(about=about, **rd), plot_rates(rd))
+    write_text(out / "latents.json", json.dumps(dict(about=about, use=use), indent=1, allow_nan=False))
+
+
+def forecasts(models, data, clips, about, out, a):
+    """forecasts.json and forecasts.png."""
+    others, told = rivals(models, data, out / "rivals", a.gru_steps)
+    result = compare_forecasts(models, data, clips, others, samples=a.samples, seed=a.seed, show=bar("forecasts"))
+    print(format_forecasts(result))
+    save(out, "forecasts", dict(about=about, rivals=told, **result.to_dict()), plot_forecasts(result))
+
+
+def save(out, name, result, fig):
+    """A picture, then the numbers."""
+    fig.savefig(out / f"{name}.png", dpi=110)
+    write_text(out / f"{name}.json", json.dumps(result, indent=1, allow_nan=False))
+
+
+def main():
+    """Parse and run; a mistake of input is one line."""
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--dataset", required=True, help="the HDF5 file the runs were trained on")
+    p.add_argument("--runs", nargs="+", required=True, help="folders of runs (their best model), or checkpoints")
+    p.add_argument("--output-dir", required=True, help="gets the results; the rivals are kept in its subfolder `rivals`")
+    p.add_argument("--parts", nargs="+", choices=("forecasts", "rates"), default=["rates", "forecasts"], help="what to judge (default: both)")
+    p.add_argument("--samples", type=int, default=32, help="draws of each window (default: %(default)s)")
+    p.add_argument("--gru-steps", type=int, default=5000, help="most gradient steps of the GRU; 0 for as many as the first run's schedule (default: %(default)s)")
+    p.add_argument("--max-clips", type=int, default=0, help="judge about so many clips, evenly spread; 0 for all (default: %(default)s)")
+    p.add_argument("--seed", type=int, default=0, help="of all noise (default: %(default)s)")
+    a = p.parse_args()
+    import matplotlib
+    matplotlib.use("Agg")
+    try: judge(a)
+    except SpectroError as e: sys.exit(f"judge: {e}")
+    except OSError as e: sys.exit(f"judge: {e.strerror or e}: {e.filename or ''}")
+
+
+if __name__ == "__main__": main()

@@ -1,0 +1,86 @@
+"""Search for the `dreamer` preset: train variants of it for the same number of epochs and table what they reach.
+
+    python tools/search.py --dataset speech.h5 --epochs 2 --work runs/search
+
+Each variant changes one thing (its name says which). Judged on the validation speakers with no style given: error of a posterior
+sample per bin, nats per token, the error of the Gaussian line at that rate, and the seconds that training took. A variant whose
+numbers are there is not trained again; the table is kept in nbs/results/search.json.
+"""
+
+import argparse, json, os, sys, time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+
+from spectro_dreamer.config import SpectroError, preset, write_text
+from spectro_dreamer.evaluation import gaussian_line, open_split, reconstruction_metrics, spectral_density
+from spectro_dreamer.dataset import Scale
+from spectro_dreamer.tracking import history
+from spectro_dreamer.training import train
+from spectro_dreamer.world_model import load
+
+VARIANTS = {
+    "dreamer": {},
+    "no linear path": dict(linear_skip=False),
+    "two hidden layers": dict(hidden_layers=2),
+    "z of 32": dict(z_state_size=32),
+    "z of 128": dict(z_state_size=128),
+    "h of 256": dict(h_state_size=256),
+    "hidden layers of 256": dict(hidden_size=256, embedding_size=256),
+    "no layer norm": dict(layer_norm=False),
+    "16 × 40 tokens": dict(batch_size=16, sequence_length=40),
+    "state not carried": dict(carry=False),
+    "learning rate 3e-3": dict(lr=3e-3),
+    "no averaged weights": dict(ema=0.0),
+    "style hidden half the time": dict(style_dropout=0.5),
+    "β 1": dict(beta_kl=1.0),
+    "β 4": dict(beta_kl=4.0),
+    "classes: 32 groups of 16": dict(latent="categorical", z_state_size=512, classes=16),
+    "contrastive, β 0.5": dict(objective="contrastive", beta_kl=0.5),
+}
+
+
+def judge(run, dataset):
+    """Error and rate of a run on speakers it never heard, and the Gaussian line of the same clips."""
+    model = load(run)
+    data, clips = open_split(model, dataset)
+    scores = reconstruction_metrics(model, data, clips)
+    density = spectral_density([Scale(data.mean, data.std).apply(data.clip(i)) for i in clips])
+    d = np.geomspace(.004, .95, 100)
+    rate = np.array(gaussian_line(density, d))*data.tokens.hop
+    mse, kl = scores["mse_sampled"].value, scores["kl"].value
+    return dict(mse_sampled=mse, kl=kl, line=float(np.interp(kl, rate[::-1], d[::-1])), active=scores["active_units"].value,
+                parameters=sum(p.numel() for p in model.world()))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
+    p.add_argument("--epochs", type=int, default=2, help="for each variant (default: %(default)s)")
+    p.add_argument("--work", type=Path, default=Path("runs/search"), help="where the runs go (default: %(default)s)")
+    p.add_argument("--only", nargs="+", metavar="NAME", help="only these variants")
+    p.add_argument("--table", type=Path, default=ROOT/"nbs"/"results"/"search.json", help="file to keep the numbers in")
+    a = p.parse_args()
+    if unknown := set(a.only or ()) - set(VARIANTS): sys.exit(f"no such variant: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
+    table = json.loads(a.table.read_text()) if a.table.is_file() else {}
+    for name in a.only or VARIANTS:
+        if table.get(name, {}).get("epochs") == a.epochs: print(f"{name}: kept from an earlier call"); continue
+        cfg = preset("dreamer").override(epochs=a.epochs, checkpoint_freq=10_000, **VARIANTS[name])
+        run = a.work/"".join(c if c.isalnum() else "-" for c in name)
+        start = time.process_time()
+        resume = dict(resume_from=run) if (run/"checkpoints"/"last.pt").is_file() else {}
+        train(a.dataset, None if resume else cfg, None if resume else run, progress=False, use_mlflow=False, **resume)
+        seconds, last = time.process_time() - start, history(run)[-1]
+        table[name] = dict(change=VARIANTS[name], epochs=a.epochs, processor_seconds=round(seconds), **judge(run, a.dataset), **{k: last[k] for k in ("train_loss", "val_loss")})
+        r = table[name]
+        print(f"{name:<28} {r['parameters']/1e6:4.1f} M  {r['processor_seconds']:5d} s  MSE {r['mse_sampled']:.4f} at {r['kl']:5.1f} nats/token, {r['mse_sampled']/r['line']:.2f} of the line", flush=True)
+        write_text(a.table, json.dumps(table, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    try: main()
+    except SpectroError as e: sys.exit(f"search: {e}")
