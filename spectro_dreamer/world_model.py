@@ -19,6 +19,7 @@ Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); spec (N, M)
 # %% ../nbs/06_world_model.ipynb #d87aaaa9
 import os
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 import torch
@@ -28,6 +29,7 @@ from .preprocessing import frames_to_tokens, tokens_to_frames
 from .dataset import Batch, Scale, clip_scale
 from .encoder import Encoder
 from .rssm import RSSM, Path as StatePath, State, kl_divergence, kl_loss
+from .unrolled import observe_fast, supports
 from .decoder import Decoder, RewardHead
 from .contrastive import Contrast, two_views
 
@@ -74,7 +76,8 @@ class DreamerModel(nn.Module):
 
     def observe(self, tokens, styles, state:State=None, reset=None, noise=None, generator=None)->StatePath:
         "Follow tokens (B, T, M, F) with styles (B, T, A); see `RSSM.observe`."
-        return self.rssm.observe(self.encoder.embed, self.encoder.features(tokens), styles, state, reset, noise, generator)
+        observe = partial(observe_fast, self.rssm, self.encoder) if supports(self.rssm, self.encoder) else partial(self.rssm.observe, self.encoder.embed)
+        return observe(self.encoder.features(tokens), styles, state, reset, noise, generator)
 
     def imagine(self, state:State, styles, temperature=1.0, noise=None, generator=None)->StatePath:
         "Go on without hearing for as many steps as styles (B, T, A) has; see `RSSM.imagine`."
