@@ -114,7 +114,7 @@ def join_main(argv=None):
 @command
 def bench_main(argv=None):
     "spectro_bench: how fast it is, as ratios to other ways of doing it."
-    p = parser("bench", "Measure the speed of preparing recordings or of loading batches against plainly written rivals, interleaved in one process.")
+    p = parser("bench", "Measure the speed of preparing recordings, of loading batches or of a step of training against plainly written rivals, interleaved in one process.")
     which = p.add_subparsers(dest="what", required=True, parser_class=Parser)
     prepare = which.add_parser("prepare", help="recordings to HDF5, against decoding alone", description="Recordings to HDF5, with ratios to the cost of decoding alone.")
     prepare.add_argument("input_dir", nargs="?", help="a corpus or any folder of audio (default: the bundled corpus)")
@@ -124,12 +124,19 @@ def bench_main(argv=None):
     load.add_argument("dataset", nargs="?", help="HDF5 file from spectro_prepare (default: the bundled corpus is prepared)")
     flag(load, "seconds", 1.0, "that each contender works in each round, about")
     flag(load, "stream-gb", 0.0, "also write a data set of so many gigabytes and stream from it")
+    train = which.add_parser("train", help="a step of training, against plainly written loops", description="A step of training on one thread, with ratios to a loop in the structure of pydreamer's core.")
+    flag(train, "part", "core", "the recurrence alone, whole models, or rollouts", choices=("core", "step", "imagine"))
+    flag(train, "batch-size", 16, "sequences in a batch")
+    flag(train, "length", 20, "steps of a sequence or rollout")
+    flag(train, "h-state-size", 200, "deterministic state of the core")
+    flag(train, "starts", 1000, "rollouts at a time")
+    flag(train, "steps", 3, "steps in each round")
+    for q in (prepare, load, train): flag(q, "rounds", 5, "timed rounds, after one that is not")
     for q in (prepare, load):
-        flag(q, "rounds", 5, "timed rounds, after one that is not")
         flag(q, "work-dir", help="where temporary files go (default: the system's folder for them)")
     a = vars(p.parse_args(argv))
     from spectro_dreamer import benchmark
-    print(benchmark.format_bench({"prepare": benchmark.bench_prepare, "load": benchmark.bench_load}[a.pop("what")](**a)))
+    print(benchmark.format_bench({"prepare": benchmark.bench_prepare, "load": benchmark.bench_load, "train": benchmark.bench_train}[a.pop("what")](**a)))
 
 # %% ../nbs/17_cli.ipynb #2398571b
 # What a flag of spectro_train changes, by name; everything else is the preset's.
