@@ -94,7 +94,8 @@ class Deep:
         first:Tensor,  # (T, B, n) what the first linear layer will have given
         room:Callable, # n → (T, B, n) buffer
     )->list[Tensor]:   # buffers to keep for `ready_back`
-        ins, outs = [first, *(room(len(l.weight)) for l in self.layers[:-1])], [room(l.weight.shape[1]) for l in self.layers]
+        ins = [first, *(room(len(l.weight)) for l in self.layers[:-1])]
+        outs = [x if i and self.slope is _elu_slope and not l.norm else room(l.weight.shape[1]) for i, (l, x) in enumerate(zip(self.layers, ins))] # in place where only the output is needed
         ins_, outs_ = [steps(b) for b in ins], [steps(b) for b in outs]
         self.pipe = [(l, l.weight.t(), x, y, to) for l, x, y, to in zip(self.layers, ins_, outs_, [*ins_[1:], None])]
         return ins[1:] + outs
@@ -112,13 +113,14 @@ class Deep:
     ):
         n = len(self.layers)
         ins, self.outs = [first.contiguous() if self.layers[0].norm else first, *kept[:n - 1]], kept[n - 1:]
-        self.dins, self.normals, slopes = [dfirst, *map(torch.empty_like, ins[1:])], [], []
+        self.dins, self.normals, slopes = [dfirst], [], []
         for x, y, l in zip(ins, self.outs, self.layers):
             z, *stats = l.normal(x) if l.norm else [x]
-            self.normals.append([torch.empty_like(z), x, *stats] if l.norm else None) # the first: gradient to the normalised
-            slopes.append(steps(self.slope(z, y)))
+            slopes.append(self.slope(z, y))
+            self.normals.append([slopes[-1], x, *stats] if l.norm else None) # the first: a step's slope, then its gradient to the normalised
+            if len(slopes) > 1: self.dins.append(torch.empty_like(x) if l.norm else slopes[-1])
         back = [b and [steps(v) for v in b] for b in self.normals]
-        self.pipe = [*zip(self.layers, slopes, back, [steps(d) for d in self.dins])][::-1]
+        self.pipe = [*zip(self.layers, [steps(x) for x in slopes], back, [steps(d) for d in self.dins])][::-1]
 
     def backward(self, t:int, dout:Tensor): # (B, n)
         for l, slope, normals, to in self.pipe:
@@ -268,16 +270,15 @@ def forward(self:Recurrence)->tuple[list[Tensor], list[Tensor]]: # h, z and the 
     y = base if base.dim() == 3 else base.new_empty(1, B, len(base)).expand(T + 1, B, -1)
     bases = steps(base) if base.dim() == 3 else [base]*(T + 1)
     h, z = (x.new_empty(T + 1, *x.shape) for x in (w.h, w.z))
-    h[0], z[0], gi = w.h, w.z, w.h.new_empty(B, 3*H)
-    ru, n, raw = room(2*H), room(H), w.h.new_empty(T, B, len(self.net.layers[-1].weight))
-    kept = [h, z, y, ru, n, raw, *(out := self.draw.ready(raw, self.noise)), *self.net.ready(y[after, :, self.at_net], room)]
-    h_, z_, y_, ru_, n_, raw_, moved_, r_, u_ = (steps(x) for x in (h, z, y, ru, n, raw, moved, ru[..., :H], ru[..., H:]))
+    h[0], z[0], raw = w.h, w.z, w.h.new_empty(T, B, len(self.net.layers[-1].weight))
+    kept = [h, z, y, moved, raw, *(out := self.draw.ready(raw, self.noise)), *self.net.ready(y[after, :, self.at_net], room)]
+    h_, z_, y_, raw_, moved_, ru_, r_, u_, n_ = (steps(x) for x in (h, z, y, raw, moved, moved[..., :2*H], *moved.chunk(3, -1))) # the gates take the place of what moves them
     before, gates = [h_, z_], y[..., self.gates]
     if self.keep is not None:
         kept += (forgot := [room(H), room(Z), room(3*H)])
         keep, y_gates, before, gates = steps(self.keep), steps(gates), [steps(x) for x in forgot[:2]], forgot[2]
         forgotten = steps(gates)
-    gh_ru, gh_n, gi_ru, gi_n = steps(gates[..., :2*H]), steps(gates[..., 2*H:]), gi[:, :2*H], gi[:, 2*H:]
+    gh_ru, gh_n = steps(gates[..., :2*H]), steps(gates[..., 2*H:])
     if self.head:
         kept += [e := room(self.w_e.shape[1]), *self.head.ready(y[after, :, self.at_head], room)]
         e_, x_, rest_ = (steps(x) for x in (e, y[after, :, self.at_head], y[after, :, self.rest]))
@@ -288,9 +289,9 @@ def forward(self:Recurrence)->tuple[list[Tensor], list[Tensor]]: # h, z and the 
         if self.keep is not None:
             for x, to in zip((h_, z_), before): torch.mul(x[t], keep[t], out=to[t])
             torch.lerp(w.b_h, y_gates[t], keep[t], out=forgotten[t])
-        torch.addmm(moved_[t], before[1][t], w_z, out=gi)
-        torch.add(gi_ru, gh_ru[t], out=ru_[t]).sigmoid_()
-        torch.addcmul(gi_n, r_[t], gh_n[t], out=n_[t]).tanh_()
+        moved_[t].addmm_(before[1][t], w_z)
+        ru_[t].add_(gh_ru[t]).sigmoid_()
+        n_[t].addcmul_(r_[t], gh_n[t]).tanh_()
         torch.lerp(n_[t], before[0][t], u_[t], out=h_[t + 1])
         if t + 1 < T: torch.addmm(bases[t + 1], h_[t + 1], common, out=y_[t + 1])
         else: torch.addmm(bases[T][..., g:], h_[T], common[:, g:], out=y_[T][:, g:]) # no gates are needed any more
@@ -315,9 +316,9 @@ def backward(self:Recurrence,
     T, H, w, g, after = self.T, self.H, self.w, self.gates.stop, slice(1, None)
     kept = iter(kept)
     def take(n): return [next(kept) for _ in range(n)]
-    (h, z, y, ru, n, raw), out, net_kept = take(6), take(len(dout)), take(2*len(self.net.layers) - 1)
+    (h, z, y, moved, raw), out, net_kept = take(5), take(len(dout)), take(2*len(self.net.layers) - 1)
     before_h, before_z, gh = (h[:-1], z[:-1], y[:-1, :, self.gates]) if self.keep is None else take(3)
-    r, u = ru.chunk(2, -1)
+    r, u, n = moved.chunk(3, -1)
     dy = torch.empty_like(y)
     dpre = dy[after]
     by_n = (1 - u)*(1 - n*n)
@@ -331,9 +332,9 @@ def backward(self:Recurrence,
         de, x, dx = torch.empty_like(e), y[after, :, self.at_head], dpre[..., self.at_head]
         self.head.ready_back(x, head_kept, dx)
         de_, dx_, drest_ = steps(de), steps(dx), steps(dpre[..., self.rest])
-    dg = torch.empty_like(dy[after, :, self.gates], memory_format=torch.contiguous_format) # (T, B, 3H): to the gates, from [z, a]
+    dg = to_x.flatten(2) # (T, B, 3H) to the gates, from [z, a]; each step's slopes give way to its gradient
     dg_, dy_, dh_, u_, draw_, to_x_, to_h_ = (steps(v) for v in (dg, dy, dh_out, u, draw, to_x, to_h))
-    dg3_, dy3_ = steps(dg.unflatten(-1, (3, H))), steps(dy[..., self.gates].unflatten(-1, (3, H)))
+    dy3_ = steps(dy[..., self.gates].unflatten(-1, (3, H)))
     dbeside_, keep = steps(dpre[..., self.beside]) if self.plan.net.beside else None, None if self.keep is None else steps(self.keep)
     dz, carry = None, dh_[-1]
     for t in reversed(range(T)):
@@ -345,7 +346,7 @@ def backward(self:Recurrence,
             self.head.backward(t, de_[t])
             if w.w_skip is not None: dx_[t].addmm_(de_[t], w.w_skip)
         dh = torch.addmm(carry, dy_[t + 1], self.common) if t + 1 < T else torch.addmm(carry, dy_[T][:, g:], self.common[g:])
-        torch.mul(dh.unsqueeze(1), to_x_[t], out=dg3_[t]); torch.mul(dh.unsqueeze(1), to_h_[t], out=dy3_[t])
+        torch.mul(dh.unsqueeze(1), to_h_[t], out=dy3_[t]); to_x_[t].mul_(dh.unsqueeze(1))
         carry = torch.addcmul(dh_[t - 1], dh, u_[t]) if t else dh*u_[t]
         dz = torch.mm(dg_[t], self.w_z)
         if keep: dz.mul_(keep[t])
