@@ -252,14 +252,14 @@ class Recurrence:
     def room(self, n): return self.noise.new_empty(self.T, self.B, n) if self.plan.kept else self.noise.new_empty(1, self.B, n).expand(self.T, self.B, n)
 
     def hoisted(self): # what is known before the loop: (T + 1, B, K) for the common product, or one row for all; (T, B, 3H) for the gates
-        w, rows = self.w, self.T*self.B
-        moved = torch.addmm(w.b_x, w.actions.flatten(0, 1), self.w_a.t()).view(self.T, self.B, -1)
+        w = self.w
+        moved = torch.addmm(w.b_x, w.actions.flatten(0, 1), self.w_a.t()).unflatten(0, (self.T, self.B))
         if w.heard is None and not self.plan.kept: return torch.cat([w.b_h, w.b_net]), moved
         y = moved.new_empty(self.T + 1, self.B, len(self.common))
         y[..., self.gates] = w.b_h
         if self.head: y[1:, :, self.at_head] = w.heard
         if self.head or w.heard is None: y[1:, :, self.rest] = w.b_net
-        else: torch.addmm(w.b_net, w.heard.flatten(0, 1), self.w_e.t(), out=y[1:].view(rows, -1)[:, self.rest])
+        else: torch.addmm(w.b_net, w.heard.flatten(0, 1), self.w_e.t(), out=y[1:].flatten(0, 1)[:, self.rest])
         return y, moved
 
 # %% ../nbs/04b_unrolled.ipynb #7b0ddaf4
