@@ -247,6 +247,7 @@ def style_mask(
     if parts not in STYLE_PARTS: raise SpectroError(f"style_parts must be one of {', '.join(STYLE_PARTS)}; got {parts!r}")
     return torch.tensor([parts == "global+local" or (parts == "global" and n not in LOCAL_STYLE) for n in names], dtype=torch.float32)
 
+# %% ../nbs/02_dataset.ipynb #ff1ff9f7
 class Batches:
     "Iterate over the batches of one epoch. The same seed gives the same batches, whatever the number of workers."
     def __init__(self,
@@ -283,6 +284,7 @@ class Batches:
         return (min(last*self.batch_size, len(self.starts)) - first*self.batch_size)*self.length
     def __iter__(self): return in_turn(self.batch, len(self), self.num_workers)
 
+# %% ../nbs/02_dataset.ipynb #025fa8f0
 def cut_sequences(
     data:SpectrogramData,
     starts:np.ndarray, # (B,) first frames
@@ -332,9 +334,9 @@ class Streams:
         if not len(clips): raise SpectroError("there are no clips to make batches of: is the part of the split empty?")
         rng = None if seed is None else np.random.default_rng(seed)
         if rng: clips = rng.permutation(clips)
-        count = (data.lengths[clips] - data.tokens.frames)//data.tokens.hop + 1
-        self.rows = [clips[part] for part in deal(count, min(batch_size, len(clips)))]
-        self.ends = [np.cumsum((data.lengths[row] - data.tokens.frames)//data.tokens.hop + 1) for row in self.rows]
+        count = np.array([data.tokens.n_tokens(int(n)) for n in data.lengths[clips]])
+        parts = deal(count, min(batch_size, len(clips)))
+        self.rows, self.ends = [clips[p] for p in parts], [np.cumsum(count[p]) for p in parts]
         self.mask = style_mask(data.style_names, style_parts).to(data.device)
         hidden = clips[rng.random(len(clips)) < style_dropout] if rng else []
         self.shown = torch.ones(len(data), device=data.device); self.shown[hidden] = 0
