@@ -85,7 +85,7 @@ def prepare_main(argv=None):
     flag(p, "compress", help="gzip the arrays: a little smaller, much slower to write", action="store_true")
     flag(p, "num-workers", help="processes that decode; 0 works in this one (default: one for each core)", type=int)
     flag(p, "scheduler", help="address of a Dask scheduler (tcp://host:8786): its workers decode instead")
-    flag(p, "shard-clips", 1024, "clips kept at a time: what an interruption can cost")
+    flag(p, "shard-clips", 64, "clips kept at a time: what an interruption costs each worker at most")
     flag(p, "keep-shards", help="leave the shards and let the output refer to them, without a copy", action="store_true")
     a = p.parse_args(argv)
     from spectro_dreamer.preparation import prepare

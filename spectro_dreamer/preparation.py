@@ -6,7 +6,8 @@
 __all__ = ['VOTES', 'CV_COLUMNS', 'QUIET', 'PASSING', 'NO_MEMORY', 'DIED', 'FORMAT', 'LONG', 'SHARD_BYTES', 'UNIT', 'UNIT_BYTES',
            'CLIP_SECONDS', 'read_table', 'clip_file', 'file_problem', 'why_not', 'clean', 'Job', 'find_clips', 'Heard',
            'prepare_clip', 'prepare_clips', 'split_speakers', 'Tables', 'settings', 'Shard', 'plan_shards',
-           'write_shard', 'join', 'sources', 'Processes', 'Cluster', 'in_order', 'prepare']
+           'write_shard', 'join', 'sources', 'Processes', 'watched', 'make_shard', 'Cluster', 'in_order',
+           'listen_in_order', 'prepare']
 
 # %% ../nbs/01b_preparation.ipynb #bd86afa4
 """A folder of recordings in, one HDF5 file of log-mel spectrograms and style vectors out; it may be interrupted at any moment.
@@ -19,7 +20,7 @@ File: spectrograms (N, M) and local_styles (N, 3) of all clips end to end; offse
 """
 
 # %% ../nbs/01b_preparation.ipynb #ca47c864
-import csv, errno, faulthandler, hashlib, io, json, os, posixpath, shutil, signal, stat, sys, threading, time
+import csv, ctypes, errno, faulthandler, hashlib, io, json, os, platform, posixpath, shutil, signal, stat, sys, threading, time
 from collections import Counter, deque
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -270,8 +271,17 @@ def _threads():
     from threadpoolctl import ThreadpoolController
     return ThreadpoolController()
 
+@lru_cache(maxsize=1)
+def _keep_memory():
+    "Let glibc keep the memory of a clip for the next one: to give it back and have it cleared anew costs a fifth of the time."
+    if platform.libc_ver()[0] != "glibc": return
+    trim_threshold, mmap_threshold = -1, -3 # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(mmap_threshold, 32 << 20); mallopt(trim_threshold, 64 << 20)
+
 def prepare_clips(jobs:list[Job], front_end, min_frames, float16)->list[Heard]:
     "What a worker does at a time; with one thread, since its matrices are too small for more, and so that sums do not depend on how many there are."
+    _keep_memory()
     with _threads().limit(limits=1): return [prepare_clip(job, front_end, min_frames, float16) for job in jobs]
 
 # %% ../nbs/01b_preparation.ipynb #ab5f1a8c
@@ -363,7 +373,7 @@ def plan_shards(
     jobs:list[Job],
     folder, # where the shards go
     about:dict, # from `settings`
-    n_clips:int=1024, # clips in a shard
+    n_clips:int=64,   # clips in a shard
 )->list[Shard]:
     "Cut the work. The same jobs and settings always give the same shards."
     groups, size = [[]], 0
@@ -377,14 +387,15 @@ def write_shard(
     shard:Shard,
     heard:list[Heard], # what became of its jobs
     about:dict,        # from `settings`
-):
+)->list[int]:          # frames of each; 0 for what is skipped
     "Write a complete little data set, whole or not at all."
     good = [h for h in heard if not h.reason]
     passing = any(h.reason in (NO_MEMORY, DIED) for h in heard) # another run may have better luck
     tables = Tables.of(heard, json.loads(about["front_end"])["n_mels"])
     with _beside(shard.file) as part:
-        with _Patient(part) as target: _lay_out(target, tables, key=shard.key, try_again=passing, **about)
-        _fill(part, {name: [getattr(h, field) for h in good] for name, field in zip(LONG, ("spec", "local"))})
+        with _Patient(part) as target: places = _lay_out(target, tables, key=shard.key, try_again=passing, **about)
+        _fill(part, places, {name: [getattr(h, field) for h in good] for name, field in zip(LONG, ("spec", "local"))})
+    return [0 if h.reason else len(h.spec) for h in heard]
 
 # %% ../nbs/01b_preparation.ipynb #7c9cb41c
 @contextmanager
@@ -398,11 +409,12 @@ def _beside(file):
     finally: part.unlink(missing_ok=True)
 
 def _lay_out(target, tables, **attrs):
-    "Write everything but the frames, which get their place."
+    "Write everything but the frames, which get their place; where that is, is returned."
     import h5py
     with h5py.File(target, "w") as f:
         tables.write(f, **attrs)
         for name, width in _widths(tables).items(): _reserve(f, name, (int(tables.lengths.sum()), width), np.dtype(attrs["dtype"]))
+        return _places(f)
 
 def _widths(tables): return dict(zip(LONG, (tables.sums.shape[1], 3)))
 
@@ -414,14 +426,14 @@ def _reserve(f, name, shape, dtype):
     how.set_obj_track_times(False) # the same input gives the same bytes
     h5d.create(f.id, name.encode(), h5t.py_create(dtype), h5s.create_simple(shape), how)
 
-def _fill(target, rows):
+def _places(f): return {name: f[name].id.get_offset() for name in LONG} # None if there are no rows at all
+
+def _fill(target, places, rows):
     "Write arrays, by name, end to end into the place that was reserved for them."
-    import h5py
-    with h5py.File(target) as f: at = {name: f[name].id.get_offset() for name in rows}
     with open(target, "r+b") as out:
         for name, arrays in rows.items():
-            if at[name] is None: continue # no rows at all
-            out.seek(at[name])
+            if places[name] is None: continue
+            out.seek(places[name])
             for a in arrays: out.write(np.ascontiguousarray(a).data)
 
 class _Patient:
@@ -497,12 +509,14 @@ def _join(files, tables, output, by_reference, compress, **attrs):
     with _beside(output) as part:
         with _Patient(part) as target, h5py.File(target, "w") as f:
             tables.write(f, **attrs)
-            _write_styles(f, files, tables.lengths, attrs["dtype"])
             for name, width in _widths(tables).items():
                 if by_reference: _refer(f, name, (n, width), attrs["dtype"], files, output.parent)
                 elif compress: _compress(f, name, (n, width), attrs["dtype"], files)
                 else: _reserve(f, name, (n, width), np.dtype(attrs["dtype"]))
-        if not (by_reference or compress): _fill(part, {name: _rows(files, name) for name in LONG})
+            with ThreadPoolExecutor(1) as copier: # frames are copied while styles are compressed
+                copied = copier.submit(_fill, part, _places(f), {name: _rows(files, name) for name in LONG}) if not (by_reference or compress) else None
+                _write_styles(f, files, tables.lengths, attrs["dtype"])
+                if copied: copied.result()
     return dict(clips=len(clips), speakers=len({c.speaker for c in clips}), hours=n*fe["hop_length"]/fe["sample_rate"]/3600, skipped=dict(tables.skipped), columns=style_columns(clips))
 
 def _rows(files, name):
@@ -540,7 +554,7 @@ def _compress(f, name, shape, dtype, files):
     for rows in _rows(files, name): d[at:at + len(rows)] = rows; at += len(rows)
 
 # %% ../nbs/01b_preparation.ipynb #68831406
-UNIT = 16          # clips handed out at a time
+UNIT = 16          # clips whose results are sent back at a time
 UNIT_BYTES = 4 << 20 # or this much of recordings
 CLIP_SECONDS = 600 # after which a worker that still decodes the same clip is ended
 
@@ -558,8 +572,8 @@ class Processes:
         context = get_context("spawn")
         other_end, self.leash = context.Pipe(duplex=False)
         self.pool = ProcessPoolExecutor(self.n, context, initializer=_manners, initargs=(other_end,))
-    def submit(self, work, jobs):
-        try: return self.pool.submit(_watched, work, jobs)
+    def submit(self, work, unit):
+        try: return self.pool.submit(work, unit)
         except BrokenExecutor as e: future = Future(); future.set_exception(e); return future
     def close(self):
         if not self.pool: return
@@ -571,14 +585,16 @@ def _manners(leash):
     threading.Thread(target=lambda: (wait([parent_process().sentinel, leash]), os._exit(1)), daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
-def _watched(work, jobs):
-    "Run a unit clip by clip; the process ends if one takes too long."
+def watched(work, jobs):
+    "Do work clip by clip; the process ends if one takes too long."
     results = []
     for job in jobs:
         faulthandler.dump_traceback_later(CLIP_SECONDS, exit=True)
         try: results += work([job])
         finally: faulthandler.cancel_dump_traceback_later()
     return results
+
+def make_shard(shard, work, about): return write_shard(shard, watched(work, shard.jobs), about)
 
 class Cluster:
     "The workers of a Dask scheduler; each must have this library and see the recordings."
@@ -591,27 +607,38 @@ class Cluster:
         self.n = sum(self.client.nthreads().values())
         if not self.n: self.close(); raise SpectroError(f"the Dask scheduler at {address} has no workers yet: start some with dask worker {address}")
     def revive(self): pass  # Dask starts another worker by itself
-    def submit(self, work, jobs): return self.client.submit(work, jobs, pure=False)
+    def submit(self, work, unit): return self.client.submit(work, unit, pure=False)
     def close(self): self.client.close()
 
 # %% ../nbs/01b_preparation.ipynb #39ace1a2
 def in_order(
-    crew, # `Processes` or `Cluster`
-    work, # list of jobs → list of `Heard`
-    jobs:list[Job],
-):        # iterator of `Heard`, in the order of `jobs`
-    "Let a crew work; a clip that kills its worker costs only itself."
-    units, waiting = _units(jobs), deque()
+    crew,  # `Processes` or `Cluster`
+    work,  # what is done with a unit
+    units, # of any kind
+    again, # what is done here with a unit whose worker died
+):         # iterator of what was returned for each unit, in their order
+    "Let a crew work; the others go on if a worker dies."
+    units, waiting = iter(units), deque()
     while True:
         for unit in islice(units, max(0, 4*crew.n - len(waiting))): waiting.append((unit, crew.submit(work, unit)))
         if not waiting: return
         unit, future = waiting.popleft()
-        try: results = future.result()
-        except crew.died: crew.revive()
+        try: result = future.result()
+        except crew.died:
+            crew.revive()
+            result = again(unit)
+            waiting = deque((u, f if f.done() and not f.exception() else crew.submit(work, u)) for u, f in waiting)
         except crew.lost as e: raise OSError(f"the scheduler is gone: {e}") from None
-        else: yield from results; continue
-        for job in unit: yield _singly(crew, work, job)
-        waiting = deque((u, f if f.done() and not f.exception() else crew.submit(work, u)) for u, f in waiting)
+        yield result
+
+def listen_in_order(
+    crew,
+    work, # list of jobs → list of `Heard`
+    jobs:list[Job],
+):        # iterator of `Heard`, in the order of `jobs`
+    "Let a crew prepare clips and send them back; a clip that kills its worker costs only itself."
+    again = lambda unit: [_singly(crew, work, job) for job in unit]
+    for heard in in_order(crew, work, _units(jobs), again): yield from heard
 
 def _units(jobs):
     unit, size = [], 0
@@ -637,7 +664,7 @@ def prepare(
     num_workers:int=0,       # processes that decode; 0 works in this one
     scheduler:str=None,      # address of a Dask scheduler, `tcp://…`; its workers decode instead
     keep_shards:bool=False,  # leave the shards and join them by reference, without a copy
-    shard_clips:int=1024,    # clips in a shard: what an interruption costs at most
+    shard_clips:int=64,      # clips in a shard: what an interruption costs each worker at most
     progress:bool=True,      # show a progress bar
 )->dict:                     # clips, speakers, hours, skipped (reason by path), columns
     """Turn recordings into one HDF5 file; what was skipped, and why, is listed in `<output_file>.skipped.tsv`. Raises `SpectroError` on bad input, a full disk, or if no clip is usable.
@@ -668,6 +695,7 @@ def prepare(
         except KeyboardInterrupt: print(f"\n{_kept(shards)}", file=sys.stderr); raise
         finally:
             if crew: crew.close()
+            _remove(shards[0].file.parent.glob("*.partial")) # of workers that were ended
             with suppress(OSError): shards[0].file.parent.rmdir() # if it is empty
     return result
 
@@ -707,25 +735,36 @@ def _prepare_shards(shards, work, crew, about, progress):
     todo = [s for s in shards if not s.is_whole()]
     jobs = [j for s in todo for j in s.jobs]
     if len(todo) < len(shards): print(f"{sum(len(s.jobs) for s in shards) - len(jobs)} clips are prepared already; {len(jobs)} to go", file=sys.stderr)
-    heard = in_order(crew, work, jobs) if crew else (h for j in jobs for h in work([j]))
-    if progress: heard = _bar(heard, len(jobs), json.loads(about["front_end"]))
-    with ThreadPoolExecutor(1) as writer: # one shard is written while the next is prepared
+    lengths = _apart(crew, work, todo, about) if isinstance(crew, Processes) else _here(crew, work, todo, about)
+    if progress: lengths = _bar(lengths, len(jobs), json.loads(about["front_end"]))
+    for _ in lengths: pass
+
+def _apart(crew, work, shards, about):
+    "Workers write the shards; one that dies leaves its shard to be written here. Yields the frames of each clip."
+    again = lambda shard: write_shard(shard, list(listen_in_order(crew, partial(watched, work), shard.jobs)), about)
+    for lengths in in_order(crew, partial(make_shard, work=work, about=about), shards, again): yield from lengths
+
+def _here(crew, work, shards, about):
+    "This process writes the shards, each while the clips of the next are prepared. Yields the frames of each clip."
+    heard = listen_in_order(crew, work, [j for s in shards for j in s.jobs]) if crew else (h for s in shards for j in s.jobs for h in work([j]))
+    with ThreadPoolExecutor(1) as writer:
         last = None
-        for shard in todo:
-            results = list(islice(heard, len(shard.jobs)))
+        for shard in shards:
+            results = []
+            for h in islice(heard, len(shard.jobs)): results.append(h); yield 0 if h.reason else len(h.spec)
             if last: last.result()
             last = writer.submit(write_shard, shard, results, about)
-        next(heard, None) # the bar comes to its end
         if last: last.result()
 
-def _bar(heard, total, fe):
+def _bar(lengths, total, fe):
     "Show how far it is, how many times faster than real time, and how long it will take."
     from fastprogress.fastprogress import progress_bar
     bar, start, seconds = progress_bar(range(total)), time.time(), 0.0
-    for _, h in zip(bar, heard):
-        seconds += 0 if h.reason else len(h.spec)*fe["hop_length"]/fe["sample_rate"]
+    for _, n in zip(bar, lengths):
+        seconds += n*fe["hop_length"]/fe["sample_rate"]
         bar.comment = f"{seconds/(time.time() - start):.0f} × real time"
-        yield h
+        yield n
+    next(lengths, None) # what is done after the last clip
     if total: print()  # a console's bar does not end its line
 
 def _kept(shards):
