@@ -154,14 +154,16 @@ def train_main(argv=None):
     for name, kind in TRAIN_FLAGS.items(): flag(p, name, help="see `TrainConfig` and `ModelConfig`; default: the preset's", **(dict(action="store_true") if kind is bool else dict(type=kind)))
     flag(p, "output-dir", help="the run's folder (default: runs/<preset>-<time>)")
     flag(p, "resume-from", help="a run's folder or a checkpoint of it: go on where it stopped")
+    flag(p, "init-from", help="a run's folder or a checkpoint of it: begin a new run with its weights and settings")
     flag(p, "no-mlflow", help="metrics to metrics.jsonl only", action="store_true")
     a = p.parse_args(argv)
     from spectro_dreamer.training import history, resume_config, train
+    from spectro_dreamer.world_model import load
     changes = {n.replace("-", "_"): getattr(a, n.replace("-", "_")) for n in TRAIN_FLAGS}
-    base = resume_config(a.resume_from) if a.resume_from else preset(a.preset or "seed")
+    base = resume_config(a.resume_from) if a.resume_from else load(a.init_from).config if a.init_from and not a.preset else preset(a.preset or "seed")
     frozen = [n for n, v in {**changes, "preset": a.preset}.items() if a.resume_from and v is not None and n not in WHEN_RESUMING]
     if frozen: raise SpectroError(f"a resumed run keeps its settings: --{frozen[0].replace('_', '-')} cannot be changed (only {', '.join(WHEN_RESUMING)} can)")
-    run = train(a.dataset_path, base.override(**changes), a.output_dir, a.resume_from, use_mlflow=not a.no_mlflow)
+    run = train(a.dataset_path, base.override(**changes), a.output_dir, a.resume_from, a.init_from, use_mlflow=not a.no_mlflow)
     if os.environ.get("RANK", "0") != "0": return # of the processes that torchrun started, one speaks
     last = history(run)[-1]
     print(f"\n{last['epoch']} epochs done; the best model is {run/'checkpoints'/'best_model.pt'}")

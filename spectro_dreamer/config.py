@@ -129,6 +129,7 @@ class TrainConfig:
     likelihood:str="mse"         # "mse" (summed over bins: unit variance), "optimal" (variance of the batch's own error) or "mean" (mean over bins)
     beta_kl:float=1.0            # weight of the KL
     beta_reward:float=1.0        # weight of the two reward losses
+    beta_forecast:float=0.0      # weight of the error of what the prior's mean decodes to: each token, forecast before it is heard
     contrastive_steps:int=3      # K, steps that the contrastive objective looks ahead
     free_nats:float=0.0          # KL below this many nats per token is not pushed down further
     kl_dyn:float=1.0             # weight of the KL's gradient that teaches the prior; DreamerV3 takes 0.5
@@ -140,6 +141,7 @@ class TrainConfig:
     style_dropout:float=0.0      # share of training sequences whose style is hidden
     checkpoint_freq:int=10       # epochs between numbered checkpoints
     carry:bool=False             # each sequence goes on where the one before ended, and so does the state (truncated back-propagation)
+    fresh_starts:float=0.0       # share of the carried sequences that begin without a past all the same, to learn that too
     num_workers:int=0            # threads that prepare batches ahead
     device:str="auto"            # "auto", "cpu", "cuda" or "cuda:N"
     seed:int=0                   # seeds weights, data order and noise
@@ -154,10 +156,10 @@ class TrainConfig:
 
     def __post_init__(self):
         _at_least(self, 1, "epochs", "batch_size", "sequence_length", "checkpoint_freq")
-        _at_least(self, 0, "num_workers", "warmup_steps", "seed", "beta_kl", "beta_reward", "free_nats", "kl_dyn", "kl_rep", "beta_start", "beta_steps", "contrastive_steps")
+        _at_least(self, 0, "num_workers", "warmup_steps", "seed", "beta_kl", "beta_reward", "beta_forecast", "free_nats", "kl_dyn", "kl_rep", "beta_start", "beta_steps", "contrastive_steps")
         for name in ("lr", "reward_lr", "grad_clip"):
             if not 0 < getattr(self, name) < float("inf"): raise SpectroError(f"{name} must be a positive number, got {getattr(self, name)}")
-        for name in ("val_split", "style_dropout"):
+        for name in ("val_split", "style_dropout", "fresh_starts"):
             if not 0 <= getattr(self, name) <= 1: raise SpectroError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         _at_least(self, 0, "patience", "min_delta", "lr_plateau", "checkpoint_steps")
         if self.precision not in ("float32", "bf16"): raise SpectroError(f"precision must be float32 or bf16, got {self.precision!r}")
@@ -207,7 +209,7 @@ def preset(
     if name == "dreamer":
         model = ModelConfig(h_state_size=384, z_state_size=64, embedding_size=512, backbone="mlp", hidden_size=512, hidden_layers=1,
                             activation="silu", layer_norm=True, linear_skip=True, encoder_sees_h=False)
-        train = TrainConfig(epochs=60, batch_size=32, sequence_length=20, carry=True, lr=1e-3, reward_lr=1e-3, grad_clip=300.0, warmup_steps=200,
+        train = TrainConfig(epochs=60, batch_size=32, sequence_length=20, carry=True, fresh_starts=0.15, beta_forecast=1.0, lr=1e-3, reward_lr=1e-3, grad_clip=300.0, warmup_steps=200,
                             lr_decay=True, ema=0.999, likelihood="optimal", beta_kl=2.0, style_dropout=0.8)
         return Config(model=model, train=train, preset="dreamer")
     raise SpectroError(f"no preset {name!r}: choose seed or dreamer")

@@ -328,8 +328,10 @@ class Streams:
         style_parts:str="global+local",
         style_dropout:float=0.0,# share of clips whose style is hidden
         num_workers:int=0,      # threads that prepare batches ahead
+        fresh_starts:float=0.0, # share of chunks that begin with a reset wherever they are
     ):
         self.data, self.length, self.num_workers, self.left_out = data, length, num_workers, 0
+        self.seed, self.fresh_starts = seed, fresh_starts
         clips = np.array([i for i in clips if data.tokens.n_tokens(int(data.lengths[i]))], int)
         if not len(clips): raise SpectroError("there are no clips to make batches of: is the part of the split empty?")
         rng = None if seed is None else np.random.default_rng(seed)
@@ -354,7 +356,9 @@ class Streams:
         starts = data.offsets[clip] + token*data.tokens.hop
         tokens, styles, rewards = (x[:, 0].unflatten(0, clip.shape) for x in cut_sequences(data, starts.ravel(), clip.ravel(), 1))
         flags = lambda x: torch.tensor(x, dtype=torch.float32, device=data.device)
-        return Batch(tokens, styles*self.mask*self.shown[clip][..., None], rewards, flags((token == 0) & there), flags(there))
+        begins = token == 0
+        if self.seed is not None: begins[:, 0] |= np.random.default_rng((self.seed, k)).random(len(begins)) < self.fresh_starts
+        return Batch(tokens, styles*self.mask*self.shown[clip][..., None], rewards, flags(begins & there), flags(there))
 
     def n_tokens(self, first:int, last:int)->int: # in batches first to last - 1
         return sum(int(min(last*self.length, e[-1]) - min(first*self.length, e[-1])) for e in self.ends)

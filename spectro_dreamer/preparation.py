@@ -273,7 +273,7 @@ def _threads():
 
 @lru_cache(maxsize=1)
 def _keep_memory():
-    "Let glibc keep the memory of a clip for the next one: to give it back and have it cleared anew costs a fifth of the time."
+    "Let glibc keep the memory of a clip for the next one: to give it back and to have fresh memory cleared takes longer than some of the work."
     if platform.libc_ver()[0] != "glibc": return
     trim_threshold, mmap_threshold = -1, -3 # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     mallopt = ctypes.CDLL(None).mallopt

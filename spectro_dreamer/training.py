@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TERMS', 'CHECK_STEPS', 'WHEN_RESUMING', 'Trainer', 'train_step', 'check', 'lr_factor_now', 'train_epoch', 'validate',
            'state', 'restore', 'keep_checkpoint', 'whole', 'Saved', 'find_checkpoint', 'export_safetensors', 'train',
-           'resume_config']
+           'start_from', 'resume_config']
 
 # %% ../nbs/07_training.ipynb #27674fd1
 """The training loop: one path from a laptop to several GPUs, validation on unheard speakers, checkpoints, exact resume.
@@ -21,6 +21,7 @@ In several processes: torchrun --nproc-per-node 2 $(which spectro_train) --datas
 import copy, json, math, os, sys, time, zipfile
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from .config import Config, SpectroError, manifest, preset, save_config, seed_everything, write_text
 from .dataset import Batch, Batches, SpectrogramData, Streams
 from .rssm import State
-from .world_model import Losses, beta_schedule, build, check_front_end, read_checkpoint, save
+from .world_model import DreamerModel, Losses, beta_schedule, build, check_front_end, load, read_checkpoint, save
 from .tracking import Diverged, Progress, Tracker, history, peak_memory, watch
 from .compute import Objective, Team, joined, lr_factor, our_device, pick_device, update_average
 
@@ -65,7 +66,8 @@ class Trainer:
         t, training = self.cfg.train, epoch is not None
         parts = t.style_parts if training or not t.style_dropout else "none"
         ahead = t.num_workers or 2*(self.device.type == "cuda" and not self.data.in_memory)  # or the GPU would wait for the disk
-        return (Streams if t.carry else Batches)(self.data, self.data.train if training else self.data.val, t.batch_size, t.sequence_length,
+        cut = partial(Streams, fresh_starts=t.fresh_starts) if t.carry else Batches
+        return cut(self.data, self.data.train if training else self.data.val, t.batch_size, t.sequence_length,
             seed=t.seed*100_003 + epoch if training else None, style_parts=parts, style_dropout=t.style_dropout, num_workers=ahead)
 
     def generator(self, epoch): return torch.Generator(self.device).manual_seed(self.cfg.train.seed*100_003 + epoch)
@@ -255,13 +257,16 @@ def train(
     cfg:Config=None,     # default: the seed preset; when resuming: that of the checkpoint
     run_dir=None,        # folder to write; default runs/<preset>-<time>; when resuming: the folder of the checkpoint
     resume_from=None,    # a run's folder or a checkpoint of it
+    init_from=None,      # a run's folder (its best model) or a checkpoint: a new run that begins with its weights, and with its configuration if `cfg` is None
     progress:bool=True,  # show progress bars
     use_mlflow:bool=True,
 )->Path:                 # the run's folder
     "Train a world model, together with the other processes if torchrun started several. Raises `SpectroError` on bad input; after Ctrl-C or a kill the run can be resumed."
     saved = find_checkpoint(resume_from) if resume_from else None
     if saved: cfg, run_dir = _resumed(cfg, saved), run_dir or saved.path.parent.parent
-    cfg = cfg or preset("seed")
+    if saved and init_from: raise SpectroError("either go on with a run (resume_from) or begin a new one with its weights (init_from), not both")
+    source = load(init_from) if init_from else None
+    cfg = cfg or (source.config if source else preset("seed"))
     device = our_device(cfg.train.device)
     with joined(device) as team:
         run_dir = Path(team.agree(run_dir or f"runs/{cfg.preset}-{datetime.now():%Y%m%d-%H%M%S}"))
@@ -270,11 +275,24 @@ def train(
         cfg = replace(cfg, front_end=data.front_end, tokens=data.tokens,
                       model=replace(cfg.model, n_mels=data.front_end.n_mels, action_size=len(data.style_names), token_frames=data.tokens.frames))
         trainer = Trainer(cfg, data, team)
+        if source: start_from(trainer, source)
         if saved: _restore(trainer, saved, run_dir)
         elif team.leads and (run_dir/"checkpoints").exists(): raise SpectroError(f"{run_dir} already holds a run: choose another folder, or go on with --resume-from {run_dir}")
         if not team.leads: _epochs(trainer, run_dir, None, False)
         else: _lead(trainer, run_dir, progress, use_mlflow)
     return run_dir
+
+# %% ../nbs/07_training.ipynb #b5b777f6
+def start_from(trainer:Trainer, source:DreamerModel):
+    "Give a new run the weights of a trained model. Raises `SpectroError` if they do not fit."
+    check_front_end(source, trainer.data)
+    if source.style_names != list(trainer.data.style_names):
+        raise SpectroError(f"cannot begin with that model: it knows {len(source.style_names)} style columns, {trainer.data.path} has {len(trainer.data.style_names)}, and they must be the same; join both data sets, or train anew")
+    model = trainer.model
+    try: model.load_state_dict(source.state_dict())
+    except RuntimeError as e: raise SpectroError(f"cannot begin with that model: its shape is another ({str(e).splitlines()[-1].strip()}); leave out what sets the shape, and it is taken from there") from None
+    model.mean.copy_(trainer.data.mean); model.std.copy_(trainer.data.std)
+    if trainer.average: trainer.average.load_state_dict(model.state_dict())
 
 # %% ../nbs/07_training.ipynb #aa700ee6
 def _lead(trainer, run_dir, progress, use_mlflow):

@@ -1,10 +1,12 @@
-"""Judge trained runs beside rivals: prediction against copies, VAR(5) and a GRU of the same size; rate against the Gaussian line.
+"""Judge trained runs beside rivals: prediction against copies, VAR(5) and a GRU of the same size; rate against the Gaussian line;
+what a linear probe reads from the states.
 
     python tools/judge.py --dataset speech.h5 --runs runs/beta_0.3 runs/beta_1 runs/beta_3 --output-dir runs/judged
+    python tools/judge.py --parts probes --digits digits.h5 --labels digits/labels.tsv --dataset speech.h5 --runs runs/a runs/b --output-dir runs/judged
 
 The runs must share the data set and the split. The rivals are trained once, on the training speakers, and kept in
 OUTPUT/rivals; they are trained again when the data, the split, the size or the schedule is another. Written: forecasts.json,
-rates.json, latents.json, forecasts.png, rates.png. Nothing is sampled from training speakers.
+rates.json, latents.json, probes.json, forecasts.png, rates.png. Nothing is sampled from training speakers.
 """
 
 import argparse, json, os, sys, time
@@ -20,7 +22,7 @@ from spectro_dreamer.config import SpectroError, write_text
 from spectro_dreamer.dataset import Batches
 from spectro_dreamer.evaluation import open_split
 from spectro_dreamer.rivals import (BandClips, GRUForecaster, VAR, check_same, compare_forecasts, fit_gru, fit_var, format_forecasts,
-                                    format_rates, latent_use, plot_forecasts, plot_rates, rate_distortion)
+                                    digit_probe, format_probes, format_rates, latent_use, open_short, plot_forecasts, plot_rates, rate_distortion)
 from spectro_dreamer.world_model import load
 
 
@@ -119,6 +121,18 @@ def judge(a):
     print(f"{len(clips)} clips of {speakers} speakers not trained on, {about['seconds']:.0f} s")
     if "rates" in a.parts: rates(models, data, clips, about, out)
     if "forecasts" in a.parts: forecasts(models, data, clips, about, out, a)
+    if "probes" in a.parts: probes(models, data, clips, about, out, a)
+
+
+def probes(models, data, clips, about, out, a):
+    """probes.json: which digit is said, by speakers that neither the models nor the probe heard; and how the states are used on speech."""
+    short = open_short(next(iter(models.values())), a.digits)
+    said = digit_probe(models, short, a.labels, show=bar("digits"))
+    print(format_probes(said))
+    use = {n: asdict(latent_use(m, data, clips)) for n, m in models.items()}
+    for n, u in use.items(): print(f"{n}: {u['active']} of {u['units']} units active" + (f", perplexity {u['perplexity']:.1f} of {u['classes']}" if u["perplexity"] else ""))
+    kinds = {n: dict(objective=m.config.model.objective, latent=m.config.model.latent, epochs=m.config.train.epochs, beta_kl=m.config.train.beta_kl) for n, m in models.items()}
+    write_text(out / "probes.json", json.dumps(dict(about=about, models=kinds, digits={n: asdict(p) for n, p in said.items()}, use=use), indent=1, allow_nan=False))
 
 
 def rates(models, data, clips, about, out):
@@ -151,12 +165,15 @@ def main():
     p.add_argument("--dataset", required=True, help="the HDF5 file the runs were trained on")
     p.add_argument("--runs", nargs="+", required=True, help="folders of runs (their best model), or checkpoints")
     p.add_argument("--output-dir", required=True, help="gets the results; the rivals are kept in its subfolder `rivals`")
-    p.add_argument("--parts", nargs="+", choices=("forecasts", "rates"), default=["rates", "forecasts"], help="what to judge (default: both)")
+    p.add_argument("--parts", nargs="+", choices=("forecasts", "rates", "probes"), default=["rates", "forecasts"], help="what to judge (default: rates forecasts)")
+    p.add_argument("--digits", help="for probes: HDF5 file of spoken digits, prepared with the runs' front end and --min-tokens 1 or so")
+    p.add_argument("--labels", help="for probes: their labels.tsv, with columns path, digit and speaker")
     p.add_argument("--samples", type=int, default=32, help="draws of each window (default: %(default)s)")
     p.add_argument("--gru-steps", type=int, default=5000, help="most gradient steps of the GRU; 0 for as many as the first run's schedule (default: %(default)s)")
     p.add_argument("--max-clips", type=int, default=0, help="judge about so many clips, evenly spread; 0 for all (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="of all noise (default: %(default)s)")
     a = p.parse_args()
+    if "probes" in a.parts and not (a.digits and a.labels): p.error("probes need --digits and --labels")
     import matplotlib
     matplotlib.use("Agg")
     try: judge(a)
