@@ -1,6 +1,6 @@
 """Redo the report's results on real speech: clean, prepare, train, evaluate, and copy numbers and figures to nbs/results/.
 
-    python tools/real_speech.py --data DIR [--work runs/real_speech] [--epochs dreamer=20 seed=5]
+    python tools/real_speech.py --data DIR [--work runs/real_speech] [--epochs dreamer=24 seed=5]
 
 DIR holds `clips/` and `validated.tsv` in the shape of Common Voice. Each step is one of the console commands and is left out
 when its product is there, so an interrupted run goes on; each preset takes about an hour on one core. Sound made from the
@@ -76,7 +76,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--data", type=Path, required=True, help="a folder with clips/ and validated.tsv")
     p.add_argument("--work", type=Path, default=Path("runs/real_speech"), help="where data and runs go")
-    p.add_argument("--epochs", nargs="+", default=["dreamer=20", "seed=5"], metavar="PRESET=N", help="which presets, and how long (default: %(default)s)")
+    p.add_argument("--epochs", nargs="+", default=["dreamer=24", "seed=5"], metavar="PRESET=N", help="which presets, and how long (default: %(default)s)")
     a = p.parse_args()
     if not (a.data / "validated.tsv").is_file(): sys.exit(f"no validated.tsv in {a.data}")
     data(a.data, a.work)
