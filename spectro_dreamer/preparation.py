@@ -6,8 +6,7 @@
 __all__ = ['VOTES', 'CV_COLUMNS', 'QUIET', 'PASSING', 'NO_MEMORY', 'DIED', 'FORMAT', 'LONG', 'SHARD_BYTES', 'UNIT', 'UNIT_BYTES',
            'CLIP_SECONDS', 'read_table', 'clip_file', 'file_problem', 'why_not', 'clean', 'Job', 'find_clips', 'Heard',
            'prepare_clip', 'prepare_clips', 'split_speakers', 'Tables', 'settings', 'Shard', 'plan_shards',
-           'write_shard', 'join', 'sources', 'Processes', 'watched', 'make_shard', 'Cluster', 'in_order',
-           'listen_in_order', 'prepare']
+           'write_shard', 'join', 'sources', 'Processes', 'Cluster', 'in_order', 'listen_in_order', 'prepare']
 
 # %% ../nbs/01b_preparation.ipynb #bd86afa4
 """A folder of recordings in, one HDF5 file of log-mel spectrograms and style vectors out; it may be interrupted at any moment.
@@ -23,7 +22,7 @@ File: spectrograms (N, M) and local_styles (N, 3) of all clips end to end; offse
 import csv, ctypes, errno, faulthandler, hashlib, io, json, os, platform, posixpath, shutil, signal, stat, sys, threading, time
 from collections import Counter, deque
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, fields
 from functools import lru_cache, partial
 from importlib import metadata
@@ -585,7 +584,7 @@ def _manners(leash):
     threading.Thread(target=lambda: (wait([parent_process().sentinel, leash]), os._exit(1)), daemon=True).start()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
-def watched(work, jobs):
+def _watched(work, jobs):
     "Do work clip by clip; the process ends if one takes too long."
     results = []
     for job in jobs:
@@ -594,7 +593,7 @@ def watched(work, jobs):
         finally: faulthandler.cancel_dump_traceback_later()
     return results
 
-def make_shard(shard, work, about): return write_shard(shard, watched(work, shard.jobs), about)
+def _make_shard(shard, work, about): return write_shard(shard, _watched(work, shard.jobs), about)
 
 class Cluster:
     "The workers of a Dask scheduler; each must have this library and see the recordings."
@@ -737,12 +736,13 @@ def _prepare_shards(shards, work, crew, about, progress):
     if len(todo) < len(shards): print(f"{sum(len(s.jobs) for s in shards) - len(jobs)} clips are prepared already; {len(jobs)} to go", file=sys.stderr)
     lengths = _apart(crew, work, todo, about) if isinstance(crew, Processes) else _here(crew, work, todo, about)
     if progress: lengths = _bar(lengths, len(jobs), json.loads(about["front_end"]))
-    for _ in lengths: pass
+    with closing(lengths): # whatever stops it, a shard that is being written is finished first
+        for _ in lengths: pass
 
 def _apart(crew, work, shards, about):
     "Workers write the shards; one that dies leaves its shard to be written here. Yields the frames of each clip."
-    again = lambda shard: write_shard(shard, list(listen_in_order(crew, partial(watched, work), shard.jobs)), about)
-    for lengths in in_order(crew, partial(make_shard, work=work, about=about), shards, again): yield from lengths
+    again = lambda shard: write_shard(shard, list(listen_in_order(crew, partial(_watched, work), shard.jobs)), about)
+    for lengths in in_order(crew, partial(_make_shard, work=work, about=about), shards, again): yield from lengths
 
 def _here(crew, work, shards, about):
     "This process writes the shards, each while the clips of the next are prepared. Yields the frames of each clip."

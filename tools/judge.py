@@ -129,18 +129,23 @@ def probes(models, data, clips, about, out, a):
     short = open_short(next(iter(models.values())), a.digits)
     said = digit_probe(models, short, a.labels, show=bar("digits"))
     print(format_probes(said))
-    use = {n: asdict(latent_use(m, data, clips)) for n, m in models.items()}
-    for n, u in use.items(): print(f"{n}: {u['active']} of {u['units']} units active" + (f", perplexity {u['perplexity']:.1f} of {u['classes']}" if u["perplexity"] else ""))
+    use = used(models, data, clips)
     kinds = {n: dict(objective=m.config.model.objective, latent=m.config.model.latent, epochs=m.config.train.epochs, beta_kl=m.config.train.beta_kl) for n, m in models.items()}
     write_text(out / "probes.json", json.dumps(dict(about=about, models=kinds, digits={n: asdict(p) for n, p in said.items()}, use=use), indent=1, allow_nan=False))
+
+
+def used(models, data, clips):
+    """How much of its state each model uses, said and returned."""
+    use = {n: asdict(latent_use(m, data, clips)) for n, m in models.items()}
+    for n, u in use.items(): print(f"{n}: {u['active']} of {u['units']} units active" + (f", perplexity {u['perplexity']:.1f} of {u['classes']}" if u["perplexity"] else ""))
+    return use
 
 
 def rates(models, data, clips, about, out):
     """rates.json, latents.json and rates.png."""
     rd = rate_distortion(models, data, clips, show=bar("rate and distortion"))
-    use = {n: asdict(latent_use(m, data, clips)) for n, m in models.items()}
+    use = used(models, data, clips)
     print(format_rates(rd))
-    for n, u in use.items(): print(f"{n}: {u['active']} of {u['units']} units active" + (f", perplexity {u['perplexity']:.1f} of {u['classes']}" if u["perplexity"] else ""))
     save(out, "rates", dict(about=about, **rd), plot_rates(rd))
     write_text(out / "latents.json", json.dumps(dict(about=about, use=use), indent=1, allow_nan=False))
 

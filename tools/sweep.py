@@ -1,8 +1,9 @@
 """Rate and distortion: train a model at several weights of the KL, each begun with the weights of the one before.
 
-    python tools/sweep.py --dataset speech.h5 --init-from runs/dreamer --betas 4 6 10 36 80 --work runs/sweep
+    python tools/sweep.py --dataset speech.h5 --betas 2 4 6 10 36 80 --work runs/sweep
 
-Each run takes the settings of the model it begins with, and a new β; it is kept in WORK/beta_<β>. An interrupted sweep goes on. What
+The first is the `dreamer` preset without its forecast term and fresh starts, which serve prediction; or, with --init-from, a model of
+yours. Each is kept in WORK/beta_<β>, with the settings of the one before but for β and the epochs. An interrupted sweep goes on. What
 comes out is judged by `tools/judge.py --parts rates`, beside the Gaussian line of the same clips.
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from spectro_dreamer.config import SpectroError
+from spectro_dreamer.config import SpectroError, preset
 from spectro_dreamer.tracking import history
 from spectro_dreamer.training import train
 from spectro_dreamer.world_model import load
@@ -21,10 +22,10 @@ from spectro_dreamer.world_model import load
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
-    p.add_argument("--init-from", type=Path, required=True, help="the run whose model the first one begins with")
+    p.add_argument("--init-from", type=Path, help="a run whose model the first one begins with (default: random weights)")
     p.add_argument("--betas", type=float, nargs="+", required=True, help="weights of the KL, nearest first")
-    p.add_argument("--epochs", type=int, default=5, help="for each (default: %(default)s)")
-    p.add_argument("--beta-forecast", type=float, help="weight of the forecast's error (default: as in that run)")
+    p.add_argument("--epochs", type=int, default=5, help="for each that begins with trained weights (default: %(default)s)")
+    p.add_argument("--first-epochs", type=int, default=20, help="for one that begins with random weights (default: %(default)s)")
     p.add_argument("--work", type=Path, default=Path("runs/sweep"), help="where the runs go (default: %(default)s)")
     a = p.parse_args()
     source = a.init_from
@@ -32,7 +33,8 @@ def main():
         run = a.work / f"beta_{beta:g}"
         if (run / "checkpoints" / "last.pt").is_file(): begin = dict(resume_from=run)
         else:
-            cfg = load(source).config.override(beta_kl=beta, epochs=a.epochs, beta_forecast=a.beta_forecast, checkpoint_freq=10_000)
+            base = load(source).config.override(epochs=a.epochs) if source else preset("dreamer").override(epochs=a.first_epochs, beta_forecast=0.0, fresh_starts=0.0)
+            cfg = base.override(beta_kl=beta, checkpoint_freq=10_000)
             begin = dict(cfg=cfg, run_dir=run, init_from=source)
         train(a.dataset, progress=False, use_mlflow=False, **begin)
         last = history(run)[-1]
