@@ -38,7 +38,7 @@ import torch.nn.functional as F
 from torch.distributions import Independent, Normal
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
-from .config import Config, FrontEnd, ModelConfig, SpectroError, TokenSpec, preset, write_text
+from .config import Config, FrontEnd, ModelConfig, SpectroError, TokenSpec, keep_memory, preset, write_text
 from .dataset import Batch, Batches, Rows, SpectrogramData, sequence_starts
 from .preparation import LONG, Heard, Job, Shard, find_clips, join, prepare, settings, write_shard
 from .preprocessing import Clip, bundled_corpus, decode, frames_to_tokens, is_url, local_style
@@ -563,6 +563,7 @@ def bench_train(
     "A step of training by the processor's clock, on one thread, against plainly written rivals."
     for name, value in dict(batch_size=batch_size, length=length, h_state_size=h_state_size, starts=starts, steps=steps).items():
         if value < 1: raise SpectroError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+    keep_memory() # as in training, and for every contender
     cfg = ModelConfig(h_state_size=h_state_size, action_size=21, encoder_sees_h=False)
     if part == "core":
         title, runs = f"A step of the core, B = {batch_size}, T = {length}, H = {h_state_size}", {name: core_step(name, cfg, batch_size, length) for name in CORES}

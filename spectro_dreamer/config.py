@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SpectroError', 'FrontEnd', 'TokenSpec', 'ModelConfig', 'TrainConfig', 'Config', 'preset', 'write_text', 'save_config',
-           'load_config', 'seed_everything', 'manifest']
+           'load_config', 'seed_everything', 'keep_memory', 'manifest']
 
 # %% ../nbs/00_config.ipynb #aac1ed12
-import json, math, os, platform, random, subprocess, sys
+import ctypes, json, math, os, platform, random, subprocess, sys
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from importlib import metadata
@@ -91,6 +91,7 @@ class ModelConfig:
     backbone:str="cnn"           # encoder and decoder: "cnn" (2-D convolutions) or "mlp"
     hidden_size:int=400          # width of every MLP
     hidden_layers:int=2          # hidden layers of every MLP
+    reward_hidden_size:int=400   # width of the reward heads' hidden layers
     activation:str="elu"         # "elu" or "silu"
     layer_norm:bool=False        # normalise hidden layers
     linear_skip:bool=False       # a linear layer beside every MLP, added to it
@@ -102,7 +103,7 @@ class ModelConfig:
     objective:str="reconstruction" # what teaches the state: "reconstruction" or "contrastive" (then the decoder only looks on)
 
     def __post_init__(self):
-        _at_least(self, 1, "h_state_size", "z_state_size", "embedding_size", "in_channels", "cnn_depth", "token_frames", "hidden_size", "hidden_layers")
+        _at_least(self, 1, "h_state_size", "z_state_size", "embedding_size", "in_channels", "cnn_depth", "token_frames", "hidden_size", "hidden_layers", "reward_hidden_size")
         if self.latent not in ("gaussian", "categorical"): raise SpectroError(f"latent must be gaussian or categorical, got {self.latent!r}")
         if self.latent == "categorical" and (self.classes < 2 or self.z_state_size % self.classes): raise SpectroError(f"a categorical z_state_size must be a multiple of classes >= 2, got {self.z_state_size} and {self.classes}")
         if self.objective not in ("reconstruction", "contrastive"): raise SpectroError(f"objective must be reconstruction or contrastive, got {self.objective!r}")
@@ -121,6 +122,7 @@ class TrainConfig:
     batch_size:int=16            # B, sequences in a batch
     sequence_length:int=20       # T, tokens in a sequence
     val_split:float=0.1          # share of the speakers kept for validation
+    split_seed:int=0             # which speakers these are; only runs that agree on it can be compared
     lr:float=1e-4                # Adam's learning rate for the world model
     reward_lr:float=1e-4         # Adam's learning rate for the reward heads
     grad_clip:float=100.0        # largest gradient norm
@@ -156,7 +158,7 @@ class TrainConfig:
 
     def __post_init__(self):
         _at_least(self, 1, "epochs", "batch_size", "sequence_length", "checkpoint_freq")
-        _at_least(self, 0, "num_workers", "warmup_steps", "seed", "beta_kl", "beta_reward", "beta_forecast", "free_nats", "kl_dyn", "kl_rep", "beta_start", "beta_steps", "contrastive_steps")
+        _at_least(self, 0, "num_workers", "warmup_steps", "seed", "split_seed", "beta_kl", "beta_reward", "beta_forecast", "free_nats", "kl_dyn", "kl_rep", "beta_start", "beta_steps", "contrastive_steps")
         for name in ("lr", "reward_lr", "grad_clip"):
             if not 0 < getattr(self, name) < float("inf"): raise SpectroError(f"{name} must be a positive number, got {getattr(self, name)}")
         for name in ("val_split", "style_dropout", "fresh_starts"):
@@ -207,7 +209,7 @@ def preset(
     "A complete configuration by name."
     if name == "seed": return Config()
     if name == "dreamer":
-        model = ModelConfig(h_state_size=384, z_state_size=64, embedding_size=512, backbone="mlp", hidden_size=512, hidden_layers=1,
+        model = ModelConfig(h_state_size=384, z_state_size=64, embedding_size=384, backbone="mlp", hidden_size=384, hidden_layers=1, reward_hidden_size=64,
                             activation="silu", layer_norm=True, linear_skip=True, encoder_sees_h=False)
         train = TrainConfig(epochs=60, batch_size=32, sequence_length=20, carry=True, fresh_starts=0.15, beta_forecast=1.0, lr=1e-3, reward_lr=1e-3, grad_clip=300.0, warmup_steps=200,
                             lr_decay=True, ema=0.999, likelihood="optimal", beta_kl=2.0, style_dropout=0.8)
@@ -242,6 +244,14 @@ def seed_everything(seed:int):
     random.seed(seed)
     if np := sys.modules.get("numpy"): np.random.seed(seed % 2**32)
     if torch := sys.modules.get("torch"): torch.manual_seed(seed)
+
+# %% ../nbs/00_config.ipynb #2433265d
+def keep_memory():
+    "Let glibc keep freed memory for what comes next: to give it back and to have fresh memory cleared takes longer than some of the work. Elsewhere nothing changes."
+    if platform.libc_ver()[0] != "glibc": return
+    trim_threshold, mmap_threshold = -1, -3 # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(mmap_threshold, 32 << 20); mallopt(trim_threshold, 512 << 20)
 
 # %% ../nbs/00_config.ipynb #3b22f624
 def _commit():

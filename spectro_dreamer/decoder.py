@@ -16,9 +16,10 @@ Tensors: feature (..., H + Z) = [h, z]; tokens (..., M, F) standardised log-mel;
 """
 
 # %% ../nbs/05_decoder.ipynb #a0387e8e
+from dataclasses import replace
 from torch import nn
 from .config import ModelConfig
-from .encoder import ACTIVATIONS, KERNEL, PADDING, STRIDE, conv_channels, conv_sizes, mlp
+from .encoder import ACTIVATIONS, KERNEL, PADDING, STRIDE, conv_channels, conv_sizes, for_each, mlp
 
 # %% ../nbs/05_decoder.ipynb #9c7f5391
 class TokenDeCNN(nn.Module):
@@ -48,11 +49,15 @@ class Decoder(nn.Module):
 
     def forward(self, feature): return self.cnn(self.mlp(feature)) # (..., H + Z) → (..., M, F)
 
+    def for_each(self, h, zs)->list: # (..., H), several (..., Z) → as many (..., M, F)
+        "What each of several z decodes to beside the same h, with less work than `forward` for each."
+        return [self.cnn(x) for x in for_each(self.mlp, h, zs)]
+
 # %% ../nbs/05_decoder.ipynb #d1ac751d
 class RewardHead(nn.Module):
     "Feature [h, z] to one number."
     def __init__(self, cfg:ModelConfig):
         super().__init__()
-        self.mlp = mlp(cfg.h_state_size + cfg.z_state_size, 1, cfg)
+        self.mlp = mlp(cfg.h_state_size + cfg.z_state_size, 1, replace(cfg, hidden_size=cfg.reward_hidden_size))
 
     def forward(self, feature): return self.mlp(feature).squeeze(-1) # (..., H + Z) → (...)

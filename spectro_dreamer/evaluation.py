@@ -45,7 +45,7 @@ def open_split(
     "Open a data set as a model sees it, split as in its training. Raises `SpectroError` if they do not fit."
     t = model.config.train
     if split not in ("val", "train", "all"): raise SpectroError(f"split must be val, train or all, got {split!r}")
-    data = SpectrogramData(dataset_path, t.val_split, t.seed, model.config.tokens, t.standardise, model.device)
+    data = SpectrogramData(dataset_path, t.val_split, t.split_seed, model.config.tokens, t.standardise, model.device)
     check_front_end(model, data)
     data.statistics, data.mean, data.std = Scale(data.mean, data.std), model.mean, model.std  # its own, and those it is judged in
     clips = np.concatenate([data.train, data.val]) if split == "all" else getattr(data, split)
@@ -514,7 +514,7 @@ def _save_figure(fig, path):
 def _about(model, data, clips, **more):
     t, own = model.config.train, data.statistics
     same = torch.allclose(own.mean, model.mean, atol=1e-3) and torch.allclose(own.std, model.std, atol=1e-3)
-    return dict(more, preset=model.config.preset, val_split=t.val_split, split_seed=t.seed, trained_with_style=t.style_parts, n_parameters=sum(p.numel() for p in model.parameters()),
+    return dict(more, preset=model.config.preset, val_split=t.val_split, split_seed=t.split_seed, trained_with_style=t.style_parts, n_parameters=sum(p.numel() for p in model.parameters()),
                 n_clips=len(clips), n_speakers=len({data.speakers[i] for i in clips}), seconds=float(data.lengths[clips].sum()/model.front_end.frame_rate),
                 dataset=data.path.name, data_fingerprint=data.fingerprint, same_data=same)
 

@@ -19,7 +19,7 @@ File: spectrograms (N, M) and local_styles (N, 3) of all clips end to end; offse
 """
 
 # %% ../nbs/01b_preparation.ipynb #ca47c864
-import csv, ctypes, errno, faulthandler, hashlib, io, json, os, platform, posixpath, shutil, signal, stat, sys, threading, time
+import csv, errno, faulthandler, hashlib, io, json, os, posixpath, shutil, signal, stat, sys, threading, time
 from collections import Counter, deque
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -32,7 +32,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
-from .config import FrontEnd, SpectroError, TokenSpec, write_text
+from .config import FrontEnd, SpectroError, TokenSpec, keep_memory, write_text
 from .preprocessing import (AUDIO_SUFFIXES, Clip, band_statistics, decode, global_style, is_url, local_style, log_mel,
                                            open_binary, resample, style_columns)
 
@@ -270,17 +270,9 @@ def _threads():
     from threadpoolctl import ThreadpoolController
     return ThreadpoolController()
 
-@lru_cache(maxsize=1)
-def _keep_memory():
-    "Let glibc keep the memory of a clip for the next one: to give it back and to have fresh memory cleared takes longer than some of the work."
-    if platform.libc_ver()[0] != "glibc": return
-    trim_threshold, mmap_threshold = -1, -3 # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(mmap_threshold, 32 << 20); mallopt(trim_threshold, 64 << 20)
-
 def prepare_clips(jobs:list[Job], front_end, min_frames, float16)->list[Heard]:
     "What a worker does at a time; with one thread, since its matrices are too small for more, and so that sums do not depend on how many there are."
-    _keep_memory()
+    keep_memory()
     with _threads().limit(limits=1): return [prepare_clip(job, front_end, min_frames, float16) for job in jobs]
 
 # %% ../nbs/01b_preparation.ipynb #ab5f1a8c

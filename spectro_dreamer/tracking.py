@@ -172,13 +172,13 @@ def plot_history(
     "Draw training (dashed) and validation (solid) curves over epochs; returns the figure."
     import matplotlib.pyplot as plt
     runs = run_dir if isinstance(run_dir, dict) else {Path(run_dir).name: run_dir}
-    labels = dict(loss="loss", recon_loss="MSE per bin", kl_loss="KL (nats per token)", reward_loss="squared error of the rewards")
+    labels = dict(loss="loss", recon_loss="MSE per bin", kl_loss="KL (nats per token)", reward_loss="squared error of the rewards", prior_share="KL / KL without a memory")
     fig, axs = plt.subplots(1, len(keys), figsize=(4.5*len(keys), 2.8), layout="constrained", squeeze=False)
     for i, (label, folder) in enumerate(runs.items()):
         rows = history(folder)
         for ax, key in zip(axs[0], keys):
-            for part, style in (("train", "--"), ("val", "-")):
-                if f"{part}_{key}" in rows[0]: ax.plot([r["epoch"] for r in rows], [r[f"{part}_{key}"] for r in rows], style, color=f"C{i}", label=f"{label}, {part}")
+            for name, style in ((f"train_{key}", "--"), (f"val_{key}", "-"), (key, "-")):
+                if name in rows[0]: ax.plot([r["epoch"] for r in rows], [r[name] for r in rows], style, color=f"C{i}", label=f"{label}, {name.removesuffix(key).strip('_')}")
             ax.set(xlabel="epoch", ylabel=labels[key])
     axs[0, 0].legend()
     return fig

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from .config import Config, SpectroError, manifest, preset, save_config, seed_everything, write_text
+from .config import Config, SpectroError, keep_memory, manifest, preset, save_config, seed_everything, write_text
 from .dataset import Batch, Batches, SpectrogramData, Streams
-from .rssm import State
+from .rssm import State, prior_share
 from .world_model import DreamerModel, Losses, beta_schedule, build, check_front_end, load, read_checkpoint, save
 from .tracking import Diverged, Progress, Tracker, history, peak_memory, watch
 from .compute import Objective, Team, joined, lr_factor, our_device, pick_device, update_average
@@ -42,7 +42,7 @@ class Trainer:
     "Trains a `DreamerModel` on a `SpectrogramData`, epoch by epoch; in a `Team`, each process has one."
     def __init__(self, cfg:Config, data:SpectrogramData, team:Team=Team()):
         self.cfg, self.data, self.device, self.team = cfg, data, data.device, team
-        seed_everything(cfg.train.seed)
+        seed_everything(cfg.train.seed); keep_memory()
         self.model = build(cfg, data.style_names).to(self.device)
         self.model.mean.copy_(data.mean); self.model.std.copy_(data.std)
         self.average = copy.deepcopy(self.model) if cfg.train.ema else None
@@ -131,13 +131,13 @@ def train_epoch(self:Trainer,
 
 @torch.no_grad()
 def validate(self:Trainer)->dict:
-    "The losses on validation speakers, with fixed frames and noise, and the variance of what is drawn; without such speakers, only the latter and on training clips."
+    "The losses on validation speakers, with fixed frames and noise; and of the first of these batches the variance of what is drawn and the prior's share. Without such speakers only these two, on training clips."
     model, g, part = self.judged.eval(), self.generator(99_991), Objective(self.judged, replace(self.cfg.train, compile=False))
     batches, sums = self.batches(None if len(self.data.val) else 0), torch.zeros_like(self.sums)
     first = batches.batch(0)
     spread = lambda x: x.var(dim=(0, 1)).sum()
-    drawn = model.decode(model.observe(first.tokens, first.styles, noise=first.tokens.new_zeros(*first.tokens.shape[:2], self.cfg.model.z_state_size)))
-    out = dict(recon_variance=(spread(drawn)/spread(first.tokens)).item())
+    path = model.observe(first.tokens, first.styles, noise=first.tokens.new_zeros(*first.tokens.shape[:2], self.cfg.model.z_state_size))
+    out = dict(recon_variance=(spread(model.decode(path))/spread(first.tokens)).item(), prior_share=prior_share(path).item())
     if not len(self.data.val): return out
     state = None
     for batch in batches:
@@ -271,7 +271,7 @@ def train(
     with joined(device) as team:
         run_dir = Path(team.agree(run_dir or f"runs/{cfg.preset}-{datetime.now():%Y%m%d-%H%M%S}"))
         tokens = cfg.tokens if saved else None  # a new run cuts tokens as the data were prepared for
-        data = SpectrogramData(dataset_path, cfg.train.val_split, cfg.train.seed, tokens, cfg.train.standardise, device)
+        data = SpectrogramData(dataset_path, cfg.train.val_split, cfg.train.split_seed, tokens, cfg.train.standardise, device)
         cfg = replace(cfg, front_end=data.front_end, tokens=data.tokens,
                       model=replace(cfg.model, n_mels=data.front_end.n_mels, action_size=len(data.style_names), token_frames=data.tokens.frames))
         trainer = Trainer(cfg, data, team)

@@ -321,9 +321,9 @@ def backward(self:Recurrence,
     r, u, n = moved.chunk(3, -1)
     dy = torch.empty_like(y)
     dpre = dy[after]
-    by_n = (1 - u)*(1 - n*n)
-    to_x = torch.stack([by_n*gh[..., 2*H:]*r*(1 - r), (before_h - n)*u*(1 - u), by_n], 2)
-    to_h = torch.cat([to_x[:, :, :2], (by_n*r).unsqueeze(2)], 2)
+    by_n = aten.tanh_backward(1 - u, n)
+    by_gates = aten.sigmoid_backward(by_n*gh[..., 2*H:], r), aten.sigmoid_backward(before_h - n, u)
+    to_x, to_h = (torch.stack([*by_gates, x], 2) for x in (by_n, by_n*r))
     if self.keep is not None: to_h, u = to_h*self.keep.unsqueeze(-1), u*self.keep
     draw = self.draw.ready_back(raw, self.noise, out, dout, dz_out)
     self.net.ready_back(y[after, :, self.at_net], net_kept, dpre[..., self.at_net])
@@ -351,13 +351,13 @@ def backward(self:Recurrence,
         dz = torch.mm(dg_[t], self.w_z)
         if keep: dz.mul_(keep[t])
     dh = carry.addmm_(dy_[0][:, self.gates], w.w_h)
-    drest, dw_net = dpre[..., self.rest], torch.empty_like(w.w_net)
+    drest, dw_net, db = dpre[..., self.rest], torch.empty_like(w.w_net), dg.sum((0, 1))
     torch.mm(drest.flatten(0, 1).t(), h[after].flatten(0, 1), out=dw_net[:, :H])
     if w.heard is not None: torch.mm(drest.flatten(0, 1).t(), (e if self.head else w.heard).flatten(0, 1), out=dw_net[:, H:])
     return Weights(dh, dz, dg @ self.w_a if wanted("actions") else None,
         None if w.heard is None or not wanted("heard") else dx if self.head else drest @ self.w_e,
-        over(dg, torch.cat([before_z, w.actions], -1)), over(dy[:-1, :, self.gates], h[:-1]), dg.sum((0, 1)),
-        torch.cat([dg[..., :2*H].sum((0, 1)), (dg[..., 2*H:]*r).sum((0, 1))]), dw_net, drest.sum((0, 1)),
+        over(dg, torch.cat([before_z, w.actions], -1)), over(dy[:-1, :, self.gates], h[:-1]), db,
+        torch.cat([db[:2*H], (dg[..., 2*H:]*r).sum((0, 1))]), dw_net, drest.sum((0, 1)),
         over(dx, h[after]) if self.head else None, *((over(de, x), de.sum((0, 1))) if w.w_skip is not None else (None, None)),
         self.net.gradients(draw), self.head.gradients(de) if self.head else [])
 

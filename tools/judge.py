@@ -22,7 +22,7 @@ from spectro_dreamer.config import SpectroError, write_text
 from spectro_dreamer.dataset import Batches
 from spectro_dreamer.evaluation import open_split
 from spectro_dreamer.rivals import (BandClips, GRUForecaster, VAR, check_same, compare_forecasts, fit_gru, fit_var, format_forecasts,
-                                    digit_probe, format_probes, format_rates, latent_use, open_short, plot_forecasts, plot_rates, rate_distortion)
+                                    digit_probe, format_probes, format_rates, latent_use, open_short, plot_forecasts, plot_rates, rate_distortion, speaker_probe)
 from spectro_dreamer.world_model import load
 
 
@@ -58,7 +58,7 @@ def rivals(models, data, folder, steps):
     """VAR(5) and the GRU, with what is to be said of each. The GRU has the first run's schedule, and its size without reward heads."""
     first = next(iter(models.values()))
     t, tokens = first.config.train, asdict(data.tokens)
-    key = dict(fingerprint=data.fingerprint, val_split=t.val_split, seed=t.seed, tokens=tokens)
+    key = dict(fingerprint=data.fingerprint, val_split=t.val_split, split_seed=t.split_seed, tokens=tokens)
 
     def make_var():
         model, errors = fit_var(BandClips(data, data.train))
@@ -106,8 +106,8 @@ def bar(what):
 def judge(a):
     """Everything; what is slow is said."""
     models = named(a.runs)
-    split = {(m.config.train.val_split, m.config.train.seed) for m in models.values()}
-    if len(split) > 1: raise SpectroError(f"the runs split their speakers differently (val_split, seed: {sorted(split)}): judge them apart")
+    split = {(m.config.train.val_split, m.config.train.split_seed) for m in models.values()}
+    if len(split) > 1: raise SpectroError(f"the runs split their speakers differently (val_split, split_seed: {sorted(split)}): judge them apart")
     data, clips = open_split(next(iter(models.values())), a.dataset)
     check_same(models, data)
     own = data.statistics
@@ -116,7 +116,7 @@ def judge(a):
     out = Path(a.output_dir)
     out.mkdir(parents=True, exist_ok=True)
     speakers = len({data.speakers[i] for i in clips})
-    about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, val_split=list(split)[0][0], seed=list(split)[0][1], n_clips=len(clips), n_speakers=speakers,
+    about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, val_split=list(split)[0][0], split_seed=list(split)[0][1], n_clips=len(clips), n_speakers=speakers,
                  seconds=float(data.lengths[clips].sum() / data.front_end.frame_rate), n_parameters={n: sum(p.numel() for p in m.world()) for n, m in models.items()})
     print(f"{len(clips)} clips of {speakers} speakers not trained on, {about['seconds']:.0f} s")
     if "rates" in a.parts: rates(models, data, clips, about, out)
@@ -125,13 +125,16 @@ def judge(a):
 
 
 def probes(models, data, clips, about, out, a):
-    """probes.json: which digit is said, by speakers that neither the models nor the probe heard; and how the states are used on speech."""
+    """probes.json: which digit is said, by speakers that neither the models nor the probe heard; who speaks, in half a second; and how the states are used on speech."""
     short = open_short(next(iter(models.values())), a.digits)
     said = digit_probe(models, short, a.labels, show=bar("digits"))
     print(format_probes(said))
+    heard = 10
+    who = speaker_probe(models, data, clips, tokens=heard, show=bar("speakers"))
+    print(format_probes(who))
     use = used(models, data, clips)
     kinds = {n: dict(objective=m.config.model.objective, latent=m.config.model.latent, epochs=m.config.train.epochs, beta_kl=m.config.train.beta_kl) for n, m in models.items()}
-    write_text(out / "probes.json", json.dumps(dict(about=about, models=kinds, digits={n: asdict(p) for n, p in said.items()}, use=use), indent=1, allow_nan=False))
+    write_text(out / "probes.json", json.dumps(dict(about=about, models=kinds, digits={n: asdict(p) for n, p in said.items()}, speakers={n: asdict(p) for n, p in who.items()}, tokens_heard_of_speakers=heard, use=use), indent=1, allow_nan=False))
 
 
 def used(models, data, clips):
