@@ -140,7 +140,7 @@ def bench_main(argv=None):
 
 # %% ../nbs/17_cli.ipynb #2398571b
 # What a flag of spectro_train changes, by name; everything else is the preset's.
-TRAIN_FLAGS = {"epochs": int, "batch-size": int, "sequence-length": int, "val-split": float, "lr": float, "num-workers": int, "experiment-name": str,
+TRAIN_FLAGS = {"epochs": int, "batch-size": int, "sequence-length": int, "val-split": float, "split-seed": int, "lr": float, "num-workers": int, "experiment-name": str,
                "checkpoint-freq": int, "h-state-size": int, "z-state-size": int, "device": str, "beta-kl": float, "style-parts": str, "standardise": str, "seed": int,
                "precision": str, "compile": bool, "ema": float, "patience": int, "lr-plateau": int, "checkpoint-steps": int}
 WHEN_RESUMING = ("epochs", "checkpoint_freq", "checkpoint_steps", "patience", "num_workers", "device") # as in training, which is not imported for --help

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Gaussian', 'gaussian', 'Categorical', 'categorical', 'kl_divergence', 'kl_loss', 'State', 'Path', 'state_maker',
-           'RSSM', 'observe', 'imagine', 'observe_then_imagine', 'without_memory', 'prior_share']
+           'RSSM', 'observe', 'imagine', 'observe_then_imagine']
 
 # %% ../nbs/04_rssm.ipynb #9abfbea0
 """The latent dynamics: observe (with sound) and imagine (without), Gaussian or categorical states, and their KL.
@@ -208,15 +208,3 @@ def observe_then_imagine(self:RSSM,
     return path, self.imagine(path.last, actions[:, heard:], temperature, noise[:, heard:])
 
 RSSM.observe_then_imagine = observe_then_imagine
-
-# %% ../nbs/04_rssm.ipynb #c954c7cf
-def without_memory(q): # `Gaussian` or `Categorical` (B, T, …) → the same kind (…)
-    "The one prior for all tokens that makes the mean KL of `q` from it smallest: its mixture's moments, or mean probabilities."
-    if isinstance(q, Categorical): return Categorical(q.probs.mean((0, 1)).log())
-    mean = q.mean.mean((0, 1))
-    return Gaussian(mean, (q.std.pow(2) + (q.mean - mean).pow(2)).mean((0, 1)).sqrt())
-
-def prior_share(path:Path)->Tensor: # a scalar
-    "The KL of a path as a share of what it would be with the best prior that has no memory."
-    nats = lambda p: kl_divergence(path.posterior, p).sum(-1).mean()
-    return nats(path.prior)/nats(without_memory(path.posterior))

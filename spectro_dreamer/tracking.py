@@ -172,7 +172,7 @@ def plot_history(
     "Draw training (dashed) and validation (solid) curves over epochs; returns the figure."
     import matplotlib.pyplot as plt
     runs = run_dir if isinstance(run_dir, dict) else {Path(run_dir).name: run_dir}
-    labels = dict(loss="loss", recon_loss="MSE per bin", kl_loss="KL (nats per token)", reward_loss="squared error of the rewards", prior_share="KL / KL without a memory")
+    labels = dict(loss="loss", recon_loss="MSE per bin", kl_loss="KL (nats per token)", reward_loss="squared error of the rewards", prior_mse="MSE of the prior's forecast")
     fig, axs = plt.subplots(1, len(keys), figsize=(4.5*len(keys), 2.8), layout="constrained", squeeze=False)
     for i, (label, folder) in enumerate(runs.items()):
         rows = history(folder)

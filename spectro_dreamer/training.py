@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from .config import Config, SpectroError, keep_memory, manifest, preset, save_config, seed_everything, write_text
 from .dataset import Batch, Batches, SpectrogramData, Streams
-from .rssm import State, prior_share
+from .rssm import State
 from .world_model import DreamerModel, Losses, beta_schedule, build, check_front_end, load, read_checkpoint, save
 from .tracking import Diverged, Progress, Tracker, history, peak_memory, watch
 from .compute import Objective, Team, joined, lr_factor, our_device, pick_device, update_average
@@ -131,13 +131,14 @@ def train_epoch(self:Trainer,
 
 @torch.no_grad()
 def validate(self:Trainer)->dict:
-    "The losses on validation speakers, with fixed frames and noise; and of the first of these batches the variance of what is drawn and the prior's share. Without such speakers only these two, on training clips."
+    "The losses on validation speakers, with fixed frames and noise; and of the first of these batches the variance of what is drawn, and what the prior expects in its second half. Without such speakers only these two, on training clips."
     model, g, part = self.judged.eval(), self.generator(99_991), Objective(self.judged, replace(self.cfg.train, compile=False))
     batches, sums = self.batches(None if len(self.data.val) else 0), torch.zeros_like(self.sums)
     first = batches.batch(0)
     spread = lambda x: x.var(dim=(0, 1)).sum()
     path = model.observe(first.tokens, first.styles, noise=first.tokens.new_zeros(*first.tokens.shape[:2], self.cfg.model.z_state_size))
-    out = dict(recon_variance=(spread(model.decode(path))/spread(first.tokens)).item(), prior_share=prior_share(path).item())
+    expected = model.drawing_errors(path.h, [path.prior.mean], first.tokens)[0]
+    out = dict(recon_variance=(spread(model.decode(path))/spread(first.tokens)).item(), prior_mse=expected[:, expected.shape[1]//2:].mean().item())
     if not len(self.data.val): return out
     state = None
     for batch in batches:
