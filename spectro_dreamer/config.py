@@ -132,6 +132,7 @@ class TrainConfig:
     beta_kl:float=1.0            # weight of the KL
     beta_reward:float=1.0        # weight of the two reward losses
     beta_forecast:float=0.0      # weight of the error of what the prior's mean decodes to: each token, forecast before it is heard
+    forecast_steps:int=1         # how far that looks; beyond the first token from one moment of each sequence only
     contrastive_steps:int=3      # K, steps that the contrastive objective looks ahead
     free_nats:float=0.0          # KL below this many nats per token is not pushed down further
     kl_dyn:float=1.0             # weight of the KL's gradient that teaches the prior; DreamerV3 takes 0.5
@@ -157,7 +158,8 @@ class TrainConfig:
     checkpoint_steps:int=0       # steps between checkpoints within an epoch; 0 saves at its end only
 
     def __post_init__(self):
-        _at_least(self, 1, "epochs", "batch_size", "sequence_length", "checkpoint_freq")
+        _at_least(self, 1, "epochs", "batch_size", "sequence_length", "checkpoint_freq", "forecast_steps")
+        if self.forecast_steps >= self.sequence_length: raise SpectroError(f"forecast_steps must be below sequence_length, got {self.forecast_steps} and {self.sequence_length}")
         _at_least(self, 0, "num_workers", "warmup_steps", "seed", "split_seed", "beta_kl", "beta_reward", "beta_forecast", "free_nats", "kl_dyn", "kl_rep", "beta_start", "beta_steps", "contrastive_steps")
         for name in ("lr", "reward_lr", "grad_clip"):
             if not 0 < getattr(self, name) < float("inf"): raise SpectroError(f"{name} must be a positive number, got {getattr(self, name)}")

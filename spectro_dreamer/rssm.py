@@ -87,6 +87,7 @@ def kl_loss(
     rep:float=1.0,        # weight of the gradient that moves the posterior towards the prior
 )->Tensor:                # (B, T); its value is max(KL, free_nats) times the mean of the weights
     "KL(q‖p) summed over latent dimensions, then clamped, with separate weights for its two gradients; at 1 and 1 it is the plain KL."
+    if dyn == rep and not free_nats: return dyn*kl_divergence(q, p).sum(-1)
     to_prior = kl_divergence(q.detach(), p).sum(-1).clamp_min(free_nats)
     to_posterior = kl_divergence(q, p.detach()).sum(-1).clamp_min(free_nats)
     value = to_prior.detach()*(dyn + rep)/2

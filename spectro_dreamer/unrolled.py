@@ -245,8 +245,7 @@ class Recurrence:
         g = 3*self.H # columns of the common product:
         self.gates, self.at_head, self.rest = slice(g), slice(g, g + c), slice(g + c, None)
         self.at_net, self.beside = slice(g + c, g + c + n), slice(g + c + n, None)
-        parts = [w.w_h, w.w_from, w.w_net[:, :self.H]]
-        self.common = torch.cat([p for p in parts if p is not None])
+        self.common = None # the weights of the common product: `forward` joins them, `backward` is given them
         self.w_z, self.w_a, self.w_e = w.w_x[:, :self.Z], w.w_x[:, self.Z:], w.w_net[:, self.H:]
 
     def room(self, n): return self.noise.new_empty(self.T, self.B, n) if self.plan.kept else self.noise.new_empty(1, self.B, n).expand(self.T, self.B, n)
@@ -266,12 +265,13 @@ class Recurrence:
 def forward(self:Recurrence)->tuple[list[Tensor], list[Tensor]]: # h, z and the distribution, (T, B, …); what `backward` needs
     "All steps."
     T, B, H, Z, w, g, room, after = self.T, self.B, self.H, self.Z, self.w, self.gates.stop, self.room, slice(1, None)
+    self.common = torch.cat([p for p in (w.w_h, w.w_from, w.w_net[:, :H]) if p is not None])
     base, moved = self.hoisted()
     y = base if base.dim() == 3 else base.new_empty(1, B, len(base)).expand(T + 1, B, -1)
     bases = steps(base) if base.dim() == 3 else [base]*(T + 1)
     h, z = (x.new_empty(T + 1, *x.shape) for x in (w.h, w.z))
     h[0], z[0], raw = w.h, w.z, w.h.new_empty(T, B, len(self.net.layers[-1].weight))
-    kept = [h, z, y, moved, raw, *(out := self.draw.ready(raw, self.noise)), *self.net.ready(y[after, :, self.at_net], room)]
+    kept = [self.common, h, z, y, moved, raw, *(out := self.draw.ready(raw, self.noise)), *self.net.ready(y[after, :, self.at_net], room)]
     h_, z_, y_, raw_, moved_, ru_, r_, u_, n_ = (steps(x) for x in (h, z, y, raw, moved, moved[..., :2*H], *moved.chunk(3, -1))) # the gates take the place of what moves them
     before, gates = [h_, z_], y[..., self.gates]
     if self.keep is not None:
@@ -316,7 +316,7 @@ def backward(self:Recurrence,
     T, H, w, g, after = self.T, self.H, self.w, self.gates.stop, slice(1, None)
     kept = iter(kept)
     def take(n): return [next(kept) for _ in range(n)]
-    (h, z, y, moved, raw), out, net_kept = take(5), take(len(dout)), take(2*len(self.net.layers) - 1)
+    (self.common, h, z, y, moved, raw), out, net_kept = take(6), take(len(dout)), take(2*len(self.net.layers) - 1)
     before_h, before_z, gh = (h[:-1], z[:-1], y[:-1, :, self.gates]) if self.keep is None else take(3)
     r, u, n = moved.chunk(3, -1)
     dy = torch.empty_like(y)

@@ -42,6 +42,7 @@ VARIANTS = {
     "no fresh starts": dict(fresh_starts=0.0),
     "no forecast term": dict(beta_forecast=0.0),
     "forecast term of 0.3": dict(beta_forecast=0.3),
+    "forecast term five tokens ahead": dict(forecast_steps=5),
     "learning rate 3e-3": dict(lr=3e-3),
     "no averaged weights": dict(ema=0.0),
     "style hidden half the time": dict(style_dropout=0.5),
