@@ -68,7 +68,6 @@ def contexts(
     path = model.observe(b.tokens[:, :heard], b.styles[:, :heard], noise=b.tokens.new_zeros(len(b.tokens), heard, model.rssm.z_size))
     return Contexts(path.last, b.styles[:, 0, :-L], b.styles[:, heard:, -L:], data.quiet[batches.clips], data.voices[batches.clips])
 
-# %% ../nbs/11_actor_critic.ipynb #df464140
 def energy(
     model:DreamerModel,
     tokens:Tensor, # (..., M, F) standardised
@@ -86,11 +85,11 @@ class BehaviourConfig:
     ahead:int=4                # K, target values in sight
     horizon:int=10             # T, tokens imagined for each start
     starts:int=96              # B, states to begin from at each step
-    steps:int=150              # gradient steps
+    steps:int=250              # gradient steps
     discount:float=0.9         # of the next token's reward
     lam:float=0.95             # how far returns look before they ask the critic
     entropy:float=1e-3         # weight of the entropy bonus
-    lr:float=1e-3              # Adam's learning rate for both
+    lr:float=1e-3              # Adam's learning rate for both, at the beginning; it falls linearly to zero
     grad_clip:float=10.0       # largest gradient norm, of either
     slow:float=0.98            # decay of the slow critic
     hidden_size:int=128        # width of both networks
@@ -191,7 +190,7 @@ def reward_terms(
 )->Tensor:         # (B, T, 3)
     "What the model predicts: quality and timbre by its heads, minus the distance of the decoded energy from the target."
     distance = (energy(model, model.decoder(path)) - target).abs()*DB_PER_UNIT/cfg.tolerance_db
-    return torch.stack([model.reward_head(path), model.style_reward_head(path), -distance], dim=-1)
+    return torch.stack([model.reward_head(path).clamp(0, 1), model.style_reward_head(path).clamp(-1, 1), -distance], dim=-1) # no more than can be measured
 
 def lambda_returns(
     reward:Tensor, # (B, T) for the step that led to each state
@@ -275,11 +274,12 @@ def train_behaviour(
     critic = Critic(model, cfg).to(model.device)
     slow, nets = copy.deepcopy(critic), [list(x.parameters()) for x in (actor, critic)]
     optimisers = [torch.optim.Adam(p, lr=cfg.lr) for p in nets]
-    for _, (start, given, target) in zip(show(range(cfg.steps)), training_starts(model, data, cfg, g)):
+    for step, (start, given, target) in zip(show(range(cfg.steps)), training_starts(model, data, cfg, g)):
         *losses, record = behaviour_losses(actor, critic, slow, model, start, given, target, norm, cfg, g)
         for name, loss, weights, optimiser in zip(("actor", "critic"), losses, nets, optimisers):
             optimiser.zero_grad(); loss.backward(inputs=weights)
             record[f"{name}_gradient"] = nn.utils.clip_grad_norm_(weights, cfg.grad_clip).item()
+            optimiser.param_groups[0]["lr"] = cfg.lr*(1 - step/cfg.steps)
             optimiser.step()
         with torch.no_grad():
             for s, c in zip(slow.parameters(), critic.parameters()): s.lerp_(c, 1 - cfg.slow)
@@ -316,9 +316,12 @@ def rival_actions(
     target:Tensor, # (B, T)
     actor:Actor,   # its range, nothing else
     g:torch.Generator,
+    hop:int=2,     # frames from one token to the next
 )->dict[str, Tensor]: # name → (B, T, L)
     "Policies that learn nothing: random within the actor's range, zero, the recorded style, and the target itself with its differences."
-    slope = torch.diff(target, dim=1, prepend=target[:, :1])/2                                                    # a token lies two frames after the one before
-    bend = torch.diff(slope, dim=1, prepend=slope[:, :1])/2
+    slope = torch.diff(target, dim=1, prepend=target[:, :1])/hop # style counts its differences by frame
+    bend = torch.diff(slope, dim=1, prepend=slope[:, :1])/hop
     uniform = 2*torch.rand(ctx.recorded.shape, generator=g, device=target.device) - 1
     return dict(random=actor.centre + actor.reach*uniform, zero=torch.zeros_like(ctx.recorded), recorded=ctx.recorded, copied=torch.stack([target, slope, bend], dim=-1))
+
+
