@@ -15,7 +15,7 @@ from pathlib import Path
 from notebooks import MACHINE_PATH, ROOT, chapters, directives, machine_paths, read, text
 
 PACKAGE = "spectro_dreamer"
-LIGHT = "config preprocessing preparation dataset encoder rssm unrolled decoder contrastive world_model tracking compute training".split()  # all that a training machine imports
+LIGHT = "config preprocessing preparation dataset encoder rssm unrolled decoder contrastive world_model tracking compute training actor_critic".split()  # all that a training machine imports
 HEAVY = "librosa mlflow matplotlib pandas psutil safetensors soundfile soxr scipy threadpoolctl torchaudio".split()  # what it may not have
 MB = 2 ** 20
 WEIGHTS = {".pt", ".pth", ".safetensors", ".onnx"}
