@@ -62,9 +62,9 @@ def for_each(
     "`net(cat([common, part]))` for each part, with what is the same for all computed once."
     if len(parts) == 1: return [net(torch.cat([common, parts[0]], dim=-1))]
     deep, first = (net.deep, [net.deep[0], net.linear]) if isinstance(net, Beside) else (net, [net[0]])
-    n, rest = common.shape[-1], deep[1:]
-    begun = [F.linear(common, l.weight[:, :n], l.bias) for l in first]
-    def ends(part): x, *beside = (b + F.linear(part, l.weight[:, n:]) for b, l in zip(begun, first)); return sum(beside, rest(x))
+    weights, rest = [l.weight.split([common.shape[-1], parts[0].shape[-1]], dim=1) for l in first], deep[1:]
+    begun = [F.linear(common, w, l.bias) for l, (w, _) in zip(first, weights)]
+    def ends(part): x, *beside = (b + F.linear(part, w) for b, (_, w) in zip(begun, weights)); return sum(beside, rest(x))
     return [ends(p) for p in parts]
 
 # %% ../nbs/03_encoder.ipynb #34f4d1ad
