@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FILES', 'flag', 'command', 'fail', 'Parser',
            'parser', 'clean_main', 'prepare_main', 'join_main', 'bench_main', 'train_main', 'hearing_parser',
-           'infer_main', 'evaluate_main', 'imagine_main', 'demo_steps', 'demo_main']
+           'infer_main', 'evaluate_main', 'imagine_main', 'complete_main', 'demo_steps', 'demo_main']
 
 # %% ../nbs/17_cli.ipynb #a6d14feb
 """The console commands: argument parsing only. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
@@ -217,6 +217,20 @@ def imagine_main(argv=None):
     from spectro_dreamer.training import pick_device
     _wrote(imagine_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), context=a.context, seconds=a.seconds, samples=a.samples,
                          temperature=a.temperature, seed=a.seed))
+
+@command
+def complete_main(argv=None):
+    "spectro_complete: fill a gap in a recording."
+    p = hearing_parser("complete", "Let a model fill a gap in a recording so that it fits on both sides: completed.wav, completion.png. What the recording holds in the gap is not heard.")
+    flag(p, "gap", help="seconds where the missing sound starts and ends", type=float, nargs=2, metavar=("START", "END"), required=True)
+    flag(p, "samples", 4, "fillings to write")
+    flag(p, "particles", 256, "paths to imagine, of which the best are written")
+    flag(p, "temperature", 1.0, "scales the noise; 0 follows the prior's mean")
+    flag(p, "seed", 0, "of the noise")
+    a = p.parse_args(argv)
+    from spectro_dreamer.completion import complete_files
+    from spectro_dreamer.training import pick_device
+    _wrote(complete_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), tuple(a.gap), a.samples, a.particles, a.temperature, a.seed))
 
 def _wrote(files):
     for f in files: print(f"wrote {f}")
