@@ -49,9 +49,11 @@ def evaluate(run, work):
 
 def keep(run, judged):
     """Copy what the report reads; the command line stays out, since it names folders of one machine."""
+    sys.path.insert(0, str(ROOT))
+    from spectro_dreamer.tracking import history
     target = ROOT / "nbs" / "results" / run.name
     target.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(run / "metrics.jsonl", target / "history.jsonl")
+    (target / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history(run))) # each epoch once, also if it was killed and repeated
     for name in ("metrics.json", *FIGURES) if judged else (): shutil.copy2(run / "artifacts" / name, target / name)
     about = json.loads((run / "manifest.json").read_text()) | dict(config=json.loads((run / "config.yaml").read_text()))
     about.pop("argv")
