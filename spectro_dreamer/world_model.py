@@ -140,6 +140,7 @@ def beta_schedule(
     "What the KL's weight is multiplied with at a step: from `beta_start` linearly to 1 over `beta_steps`."
     return 1.0 if step >= cfg.beta_steps else cfg.beta_start + (1 - cfg.beta_start)*step/cfg.beta_steps
 
+# %% ../nbs/06_world_model.ipynb #7a7ac8d0
 def drawing_errors(self:DreamerModel, h:Tensor, zs:list[Tensor], seen:Tensor)->list[Tensor]: # (B, T, H), of (B, T, Z), (B, T, M, F) → of (B, T)
     "Mean squared error per bin of what states decode to, for each z beside the same h; the decoder of a contrastive model only looks on."
     if self.contrast is not None: h, zs = h.detach(), [z.detach() for z in zs]
