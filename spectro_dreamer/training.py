@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TERMS', 'CHECK_STEPS', 'WHEN_RESUMING', 'Trainer', 'train_step', 'check', 'lr_factor_now', 'train_epoch', 'validate',
-           'state', 'restore', 'keep_checkpoint', 'whole', 'Saved', 'find_checkpoint', 'export_safetensors', 'train',
-           'start_from', 'resume_config']
+           'state', 'restore', 'keep_checkpoint', 'whole', 'Saved', 'find_checkpoint', 'train', 'start_from',
+           'resume_config']
 
 # %% ../nbs/07_training.ipynb #27674fd1
 """The training loop: one path from a laptop to several GPUs, validation on unheard speakers, checkpoints, exact resume.
@@ -235,22 +235,6 @@ def find_checkpoint(
         if whole(p): return Saved(p, read_checkpoint(p))
         warn(f"{p} is damaged and is passed over; the checkpoint before it is used")
     raise SpectroError(f"none of the {len(candidates)} checkpoints in {folder} is readable")
-
-# %% ../nbs/07_training.ipynb #ff6276de
-def export_safetensors(
-    checkpoint, # a checkpoint, or the folder of a run (then its best model)
-    path,       # file to write
-)->Path:
-    "Write a checkpoint's weights as safetensors, with the configuration and the style names as JSON in its metadata."
-    try: from safetensors.torch import save_file
-    except ImportError: raise SpectroError("safetensors is not installed: pip install safetensors") from None
-    checkpoint, path = Path(checkpoint), Path(path)
-    d = read_checkpoint(checkpoint/"checkpoints"/"best_model.pt" if checkpoint.is_dir() else checkpoint)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    save_file({k: v.contiguous() for k, v in d["model_state_dict"].items()}, part, {k: json.dumps(d[k]) for k in ("config", "style_names")})
-    os.replace(part, path)
-    return path
 
 # %% ../nbs/07_training.ipynb #5a9bb9bf
 def train(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DreamerModel', 'Losses', 'global_mean', 'reconstruction_nll', 'beta_schedule', 'drawing_errors', 'rollout_nll',
            'loss', 'scale', 'to_tokens', 'no_style', 'reconstruct', 'save', 'read_checkpoint', 'build', 'load',
-           'check_front_end']
+           'find_model', 'shipped_models', 'check_front_end', 'export_safetensors']
 
 # %% ../nbs/06_world_model.ipynb #25f38dbf
 """The parts joined: observe, decode, imagine, the loss, and checkpoints that carry their front end.
@@ -18,7 +18,7 @@ Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); spec (N, M)
 """
 
 # %% ../nbs/06_world_model.ipynb #d87aaaa9
-import os
+import importlib, json, os
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -233,9 +233,11 @@ def save(
     os.replace(part, path)
 
 def read_checkpoint(path, device="cpu")->dict:
-    "The dictionary that `save` wrote. Raises `SpectroError` if it is missing or is not one of ours."
+    "The dictionary that `save` wrote, or of a file of `export_safetensors` its part. Raises `SpectroError` if it is missing or is not one of ours."
     if not Path(path).is_file(): raise SpectroError(f"no such checkpoint: {path}")
-    try: d = torch.load(path, map_location=device, weights_only=True)
+    read = _read_safetensors if Path(path).suffix == ".safetensors" else partial(torch.load, weights_only=True)
+    try: d = read(path, map_location=device)
+    except SpectroError: raise
     except Exception as e: raise SpectroError(f"{path} is not a readable checkpoint") from e  # foreign bytes can make the reader say anything
     if not isinstance(d, dict) or "model_state_dict" not in d or "config" not in d: raise SpectroError(f"{path} is not a checkpoint of ours: it lacks weights or configuration")
     return d
@@ -247,16 +249,27 @@ def build(cfg:Config, style_names:list[str])->DreamerModel:
     return model
 
 def load(
-    path,        # a checkpoint, or the folder of a run (then its best model)
+    path,        # a checkpoint, the folder of a run (then its best model), or the name of a model that ships with the library
     device="cpu",
 )->DreamerModel: # in evaluation mode
     "Load a model with its front end. Raises `SpectroError` if the checkpoint is missing, unreadable or does not fit."
-    if Path(path).is_dir(): path = Path(path)/"checkpoints"/"best_model.pt"
+    path = find_model(path)
     d = read_checkpoint(path, device)
     model = build(Config.from_dict(d["config"]), d["style_names"])
     try: model.load_state_dict(d["model_state_dict"])
     except RuntimeError as e: raise SpectroError(f"the weights in {path} do not fit its own configuration: {str(e).splitlines()[0]}") from None
     return model.to(device).eval()
+
+def find_model(path)->Path: # of a file
+    "Where a model is: a checkpoint as it is, of a run's folder the best model, and if there is no such file or folder, the model of that name that ships with the library."
+    path = Path(path)
+    if path.is_dir(): return path/"checkpoints"/"best_model.pt"
+    return path if path.is_file() else shipped_models().get(str(path), path)
+
+def shipped_models()->dict[str, Path]: # name → file
+    "The trained models that come with the library; beside each lies its card, `NAME.md`."
+    import spectro_dreamer
+    return {p.stem: p for p in sorted((Path(spectro_dreamer.__file__).parent/"weights").glob("*.safetensors"))}
 
 def check_front_end(
     model:DreamerModel,
@@ -266,3 +279,27 @@ def check_front_end(
     ours, theirs = asdict(model.front_end), asdict(data.front_end)
     if differ := [f"{k} {theirs[k]} instead of {v}" for k, v in ours.items() if theirs[k] != v]:
         raise SpectroError(f"{data.path} was made with another front end than the checkpoint: {', '.join(differ)}; prepare it again with the checkpoint's settings")
+
+# %% ../nbs/06_world_model.ipynb #2947b509
+def export_safetensors(
+    checkpoint, # what `load` takes
+    path,       # file to write
+    half:bool=False, # matrices in half precision
+)->Path:
+    "Write a checkpoint's weights as safetensors, with the configuration and the style names as JSON in its metadata. `load` reads it."
+    save_file, path, d = _safetensors("torch").save_file, Path(path), read_checkpoint(find_model(checkpoint))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    weights = {k: (v.half() if half and v.dim() > 1 else v).contiguous() for k, v in d["model_state_dict"].items()}
+    save_file(weights, part, {k: json.dumps(d[k]) for k in ("config", "style_names")})
+    os.replace(part, path)
+    return path
+
+def _safetensors(part):
+    try: return importlib.import_module(f"safetensors.{part}")
+    except ImportError: raise SpectroError("safetensors is not installed: pip install safetensors") from None
+
+def _read_safetensors(path, map_location)->dict:
+    with _safetensors("torch").safe_open(path, "pt", device=str(map_location)) as f:
+        about, weights = f.metadata() or {}, {k: f.get_tensor(k).float() for k in f.keys()}
+    return dict(model_state_dict=weights, **{k: json.loads(v) for k, v in about.items() if k in ("config", "style_names")})
