@@ -2,11 +2,12 @@
 what a linear probe reads from the states.
 
     python tools/judge.py --dataset speech.h5 --runs runs/beta_0.3 runs/beta_1 runs/beta_3 --output-dir runs/judged
+    python tools/judge.py --parts codecs --clips-dir clean/clips --max-clips 60 --dataset speech.h5 --runs runs/a --output-dir runs/judged
     python tools/judge.py --parts probes --digits digits.h5 --labels digits/labels.tsv --dataset speech.h5 --runs runs/a runs/b --output-dir runs/judged
 
 The runs must share the data set and the split. The rivals are trained once, on the training speakers, and kept in
 OUTPUT/rivals; they are trained again when the data, the split, the size or the schedule is another. Written: forecasts.json,
-rates.json, latents.json, probes.json, forecasts.png, rates.png. Nothing is sampled from training speakers.
+rates.json, latents.json, probes.json, codecs.json, forecasts.png, rates.png, codecs.png. Nothing is sampled from training speakers.
 """
 
 import argparse, json, os, sys, time
@@ -18,11 +19,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
+from spectro_dreamer.codecs import CODEC2_MODES, codec2, copy_synthesis, format_codecs, judge_codecs, opus, plot_codecs, world_codec
 from spectro_dreamer.config import SpectroError, write_text
 from spectro_dreamer.dataset import Batches
 from spectro_dreamer.evaluation import open_split
+from spectro_dreamer.preparation import clip_file
+from spectro_dreamer.preprocessing import read_audio
 from spectro_dreamer.rivals import (BandClips, GRUForecaster, VAR, check_same, compare_forecasts, fit_gru, fit_var, format_forecasts,
-                                    digit_probe, format_probes, format_rates, latent_use, open_short, plot_forecasts, plot_rates, rate_distortion, speaker_probe)
+                                    digit_probe, format_probes, format_rates, latent_use, open_short, plot_forecasts, plot_rates, rate_distortion, rate_line, speaker_probe)
 from spectro_dreamer.world_model import load
 
 
@@ -121,6 +125,7 @@ def judge(a):
     print(f"{len(clips)} clips of {speakers} speakers not trained on, {about['seconds']:.0f} s")
     if "rates" in a.parts: rates(models, data, clips, about, out)
     if "forecasts" in a.parts: forecasts(models, data, clips, about, out, a)
+    if "codecs" in a.parts: codecs(models, data, clips, about, out, a)
     if "probes" in a.parts: probes(models, data, clips, about, out, a)
 
 
@@ -135,6 +140,18 @@ def probes(models, data, clips, about, out, a):
     use = used(models, data, clips)
     kinds = {n: dict(objective=m.config.model.objective, latent=m.config.model.latent, epochs=m.config.train.epochs, beta_kl=m.config.train.beta_kl) for n, m in models.items()}
     write_text(out / "probes.json", json.dumps(dict(about=about, models=kinds, digits={n: asdict(p) for n, p in said.items()}, speakers={n: asdict(p) for n, p in who.items()}, tokens_heard_of_speakers=heard, use=use), indent=1, allow_nan=False))
+
+
+def codecs(models, data, clips, about, out, a):
+    """codecs.json and codecs.png: Opus, codec2 if it is here, what the vocoder alone loses, and what the models draw, made audible."""
+    coders = {f"Opus, setting {s:g}": opus(s) for s in (1.0, 0.99, 0.98, 0.95, 0.9)}
+    try: coders |= {f"codec2, {m} bit/s": codec2(m) for m in CODEC2_MODES}
+    except SpectroError as e: print(f"without codec2: {e}")
+    coders |= {"copy-synthesis": copy_synthesis(data.front_end)} | {f"{n}, made audible": world_codec(m) for n, m in models.items()}
+    rate = data.front_end.sample_rate
+    result = judge_codecs(coders, data, clips, lambda i: read_audio(clip_file(a.clips_dir, data.paths[i]), rate), show=bar("codecs"))
+    print(format_codecs(result))
+    save(out, "codecs", dict(about=about, **result), plot_codecs(result, rate_line(data, clips), 1/data.tokens.seconds(data.front_end)))
 
 
 def used(models, data, clips):
@@ -173,15 +190,17 @@ def main():
     p.add_argument("--dataset", required=True, help="the HDF5 file the runs were trained on")
     p.add_argument("--runs", nargs="+", required=True, help="folders of runs (their best model), or checkpoints")
     p.add_argument("--output-dir", required=True, help="gets the results; the rivals are kept in its subfolder `rivals`")
-    p.add_argument("--parts", nargs="+", choices=("forecasts", "rates", "probes"), default=["rates", "forecasts"], help="what to judge (default: rates forecasts)")
+    p.add_argument("--parts", nargs="+", choices=("forecasts", "rates", "probes", "codecs"), default=["rates", "forecasts"], help="what to judge (default: rates forecasts)")
     p.add_argument("--digits", help="for probes: HDF5 file of spoken digits, prepared with the runs' front end and --min-tokens 1 or so")
     p.add_argument("--labels", help="for probes: their labels.tsv, with columns path, digit and speaker")
+    p.add_argument("--clips-dir", help="for codecs: the folder of the recordings")
     p.add_argument("--samples", type=int, default=32, help="draws of each window (default: %(default)s)")
     p.add_argument("--gru-steps", type=int, default=5000, help="most gradient steps of the GRU; 0 for as many as the first run's schedule (default: %(default)s)")
     p.add_argument("--max-clips", type=int, default=0, help="judge about so many clips, evenly spread; 0 for all (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="of all noise (default: %(default)s)")
     a = p.parse_args()
     if "probes" in a.parts and not (a.digits and a.labels): p.error("probes need --digits and --labels")
+    if "codecs" in a.parts and not a.clips_dir: p.error("codecs need --clips-dir")
     import matplotlib
     matplotlib.use("Agg")
     try: judge(a)
