@@ -11,7 +11,7 @@ rates.json, latents.json, probes.json, codecs.json, forecasts.png, rates.png, co
 """
 
 import argparse, json, os, sys, time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,6 +27,7 @@ from spectro_dreamer.preparation import clip_file
 from spectro_dreamer.preprocessing import read_audio
 from spectro_dreamer.rivals import (BandClips, GRUForecaster, VAR, check_same, compare_forecasts, fit_gru, fit_var, format_forecasts,
                                     digit_probe, format_probes, format_rates, latent_use, open_short, plot_forecasts, plot_rates, rate_distortion, rate_line, speaker_probe)
+from spectro_dreamer.token_vae import Blue, Held, TokenVAE, bound, fit_vae, vae_rate
 from spectro_dreamer.world_model import load
 
 
@@ -94,7 +95,35 @@ def rivals(models, data, folder, steps):
         return model.eval()
 
     gru, about_gru = kept(folder / "gru.pt", key | schedule, make_gru, read_gru)
-    return {"VAR(5)": var, "GRU": gru}, {"VAR(5)": about_var, "GRU": about_gru}
+    vae, about_vae = memoryless(models, data, folder)
+    return {"VAR(5)": var, "GRU": gru} | ({"VAE, last latent held": Held(vae), "VAE, out of the blue": Blue(vae)} if vae else {}), {"VAR(5)": about_var, "GRU": about_gru, "VAE": about_vae}
+
+
+def memoryless(models, data, folder):
+    """The VAE of single tokens, with the first run's whole schedule, and what is to be said of it; None if the first run has classes."""
+    first = next(iter(models.values()))
+    t, m, size = first.config.train, first.config.model, sum(p.numel() for p in first.world())
+    if m.latent != "gaussian": return None, "left out: the first run's latent is not Gaussian"
+    steps = t.epochs * len(Batches(data, data.train, t.batch_size, t.sequence_length, seed=0))
+    key = dict(fingerprint=data.fingerprint, val_split=t.val_split, split_seed=t.split_seed, tokens=asdict(data.tokens), steps=steps, n_parameters=size, train=asdict(t), model=asdict(m))
+
+    def make():
+        start = time.time()
+
+        def show(epochs):
+            for k in epochs:
+                yield k
+                print(f"  VAE: epoch {k + 1} of {len(epochs)}, {time.time() - start:.0f} s", flush=True)
+
+        vae, said = fit_vae(data, first.config, size, steps, show)
+        return dict(hidden=vae.config.hidden_size, weights=vae.state_dict()), said | dict(n_parameters=sum(p.numel() for p in vae.parameters()))
+
+    def read(s):
+        vae = TokenVAE(replace(m, hidden_size=s["hidden"]))
+        vae.load_state_dict(s["weights"])
+        return vae.eval()
+
+    return kept(folder / "vae.pt", key, make, read)
 
 
 def bar(what):
@@ -166,14 +195,22 @@ def rates(models, data, clips, about, out):
     rd = rate_distortion(models, data, clips, show=bar("rate and distortion"))
     use = used(models, data, clips)
     print(format_rates(rd))
-    save(out, "rates", dict(about=about, **rd), plot_rates(rd))
+    vae, told = memoryless(models, data, out / "rivals")
+    without = dict(told, **vae_rate(vae, data, clips, show=bar("VAE"))) if vae else None
+    if vae:
+        name, first = next(iter(models.items()))
+        beta, bins = first.config.train.beta_kl, data.tokens.frames*len(data.mean)
+        without["beta"], without["bound"] = beta, bound(without["nats_per_token"]["value"], without["mse_sampled"]["value"], bins, beta)
+        without["with_memory"] = dict(run=name, bound=bound(rd["points"][name]["nats_per_token"], rd["points"][name]["mse_sampled"], bins, beta))
+        print(f"VAE of single tokens: MSE {without['mse_sampled']['value']:.4f} at {without['nats_per_token']['value']:.1f} nats; memory saves {without['bound'] - without['with_memory']['bound']:.1f} nats of the bound")
+    save(out, "rates", dict(about=about, without_memory=without, **rd), plot_rates(rd))
     write_text(out / "latents.json", json.dumps(dict(about=about, use=use), indent=1, allow_nan=False))
 
 
 def forecasts(models, data, clips, about, out, a):
     """forecasts.json and forecasts.png."""
     others, told = rivals(models, data, out / "rivals", a.gru_steps)
-    result = compare_forecasts(models, data, clips, others, samples=a.samples, seed=a.seed, show=bar("forecasts"))
+    result = compare_forecasts(models, data, clips, others, a.horizons, a.samples, seed=a.seed, show=bar("forecasts"))
     print(format_forecasts(result))
     save(out, "forecasts", dict(about=about, rivals=told, **result.to_dict()), plot_forecasts(result))
 
@@ -196,6 +233,7 @@ def main():
     p.add_argument("--clips-dir", help="for codecs: the folder of the recordings")
     p.add_argument("--samples", type=int, default=32, help="draws of each window (default: %(default)s)")
     p.add_argument("--gru-steps", type=int, default=5000, help="most gradient steps of the GRU; 0 for as many as the first run's schedule (default: %(default)s)")
+    p.add_argument("--horizons", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="for forecasts: tokens ahead (default: 1 2 5 10 20)")
     p.add_argument("--max-clips", type=int, default=0, help="judge about so many clips, evenly spread; 0 for all (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="of all noise (default: %(default)s)")
     a = p.parse_args()

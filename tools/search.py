@@ -1,6 +1,7 @@
-"""Search for the `dreamer` preset: train variants of it for the same number of epochs and table what they reach.
+"""Search for the `dreamer` preset: train variants of it for the same number of epochs, three unless said, and table what they reach.
 
-    python tools/search.py --dataset speech.h5 --epochs 2 --work runs/search
+    python tools/search.py --dataset speech.h5 --work runs/search
+    python tools/search.py --dataset speech.h5 --work runs/search --epochs 24 --only dreamer "learning rate 3e-3"
 
 Each variant changes one thing (its name says which). Judged on the validation speakers with no style given: error of a posterior
 sample per bin, nats per token, the error of the Gaussian line at that rate, the error of forecasts of new frames one and five tokens
@@ -30,6 +31,8 @@ from spectro_dreamer.rivals import compare_forecasts
 from spectro_dreamer.tracking import history
 from spectro_dreamer.training import train
 from spectro_dreamer.world_model import DreamerModel, load
+
+SHORT = 3 # epochs
 
 VARIANTS = {
     "dreamer": {},
@@ -103,7 +106,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
     p.add_argument("--fine", help="the same corpus prepared with --n-fft 1024 --hop-length 256")
-    p.add_argument("--epochs", type=int, default=2, help="for each variant (default: %(default)s)")
+    p.add_argument("--epochs", type=int, default=SHORT, help="for each variant; a row of the table says so if it is not the default (default: %(default)s)")
     p.add_argument("--work", type=Path, default=Path("runs/search"), help="where the runs go (default: %(default)s)")
     p.add_argument("--only", nargs="+", metavar="NAME", help="only these variants")
     p.add_argument("--table", type=Path, default=ROOT/"nbs"/"results"/"search.json", help="file to keep the numbers in")
@@ -113,9 +116,10 @@ def main():
     wanted = a.only or [name for name, change in VARIANTS.items() if a.fine or not change.get("fine")]
     if lack := [name for name in wanted if VARIANTS[name].get("fine") and not a.fine]: sys.exit(f"{', '.join(lack)}: needs --fine")
     for name in wanted:
-        if table.get(name, {}).get("epochs") == a.epochs: print(f"{name}: kept from an earlier call"); continue
+        row = name if a.epochs == SHORT else f"{name}, {a.epochs} epochs"
+        if row in table: print(f"{row}: kept from an earlier call"); continue
         change = dict(VARIANTS[name])
-        run, tokens = a.work/"".join(c if c.isalnum() else "-" for c in name), change.pop("tokens", None)
+        run, tokens = a.work/"".join(c if c.isalnum() else "-" for c in row), change.pop("tokens", None)
         source, coarse = a.fine if change.pop("fine", False) else a.dataset, change.pop("coarse", False)
         cfg = preset("dreamer").override(epochs=a.epochs, checkpoint_freq=10_000, **change)
         a.work.mkdir(parents=True, exist_ok=True)
@@ -125,9 +129,9 @@ def main():
         with patch.object(DreamerModel, "drawing_errors", errors_at_three_resolutions) if coarse else nullcontext():
             train(dataset, None if resume else cfg, None if resume else run, progress=False, use_mlflow=False, **resume)
         seconds, last = time.process_time() - start, history(run)[-1]
-        table[name] = dict(change={k: asdict(v) if k == "tokens" else v for k, v in VARIANTS[name].items()}, epochs=a.epochs, processor_seconds=round(seconds), **judge(run, dataset), **{k: last[k] for k in ("train_loss", "val_loss")})
-        r = table[name]
-        print(f"{name:<28} {r['parameters']/1e6:4.1f} M  {r['processor_seconds']:5d} s  MSE {r['mse_sampled']:.4f} at {r['kl']:5.1f} nats/token, {r['mse_sampled']/r['line']:.2f} of the line" + (f"; ahead {r['ahead_1']:.3f}, {r['ahead_5']:.3f}" if r["ahead_1"] else ""), flush=True)
+        table[row] = dict(change={k: asdict(v) if k == "tokens" else v for k, v in VARIANTS[name].items()}, epochs=a.epochs, processor_seconds=round(seconds), **judge(run, dataset), **{k: last[k] for k in ("train_loss", "val_loss")})
+        r = table[row]
+        print(f"{row:<28} {r['parameters']/1e6:4.1f} M  {r['processor_seconds']:5d} s  MSE {r['mse_sampled']:.4f} at {r['kl']:5.1f} nats/token, {r['mse_sampled']/r['line']:.2f} of the line" + (f"; ahead {r['ahead_1']:.3f}, {r['ahead_5']:.3f}" if r["ahead_1"] else ""), flush=True)
         write_text(a.table, json.dumps(table, indent=1) + "\n")
 
 
