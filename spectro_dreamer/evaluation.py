@@ -35,7 +35,7 @@ from .rssm import Path as StatePath, kl_divergence
 from .world_model import DreamerModel, check_front_end, load
 from .training import pick_device
 from .vocoder import save_audio, vocode
-from .metrics import PAIR_METRICS, left_out, score_sets, sound_scores
+from .metrics import PAIR_METRICS, calculate_mcd, calculate_stoi, left_out, score_sets, sound_scores
 
 # %% ../nbs/09_evaluation.ipynb #79ac7f49
 def open_split(
