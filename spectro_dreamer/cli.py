@@ -196,11 +196,12 @@ def evaluate_main(argv=None):
     flag(p, "split", "val", "which speakers: those of validation, of training, or all", choices=("val", "train", "all"))
     flag(p, "n-audio", 4, "clips to make audible")
     flag(p, "clips-dir", help="the recordings; with it the audio metrics compare with the originals")
+    flag(p, "no-words", action="store_true", help="leave out the speech recogniser, which takes about as long as the sounds last")
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
     a = p.parse_args(argv)
     from spectro_dreamer.evaluation import evaluate, format_metrics
     from spectro_dreamer.training import pick_device
-    print(format_metrics(evaluate(a.dataset_path, a.checkpoint, a.output_dir, n_audio=a.n_audio, split=a.split, clips_dir=a.clips_dir, device=pick_device(a.device))))
+    print(format_metrics(evaluate(a.dataset_path, a.checkpoint, a.output_dir, n_audio=a.n_audio, split=a.split, clips_dir=a.clips_dir, device=pick_device(a.device), words=not a.no_words)))
     print(f"wrote {Path(a.output_dir)/'metrics.json'} and {Path(a.output_dir)/'index.html'}")
 
 @command
@@ -258,7 +259,7 @@ def demo_steps(
         ("prepare", prepare_main, ["--input-dir", out/"clean", "--output-file", out/"dataset.h5"], (out/"dataset.h5").is_file),
         ("train", train_main, ["--dataset-path", out/"dataset.h5", "--epochs", epochs, *resume], trained),
         ("infer", infer_main, use, lambda: current("recon.wav")),
-        ("evaluate", evaluate_main, ["--dataset-path", out/"dataset.h5", "--checkpoint", run, "--output-dir", show, "--n-audio", 2, "--clips-dir", out/"clean"/"clips"], lambda: current("metrics.json")),
+        ("evaluate", evaluate_main, ["--dataset-path", out/"dataset.h5", "--checkpoint", run, "--output-dir", show, "--n-audio", 2, "--no-words", "--clips-dir", out/"clean"/"clips"], lambda: current("metrics.json")),
         ("imagine", imagine_main, [*use, "--context", 1, "--seconds", 2], lambda: current("imagined.wav")),
     ]
 

@@ -148,7 +148,8 @@ def notebook_imports(path):
 
 def declared():
     """Every package that the library imports is among its requirements, or those of an extra."""
-    allowed = {re.split(r"[<>=!~\[]", r)[0].lower().replace("_", "-") for r in [*requirements(), *requirements("cluster_requirements")]}
+    wanted = [r for key in ("requirements", "cluster_requirements", "hearing_requirements") for r in requirements(key)]
+    allowed = {re.split(r"[<>=!~\[]", r)[0].lower().replace("_", "-") for r in wanted}
     owners, names = packages_distributions(), set()
     for path in (ROOT / PACKAGE).glob("*.py"): names |= {n.split(".")[0] for n in imported(ast.parse(path.read_text()))}
     names -= sys.stdlib_module_names | {PACKAGE, "IPython"}  # IPython comes with ipywidgets
@@ -227,7 +228,7 @@ def in_url(body, at):
 _EVERY_MODULE = """
 import importlib, importlib.resources, importlib.util, pkgutil, sys
 import spectro_dreamer
-for extra in ('nbdev', 'execnb', 'nbclient', 'jupytext', 'espeakng_loader', 'distributed', 's3fs'):
+for extra in ('nbdev', 'execnb', 'nbclient', 'jupytext', 'espeakng_loader', 'distributed', 's3fs', 'torchmetrics', 'auraloss', 'pocketsphinx', 'jiwer', 'pesq'):
     assert not importlib.util.find_spec(extra), extra + ' is present: the library must not need it'
 assert 'site-packages' in spectro_dreamer.__file__, spectro_dreamer.__file__
 names = [m.name for m in pkgutil.iter_modules(spectro_dreamer.__path__)]
