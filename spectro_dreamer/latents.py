@@ -222,21 +222,23 @@ def plot_latents(
     spaces:dict,      # label → (N, 2) points in a plane
     colours:dict,     # label → (N,) labels of the points
     states:Latents,   # whose tokens the points are
-    trails:int=3,     # clips whose way through the plane is drawn
+    trails:int=2,     # clips whose way through the plane is drawn
+    steps:int=20,     # tokens of it
     notes:dict=None,  # (space, colour) → a line under the title, such as a measure
 ):
-    "A row for each space, a column for each labelling, the ways of the longest clips drawn over the points; returns the figure."
+    "A row for each space, a column for each labelling, the ways of the longest clips, from their triangles, drawn over the points; returns the figure."
     import matplotlib.pyplot as plt
     fig, axs = plt.subplots(len(spaces), len(colours), figsize=(3.9*len(colours), 3.6*len(spaces)), layout="constrained", squeeze=False)
     counts = {c: int((states.clip == c).sum()) for c in dict.fromkeys(states.clip.tolist())}
-    longest = sorted(counts, key=lambda c: -counts[c])[:trails]
+    ways = [np.flatnonzero(states.clip == c)[:steps] for c in sorted(counts, key=lambda c: -counts[c])[:trails]]
+    size = float(np.clip(8000/len(states.clip), 5, 16))
     for row, (space, xy) in zip(axs, spaces.items()):
         for ax, (name, labels) in zip(row, colours.items()):
             kinds = sorted(set(labels.tolist()))
             for k, kind in enumerate(kinds):
                 at = labels == kind
-                ax.scatter(*xy[at].T, s=4, alpha=.5, lw=0, color=plt.get_cmap("viridis" if name.startswith("cluster") else "hsv")(k/len(kinds)), label=str(kind)[:8])
-            for c in longest: ax.plot(*xy[states.clip == c].T, "k-", lw=.6, alpha=.6); ax.plot(*xy[states.clip == c][0], "k^", ms=5)
+                ax.scatter(*xy[at].T, s=size, alpha=.6, lw=0, color=plt.get_cmap("viridis" if name.startswith("cluster") else "hsv")(k/len(kinds)), label=str(kind)[:8])
+            for way in ways: ax.plot(*xy[way].T, "k-", lw=.8, alpha=.7); ax.plot(*xy[way[0]], "k^", ms=6)
             ax.set_title(f"{space} by {name}" + (f"\n{notes[space, name]}" if notes and (space, name) in notes else ""), fontsize=9)
             ax.set(xticks=[], yticks=[])
             if len(kinds) <= 12: ax.legend(fontsize=6, markerscale=2, ncols=2, handletextpad=0, borderpad=.2)
