@@ -27,7 +27,7 @@ from spectro_dreamer.dataset import Batches
 from spectro_dreamer.evaluation import open_split
 from spectro_dreamer.rivals import (BandClips, GRUForecaster, VAR, check_same, compare_forecasts, fit_gru, fit_var, format_forecasts,
                                     digit_probe, format_probes, format_rates, latent_use, open_short, plot_forecasts, plot_rates, rate_distortion, speaker_probe)
-from spectro_dreamer.latents import (clip_vectors, collect_latents, column_of, few_labels, in_noise, phone_like, picture, plot_noise, plot_smoothness, plot_use, readers,
+from spectro_dreamer.latents import (clip_vectors, collect_latents, column_of, few_labels, in_noise, pca, phone_like, picture, plot_noise, plot_smoothness, plot_use, readers,
                                      separation, smoothness, untrained, voices_at)
 from spectro_dreamer.rivals import L2S, linear_probe
 from spectro_dreamer.world_model import load
@@ -208,7 +208,8 @@ def spaces(models, data, clips, short, file, a):
     together, some = models | {"untrained": untrained(next(iter(models.values())), a.seed)}, spread(clips, 60)
     speech = {n: collect_latents(m, data, some) for n, m in together.items()}
     one = next(iter(speech.values()))
-    paths = {"log-mel of tokens": one.mel} | {f"{n}: {p}": getattr(x, p) for n, x in speech.items() for p in ("h", "z")}
+    whitened = pca(one.mel, 20)[0]
+    paths = {"log-mel of tokens": one.mel, "the same, whitened": whitened / whitened.std(0)} | {f"{n}: {p}": getattr(x, p) for n, x in speech.items() for p in ("h", "z")}
     moves = {n: smoothness(x, one.clip, 40) for n, x in paths.items()}
     print("\n".join(f"  {n:<34} step {m.step:.3f}, memory {m.memory} tokens" for n, m in moves.items()))
     draw(file, "smoothness", plot_smoothness(moves, data.tokens.seconds(data.front_end)))
