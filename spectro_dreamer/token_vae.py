@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TokenVAE', 'blue_nats', 'fit_vae', 'vae_loss', 'vae_rate', 'bound', 'Held', 'Blue']
 
-# %% ../nbs/09e_token_vae.ipynb #a301e361
+# %% ../nbs/09e_token_vae.ipynb #4acbb53a
 """A variational autoencoder of single tokens: the world model without its dynamics, as a rival.
 
 Tensors: tokens (..., M, F) standardised log-mel; z (..., Z).
@@ -15,7 +15,7 @@ Tensors: tokens (..., M, F) standardised log-mel; z (..., Z).
     forecasters = {"VAE, last latent held": Held(vae), "VAE, out of the blue": Blue(vae)}
 """
 
-# %% ../nbs/09e_token_vae.ipynb #489cdbba
+# %% ../nbs/09e_token_vae.ipynb #df6d824c
 import copy, math
 from dataclasses import replace
 import numpy as np, torch
@@ -30,7 +30,7 @@ from .compute import lr_factor
 from .evaluation import pool
 from .rivals import BandClips, Forecast, Question, forecast_noise
 
-# %% ../nbs/09e_token_vae.ipynb #17ae6063
+# %% ../nbs/09e_token_vae.ipynb #cea1f084
 class TokenVAE(nn.Module):
     "Hears one token at a time: q(z | token), p(token | z), and a standard normal for a prior."
     def __init__(self, cfg:ModelConfig):
@@ -56,7 +56,7 @@ def blue_nats(q:Gaussian)->Tensor: # (...) summed over dimensions
     "KL from a standard normal, in closed form."
     return kl_divergence(q, Gaussian(torch.zeros_like(q.mean), torch.ones_like(q.std))).sum(-1)
 
-# %% ../nbs/09e_token_vae.ipynb #78deb513
+# %% ../nbs/09e_token_vae.ipynb #513e139c
 def fit_vae(
     data:SpectrogramData,       # training speakers to learn from, validation speakers to choose the epoch
     cfg:Config,                 # of the world model it is compared with
@@ -92,7 +92,7 @@ def vae_loss(vae:TokenVAE, tokens:Tensor, cfg:Config, generator:torch.Generator)
     drawn, nats = vae(tokens, torch.randn(*tokens.shape[:2], cfg.model.z_state_size, generator=generator))
     return reconstruction_nll((drawn - tokens).pow(2).mean((-1, -2)), tokens[0, 0].numel(), cfg.train.likelihood) + cfg.train.beta_kl*nats
 
-# %% ../nbs/09e_token_vae.ipynb #8c2deef9
+# %% ../nbs/09e_token_vae.ipynb #7a5e46e9
 @torch.no_grad()
 def vae_rate(
     vae:TokenVAE,
@@ -112,12 +112,12 @@ def vae_rate(
     pooled = {k: pool(v, counts, "", "") for k, v in zip(("nats_per_token", "mse_sampled", "mse"), zip(*rows))}
     return {k: dict(value=m.value, se=m.se) for k, m in pooled.items()}
 
-# %% ../nbs/09e_token_vae.ipynb #41f126a8
+# %% ../nbs/09e_token_vae.ipynb #d8e913ca
 def bound(nats:float, mse:float, bins:int, beta:float=1.0)->float: # nats per token, up to a constant that all models share
     "The negative of the evidence lower bound, with the Gaussian noise that fits best; `beta` weighs the nats as training did."
     return bins*math.log(mse)/2 + beta*nats
 
-# %% ../nbs/09e_token_vae.ipynb #c1a9c984
+# %% ../nbs/09e_token_vae.ipynb #81c649f0
 class Held:
     "Forecasts by a VAE that the last token heard goes on for ever."
     def __init__(self, vae:TokenVAE): self.vae = vae

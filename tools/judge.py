@@ -1,16 +1,20 @@
 """Judge trained runs beside rivals: prediction against copies, VAR(5) and a GRU of the same size; rate against the Gaussian line;
-what a linear probe reads from the states.
+what a linear probe reads from the states; what is in the latent space, and what of it survives noise.
 
     python tools/judge.py --dataset speech.h5 --runs runs/beta_0.3 runs/beta_1 runs/beta_3 --output-dir runs/judged
-    python tools/judge.py --parts codecs --clips-dir clean/clips --max-clips 60 --dataset speech.h5 --runs runs/a --output-dir runs/judged
+    python tools/judge.py --parts codecs --clips clean/clips --max-clips 60 --dataset speech.h5 --runs runs/a --output-dir runs/judged
     python tools/judge.py --parts probes --digits digits.h5 --labels digits/labels.tsv --dataset speech.h5 --runs runs/a runs/b --output-dir runs/judged
+    python tools/judge.py --parts latents --latents-file runs/latents.json --dataset speech.h5 --runs runs/a --clips clean/clips --table clean/validated.tsv \\
+        --digits digits.h5 --labels digits/labels.tsv --digit-clips digits/recordings --gru runs/judged/rivals/gru.pt --output-dir runs/judged
 
 The runs must share the data set and the split. The rivals are trained once, on the training speakers, and kept in
 OUTPUT/rivals; they are trained again when the data, the split, the size or the schedule is another. Written: forecasts.json,
-rates.json, latents.json, probes.json, codecs.json, forecasts.png, rates.png, codecs.png. Nothing is sampled from training speakers.
+rates.json, latents.json, probes.json, codecs.json, forecasts.png, rates.png, codecs.png; the part `latents` writes its file and, beside it, figures.
+Nothing is sampled from training speakers, but babble is made of their clips, and one of the two probes of gender is asked of them as well.
 """
 
 import argparse, json, os, sys, time
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,7 +30,9 @@ from spectro_dreamer.evaluation import open_split
 from spectro_dreamer.preparation import clip_file
 from spectro_dreamer.preprocessing import read_audio
 from spectro_dreamer.rivals import (BandClips, GRUForecaster, VAR, check_same, compare_forecasts, fit_gru, fit_var, format_forecasts,
-                                    digit_probe, format_probes, format_rates, latent_use, open_short, plot_forecasts, plot_rates, rate_distortion, rate_line, speaker_probe)
+                                    L2S, digit_probe, format_probes, format_rates, latent_use, linear_probe, open_short, plot_forecasts, plot_rates, rate_distortion, rate_line, speaker_probe)
+from spectro_dreamer.latents import (clip_vectors, collect_latents, column_of, few_labels, in_noise, pca, phone_like, picture, plot_noise, plot_smoothness, plot_use, readers,
+                                     separation, smoothness, untrained, voices_at)
 from spectro_dreamer.token_vae import Blue, Held, TokenVAE, bound, fit_vae, vae_rate
 from spectro_dreamer.world_model import load
 
@@ -59,6 +65,23 @@ def kept(path, key, make, read):
     return read(state), remark
 
 
+def read_gru(s):
+    """The network of a kept state."""
+    model = GRUForecaster(*s["shape"])
+    model.load_state_dict(s["weights"])
+    return model.eval()
+
+
+def kept_gru(path, data, train):
+    """A GRU that an earlier call trained on the same speakers of the same data, or nothing if no file is named."""
+    if not path: return None
+    try: saved = torch.load(path, weights_only=True)
+    except Exception: raise SpectroError(f"{path} is not a kept GRU") from None
+    key, mine = saved.get("key", {}), dict(fingerprint=data.fingerprint, val_split=train.val_split, split_seed=train.split_seed, tokens=asdict(data.tokens))
+    if any(key.get(k) != v for k, v in mine.items()): raise SpectroError(f"the GRU in {path} was trained on other data, or another split of them")
+    return read_gru(saved["state"])
+
+
 def rivals(models, data, folder, steps):
     """VAR(5) and the GRU, with what is to be said of each. The GRU has the first run's schedule, and its size without reward heads."""
     first = next(iter(models.values()))
@@ -88,11 +111,6 @@ def rivals(models, data, folder, steps):
         print(f"GRU: {steps} steps of {t.batch_size} sequences of {t.sequence_length} tokens; the first run's schedule has {run_steps}", flush=True)
         model, said = fit_gru(data, t, size, steps, show)
         return dict(shape=list(model.shape), weights=model.state_dict()), said | dict(run_steps=run_steps, n_parameters=sum(p.numel() for p in model.parameters()))
-
-    def read_gru(s):
-        model = GRUForecaster(*s["shape"])
-        model.load_state_dict(s["weights"])
-        return model.eval()
 
     gru, about_gru = kept(folder / "gru.pt", key | schedule, make_gru, read_gru)
     vae, about_vae = memoryless(models, data, folder)
@@ -156,6 +174,7 @@ def judge(a):
     if "forecasts" in a.parts: forecasts(models, data, clips, about, out, a)
     if "codecs" in a.parts: codecs(models, data, clips, about, out, a)
     if "probes" in a.parts: probes(models, data, clips, about, out, a)
+    if "latents" in a.parts: latents(models, data, clips, about, Path(a.latents_file), a)
 
 
 def probes(models, data, clips, about, out, a):
@@ -178,7 +197,7 @@ def codecs(models, data, clips, about, out, a):
     except SpectroError as e: print(f"without codec2: {e}")
     coders |= {"copy-synthesis": copy_synthesis(data.front_end)} | {f"{n}, made audible": world_codec(m) for n, m in models.items()}
     rate = data.front_end.sample_rate
-    result = judge_codecs(coders, data, clips, lambda i: read_audio(clip_file(a.clips_dir, data.paths[i]), rate), show=bar("codecs"))
+    result = judge_codecs(coders, data, clips, lambda i: read_audio(clip_file(a.clips, data.paths[i]), rate), show=bar("codecs"))
     print(format_codecs(result))
     save(out, "codecs", dict(about=about, **result), plot_codecs(result, rate_line(data, clips), 1/data.tokens.seconds(data.front_end)))
 
@@ -188,6 +207,116 @@ def used(models, data, clips):
     use = {n: asdict(latent_use(m, data, clips)) for n, m in models.items()}
     for n, u in use.items(): print(f"{n}: {u['active']} of {u['units']} units active" + (f", perplexity {u['perplexity']:.1f} of {u['classes']}" if u["perplexity"] else ""))
     return use
+
+
+def latents(models, data, clips, about, file, a):
+    """What is in the states: how they are used and move, what they put side by side, what can be read off them, and in what noise. The first run is probed and drawn."""
+    name, first = next(iter(models.items()))
+    read = readers({name: first}, kept_gru(a.gru, data, first.config.train), a.seed)
+    short, result = open_short(first, a.digits), dict(about=about, readers=list(read))
+    use = {n: latent_use(m, data, spread(clips, 60)) for n, m in models.items()}
+    for n, u in use.items(): print(f"  {n}: {u.active} of {u.units} active, {u.nats_per_token:.1f} nats" + (f", perplexity {u.perplexity:.2f} of {u.classes}, single {u.perplexity_single:.2f}" if u.classes else ""), flush=True)
+    draw(file, "use", plot_use(use))
+    result |= dict(use={n: asdict(u) for n, u in use.items()}) | spaces(models, data, clips, short, file, a)
+    write_text(file, json.dumps(result, indent=1, allow_nan=False))
+    result["probes"], sounds = questions(read, data, clips, short, a)
+    write_text(file, json.dumps(result, indent=1, allow_nan=False))
+    noise = {}
+    for task, (files, labels, groups, longest) in sounds.items():
+        print(f"{task} in noise: {len(files)} clips", flush=True)
+        noise[task] = in_noise(read, files, labels, groups, data.front_end, babblers(data, a), longest=longest, seed=a.seed, l2s=PENALTIES, show=bar("noise"))
+        print(f"{task}: {format_probes(noise[task]['clean'])}", flush=True)
+        draw(file, "noise", plot_noise(noise))
+        plain = lambda kind, by: {n: asdict(p) if kind == "clean" else {str(s): v._asdict() for s, v in p.items()} for n, p in by.items()}
+        result["noise"] = {t: {k: plain(k, by) for k, by in r.items()} for t, r in noise.items()}
+        write_text(file, json.dumps(result, indent=1, allow_nan=False))
+        for kind in ("white", "babble"): print("\n".join(f"  {kind:<8}{n:<28}" + " ".join(f"{s} dB {v.accuracy:.3f}" for s, v in by.items()) for n, by in noise[task][kind].items()))
+
+
+PENALTIES, HEARD = L2S[1:], 50  # of probes; tokens of a clip of speech that they hear
+
+
+def spread(some, n):
+    """About n of some, evenly spread."""
+    return some[:: max(1, len(some) // n)] if n else some
+
+
+def draw(file, name, fig):
+    """A figure beside the file of results."""
+    import matplotlib.pyplot as plt
+    fig.savefig(file.with_name(f"{file.stem}_{name}.png"), dpi=110)
+    plt.close(fig)
+
+
+def spaces(models, data, clips, short, file, a):
+    """Smoothness of paths on whole clips; pictures of tokens of digits and of speech, each with its measures. h and z of every run, and of an untrained one."""
+    together, some = models | {"untrained": untrained(next(iter(models.values())), a.seed)}, spread(clips, 60)
+    speech = {n: collect_latents(m, data, some) for n, m in together.items()}
+    one = next(iter(speech.values()))
+    whitened = pca(one.mel, 20)[0]
+    paths = {"log-mel of tokens": one.mel, "the same, whitened": whitened / whitened.std(0)} | {f"{n}: {p}": getattr(x, p) for n, x in speech.items() for p in ("h", "z")}
+    moves = {n: smoothness(x, one.clip, 40) for n, x in paths.items()}
+    print("\n".join(f"  {n:<34} step {m.step:.3f}, memory {m.memory} tokens" for n, m in moves.items()))
+    draw(file, "smoothness", plot_smoothness(moves, data.tokens.seconds(data.front_end)))
+    digit, speaker = (column_of(a.labels, short, c) for c in ("digit", "speaker"))
+    seen, few = Counter(), []
+    for i in sorted(digit):
+        seen[digit[i], speaker[i]] += 1
+        if seen[digit[i], speaker[i]] <= 6: few.append(i)
+    said = {n: collect_latents(m, short, few) for n, m in together.items()}
+    counts = Counter(data.speakers[i] for i in clips)
+    talk = [int(i) for s, _ in counts.most_common(6) for i in [i for i in clips if data.speakers[i] == s][:4]]
+    talked = {n: collect_latents(m, data, talk, 80) for n, m in together.items()}
+    voice = {s: f"voice {k + 1}" for k, (s, _) in enumerate(counts.most_common(6))}
+    found = {}
+    for what, all_states, by in (("digits", said, {"digit": digit, "speaker": speaker}), ("speech", talked, {"speaker": {i: voice[data.speakers[i]] for i in talk}})):
+        one = next(iter(all_states.values()))
+        colours = {"cluster": phone_like(one.mel)} | {k: one.labels(v) for k, v in by.items()}
+        rooms = {"log-mel": one.mel} | {f"{n}: {p}": getattr(x, p) for n, x in all_states.items() for p in ("h", "z")}
+        apart = {"cluster": colours["speaker"], "digit": colours["speaker"]}
+        shown = {n: rooms[n] for n in [*list(rooms)[:3], "untrained: h"]}
+        measured = {(s, c): dict(whole=separation(x, l, apart.get(c, one.clip))) for s, x in rooms.items() for c, l in colours.items()}
+        for (s, c), m in measured.items(): print(f"  {what}: {s:<34} by {c:<8} purity {m['whole'].purity:.3f}, by lot {m['whole'].chance:.3f}, silhouette {m['whole'].silhouette:+.3f}", flush=True)
+        for how in ("pca", "tsne"):
+            fig, planes = picture(one, colours, shown, how, a.seed, apart)
+            draw(file, f"{what}_{how}", fig)
+            for key, m in planes.items(): measured[key][how] = m["plane"]
+        found[what] = dict(n_tokens=len(one.clip), n_clips=len(set(one.clip.tolist())), measures={f"{s} by {c}": {k: v._asdict() for k, v in m.items()} for (s, c), m in measured.items()})
+    return dict(smoothness={n: asdict(m) for n, m in moves.items()}, separation=found)
+
+
+def questions(read, data, clips, short, a):
+    """Probes of digit and speaker with few labels, of gender with all; and what the probes in noise, which use all labels, are asked: files, labels, groups, frames heard."""
+    digit, who = (column_of(a.labels, short, c) for c in ("digit", "speaker"))
+    known, counts = [i for i in sorted(digit) if short.tokens.n_tokens(int(short.lengths[i])) > 0], Counter(data.speakers[i] for i in clips)
+    known, spoken = spread(known, a.max_digits), [int(i) for i in clips if counts[data.speakers[i]] >= 4]
+    seen, some, heard, gender = Counter(), Counter(), data.tokens.n_frames(HEARD), column_of(a.table, data, "gender")
+    turns = [(seen.update([data.speakers[i]]), seen[data.speakers[i]] % 4)[1] for i in spoken]
+    listed = [i for i in sorted(gender) if some.update([data.speakers[i]]) or some[data.speakers[i]] <= 3]
+    new = sorted(set(listed) & set(clips.tolist()))
+    fold = lambda at, n: [{s: k % n for k, s in enumerate(sorted({data.speakers[i] for i in at}))}[data.speakers[i]] for i in at]
+    tasks = {"digit": (short, known, [digit[i] for i in known], [who[i] for i in known], None), "speaker": (data, spoken, [data.speakers[i] for i in spoken], turns, heard),
+             "gender, speakers not trained on": (data, new, [gender[i] for i in new], fold(new, 8), heard), "gender, all speakers": (data, listed, [gender[i] for i in listed], fold(listed, 6), heard)}
+    answers = {}
+    for task, (of, at, labels, groups, longest) in tasks.items():
+        rows = clip_vectors(read, [of.clip(i)[:longest] for i in at])
+        answers[task] = dict(n=len(at), tokens_heard=HEARD if longest else None)
+        if task.startswith("gender"):
+            found = {n: linear_probe(x, labels, groups, PENALTIES) for n, x in rows.items()}
+            print(f"{task}: {format_probes(found)}", flush=True)
+            answers[task]["probes"] = {n: asdict(p) for n, p in found.items()}
+        else:
+            few = {n: few_labels(x, labels, groups, seed=a.seed) for n, x in rows.items()}
+            for n, f in few.items(): print(f"  {task}: {n:<28}" + " ".join(f"{k} per class {s.accuracy:.3f} ± {s.se:.3f}  " for k, s in f.items()), flush=True)
+            answers[task]["few_labels"] = {n: {str(k): s._asdict() for k, s in f.items()} for n, f in few.items()}
+    folder = {"digit": a.digit_clips, "speaker": a.clips}
+    return answers, {t: ([Path(folder[t]) / of.paths[i] for i in at], labels, groups, longest) for t, (of, at, labels, groups, longest) in tasks.items() if t in folder}
+
+
+def babblers(data, a):
+    """Voices to babble, at any rate asked for: forty clips of speakers that models were trained on and no probe is tested on."""
+    files, made = [Path(a.clips) / data.paths[i] for i in spread(data.train, 40)], {}
+    return lambda rate: made[rate] if rate in made else made.setdefault(rate, voices_at(files, rate))
 
 
 def rates(models, data, clips, about, out):
@@ -227,10 +356,15 @@ def main():
     p.add_argument("--dataset", required=True, help="the HDF5 file the runs were trained on")
     p.add_argument("--runs", nargs="+", required=True, help="folders of runs (their best model), or checkpoints")
     p.add_argument("--output-dir", required=True, help="gets the results; the rivals are kept in its subfolder `rivals`")
-    p.add_argument("--parts", nargs="+", choices=("forecasts", "rates", "probes", "codecs"), default=["rates", "forecasts"], help="what to judge (default: rates forecasts)")
-    p.add_argument("--digits", help="for probes: HDF5 file of spoken digits, prepared with the runs' front end and --min-tokens 1 or so")
-    p.add_argument("--labels", help="for probes: their labels.tsv, with columns path, digit and speaker")
-    p.add_argument("--clips-dir", help="for codecs: the folder of the recordings")
+    p.add_argument("--parts", nargs="+", choices=("forecasts", "rates", "probes", "codecs", "latents"), default=["rates", "forecasts"], help="what to judge (default: rates forecasts)")
+    p.add_argument("--digits", help="for probes and latents: HDF5 file of spoken digits, prepared with the runs' front end and --min-tokens 1 or so")
+    p.add_argument("--labels", help="for probes and latents: their labels.tsv, with columns path, digit and speaker")
+    p.add_argument("--latents-file", help="for latents: the JSON to write; its figures get names that begin like it")
+    p.add_argument("--digit-clips", help="for latents: the folder of the digits' recordings")
+    p.add_argument("--clips", help="for codecs and latents: the folder of the recordings of --dataset")
+    p.add_argument("--table", help="for latents: their validated.tsv, with the columns path and gender")
+    p.add_argument("--max-digits", type=int, default=1000, help="for latents: about so many digits are probed; 0 for all (default: %(default)s)")
+    p.add_argument("--gru", help="for latents: a trained GRU, rivals/gru.pt of an earlier call (default: none)")
     p.add_argument("--samples", type=int, default=32, help="draws of each window (default: %(default)s)")
     p.add_argument("--gru-steps", type=int, default=5000, help="most gradient steps of the GRU; 0 for as many as the first run's schedule (default: %(default)s)")
     p.add_argument("--horizons", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="for forecasts: tokens ahead (default: 1 2 5 10 20)")
@@ -238,7 +372,9 @@ def main():
     p.add_argument("--seed", type=int, default=0, help="of all noise (default: %(default)s)")
     a = p.parse_args()
     if "probes" in a.parts and not (a.digits and a.labels): p.error("probes need --digits and --labels")
-    if "codecs" in a.parts and not a.clips_dir: p.error("codecs need --clips-dir")
+    if "codecs" in a.parts and not a.clips: p.error("codecs need --clips")
+    needed = ("digits", "labels", "latents_file", "digit_clips", "clips", "table")
+    if "latents" in a.parts and (missing := [n for n in needed if not getattr(a, n)]): p.error("latents need --" + ", --".join(missing).replace("_", "-"))
     import matplotlib
     matplotlib.use("Agg")
     try: judge(a)
