@@ -26,8 +26,8 @@ $(READY): constraints.txt settings.ini setup.py
 	@test -x $(BIN)/python || { echo "Making .venv with $(PYTHON)"; $(PYTHON) -m venv .venv; }
 	@echo "Installing the pinned dependencies into .venv (a few minutes the first time)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt pesq >/dev/null 2>&1 || \
-	  echo "pesq was not installed (it needs a C compiler): PESQ is left out, and its tests skip" >&2
+	@for p in pesq pycodec2; do $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $$p >/dev/null 2>&1 || \
+	  echo "$$p was not installed (it needs a C compiler here): it is left out, and its tests skip" >&2; done
 	@touch $@
 
 demo: env  ## run the main job on the bundled corpus: clean, prepare, train, infer, evaluate, imagine

@@ -228,7 +228,7 @@ def in_url(body, at):
 _EVERY_MODULE = """
 import importlib, importlib.resources, importlib.util, pkgutil, sys
 import spectro_dreamer
-for extra in ('nbdev', 'execnb', 'nbclient', 'jupytext', 'espeakng_loader', 'distributed', 's3fs', 'torchmetrics', 'auraloss', 'pocketsphinx', 'jiwer', 'pesq'):
+for extra in ('nbdev', 'execnb', 'nbclient', 'jupytext', 'espeakng_loader', 'distributed', 's3fs', 'torchmetrics', 'auraloss', 'pocketsphinx', 'jiwer', 'pesq', 'pycodec2'):
     assert not importlib.util.find_spec(extra), extra + ' is present: the library must not need it'
 assert 'site-packages' in spectro_dreamer.__file__, spectro_dreamer.__file__
 names = [m.name for m in pkgutil.iter_modules(spectro_dreamer.__path__)]
