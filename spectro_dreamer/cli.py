@@ -211,12 +211,13 @@ def imagine_main(argv=None):
     flag(p, "seconds", 2.0, "seconds to imagine")
     flag(p, "samples", 4, "dreams to dream")
     flag(p, "temperature", 1.0, "scales the noise; 0 follows the prior's mean")
+    flag(p, "top-p", 1.0, "of a model with categorical states: draw among the most probable classes that hold so much of the probability")
     flag(p, "seed", 0, "of the noise")
     a = p.parse_args(argv)
     from spectro_dreamer.imagination import imagine_files
     from spectro_dreamer.training import pick_device
     _wrote(imagine_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), context=a.context, seconds=a.seconds, samples=a.samples,
-                         temperature=a.temperature, seed=a.seed))
+                         temperature=a.temperature, seed=a.seed, top_p=a.top_p))
 
 @command
 def complete_main(argv=None):

@@ -45,6 +45,7 @@ class Dream:
     scale:Scale        # how the model standardises
     temperature:float
     seed:int
+    top_p:float=1.0    # of the classes' probability that was drawn from
 
     @property
     def context_frames(self): return self.tokens.n_frames(self.context_tokens) if self.context_tokens else 0
@@ -56,7 +57,8 @@ class Dream:
     def seconds(self): return self.spec.shape[1]/self.front_end.frame_rate # of the whole, context included
 
     def __repr__(self):
-        return f"Dream({len(self.spec)} samples of {self.seconds:.2f} s, the first {self.context_seconds:.2f} s heard, temperature {self.temperature:g}, seed {self.seed})"
+        return f"Dream({len(self.spec)} samples of {self.seconds:.2f} s, the first {self.context_seconds:.2f} s heard, temperature {self.temperature:g}, " \
+               f"{f'top_p {self.top_p:g}, ' if self.top_p < 1 else ''}seed {self.seed})"
 
 # %% ../nbs/10_imagination.ipynb #5fd6532e
 def clip_spec(model:DreamerModel,
@@ -127,6 +129,7 @@ def imagine(
     temperature:float=1.0,  # scales the prior's noise; 0 follows its mean
     seed:int=0,             # the same seed, the same dreams
     styles=None,            # (T, A) style of each token of context and dream, or (A,) for all; None hides it
+    top_p:float=1.0,        # of models with categorical states: draw from the most probable classes that hold so much; 1 from all
 )->Dream:
     "Listen to the beginning of a clip, then go on without hearing. Raises `SpectroError` if that is not possible."
     if samples < 1: raise SpectroError(f"need samples >= 1, got {samples}")
@@ -138,11 +141,11 @@ def imagine(
     drawn, state, scale = _listen(model, spec, heard, a[:, :heard])
     state = State(*(x.expand(samples, -1) for x in state))                # (S, H), (S, Z)
     noise = dream_noise(samples, total - heard, model.config.model.z_state_size, seed).to(model.device)
-    path = model.imagine(state, a[:, heard:].expand(samples, -1, -1), temperature, noise)
+    path = model.imagine(state, a[:, heard:].expand(samples, -1, -1), temperature, noise, top_p=top_p)
     tokens = torch.cat([*(x.expand(samples, -1, -1, -1) for x in drawn), model.decode(path)], dim=1)
     frames = tokens_to_frames(tokens, model.config.tokens.hop)[:, :n]     # (S, T, M, F) → (S, N, M)
     return Dream(scale.undo(frames).cpu(), None if spec is None else spec[:n].cpu(), heard, model.config.tokens, model.front_end,
-                 Scale(*(x.cpu() for x in scale)), temperature, seed)
+                 Scale(*(x.cpu() for x in scale)), temperature, seed, top_p)
 
 # %% ../nbs/10_imagination.ipynb #44a3abbb
 def hold_last(
@@ -253,10 +256,11 @@ def imagine_files(
     samples:int=4,     # dreams to dream
     temperature:float=1.0,
     seed:int=0,
+    top_p:float=1.0,   # of models with categorical states: how much of the classes' probability to draw from
 )->list[Path]:      # the files written
     "Let a model hear the beginning of a recording and imagine how it goes on."
     model, spec = _hear(checkpoint, audio_path, device)
-    dream = imagine(model, spec, context, seconds, samples, temperature, seed)
+    dream = imagine(model, spec, context, seconds, samples, temperature, seed, top_p=top_p)
     figures = {"continuation.png": triptych(model, dream), "dreams.png": show_dream(dream, samples)}
     waves = {f"imagined{f'_{i}' if i else ''}.wav": dream_audio(dream, i) for i in range(len(dream.spec))}
     return _write(output_dir, figures, waves, dream.front_end.sample_rate)
