@@ -104,7 +104,7 @@ def restyle(
         h = rssm.advance(state, a[:, t])
         h = (h + w*(rssm.advance(state, b[:, t]) - h)).clamp(-1, 1)
         if way == "keep": z = path.z[:, t].expand(len(w), -1)
-        elif way == "hear": z = rssm.posterior_at(h, model.encoder.embed(features[:, t], h)).mean if isinstance(path.posterior, Gaussian) else rssm.posterior_at(h, model.encoder.embed(features[:, t], h)).sample(h.new_zeros(len(w), rssm.z_size))
+        elif way == "hear": z = rssm.posterior_at(h, model.encoder.embed(features[:, t], h)).sample(h.new_zeros(len(w), rssm.z_size))
         else: z = transported(at(path.posterior, t), at(path.prior, t), rssm.prior_at(h))
         state = State(h, z)
         hs.append(h); zs.append(z)
@@ -307,11 +307,14 @@ def format_restyled(scores:dict)->str:
     out = []
     for task, methods in scores.items():
         if not methods: continue
-        keys = [k for k in next(iter(methods.values())) if k != "frechet"]
-        out.append(f"\n{task} ({len(next(iter(methods.values()))['kept'])} clips)".ljust(29) + "".join(f"{k.replace('taken for the other', 'taken'):>20}" for k in keys) + f"{'frechet' if 'frechet' in next(iter(methods.values())) else '':>10}")
+        first = next(iter(methods.values()))
+        keys = [k for k in first if k != "frechet"]
+        head = "".join(f"{k.replace('taken for the other', 'taken'):>20}" for k in keys) + f"{'frechet' if 'frechet' in first else '':>10}"
+        out.append(f"\n{task} ({len(first['kept'])} clips)".ljust(29) + head)
         for name, row in methods.items():
             x = [np.array(row[k]) for k in keys]
-            out.append(name.ljust(28) + "".join(f"{v.mean():>12.2f} ± {v.std(ddof=1)/math.sqrt(len(v)) if len(v) > 1 else 0:.3f}" for v in x) + (f"{row['frechet']:>10.2f}" if "frechet" in row else ""))
+            cells = "".join(f"{v.mean():>12.2f} ± {v.std(ddof=1)/math.sqrt(len(v)) if len(v) > 1 else 0:.3f}" for v in x)
+            out.append(name.ljust(28) + cells + (f"{row['frechet']:>10.2f}" if "frechet" in row else ""))
     return "\n".join(out).lstrip("\n")
 
 def plot_restyled(scores:dict):
