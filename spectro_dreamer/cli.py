@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FILES', 'flag', 'command', 'fail', 'Parser',
            'parser', 'clean_main', 'prepare_main', 'join_main', 'bench_main', 'train_main', 'hearing_parser',
-           'infer_main', 'evaluate_main', 'imagine_main', 'complete_main', 'demo_steps', 'demo_main']
+           'infer_main', 'evaluate_main', 'imagine_main', 'complete_main', 'restyle_main', 'demo_steps', 'demo_main']
 
 # %% ../nbs/17_cli.ipynb #a6d14feb
 """The console commands: argument parsing only. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
@@ -212,12 +212,13 @@ def imagine_main(argv=None):
     flag(p, "seconds", 2.0, "seconds to imagine")
     flag(p, "samples", 4, "dreams to dream")
     flag(p, "temperature", 1.0, "scales the noise; 0 follows the prior's mean")
+    flag(p, "top-p", 1.0, "of a model with categorical states: draw among the most probable classes that hold so much of the probability")
     flag(p, "seed", 0, "of the noise")
     a = p.parse_args(argv)
     from spectro_dreamer.imagination import imagine_files
     from spectro_dreamer.training import pick_device
     _wrote(imagine_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), context=a.context, seconds=a.seconds, samples=a.samples,
-                         temperature=a.temperature, seed=a.seed))
+                         temperature=a.temperature, seed=a.seed, top_p=a.top_p))
 
 @command
 def complete_main(argv=None):
@@ -232,6 +233,21 @@ def complete_main(argv=None):
     from spectro_dreamer.completion import complete_files
     from spectro_dreamer.training import pick_device
     _wrote(complete_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), tuple(a.gap), a.samples, a.particles, a.temperature, a.seed))
+
+@command
+def restyle_main(argv=None):
+    "spectro_restyle: redraw a recording under another style."
+    p = hearing_parser("restyle", "Let a model redraw a recording louder or softer, with another recording's energy contour, or as another speaker: restyled.wav, restyled.png.")
+    flag(p, "louder", 0.0, "dB; below zero is softer")
+    flag(p, "like", help="a recording whose energy contour is taken, stretched to this one's length")
+    flag(p, "was", help="what is known of the speaker, e.g. gender=male age=twenties", nargs="+", metavar="FIELD=VALUE")
+    flag(p, "to", help="what the speaker is to become, e.g. gender=female", nargs="+", metavar="FIELD=VALUE")
+    flag(p, "way", "shift", "what is kept of the recording", choices=("shift", "keep", "hear"))
+    flag(p, "guide", 1.0, "how far to go in the direction of the new style; above 1 is further than the model alone would")
+    a = p.parse_args(argv)
+    from spectro_dreamer.restyling import restyle_files
+    from spectro_dreamer.training import pick_device
+    _wrote(restyle_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), a.louder, a.like, a.was, a.to, a.way, a.guide))
 
 def _wrote(files):
     for f in files: print(f"wrote {f}")

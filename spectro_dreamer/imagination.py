@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Dream', 'clip_spec', 'dream_frames', 'dream_noise', 'imagine', 'hold_last', 'show_dream', 'triptych', 'dream_audio',
-           'diversity', 'infer', 'imagine_files']
+           'busiest', 'nudged', 'explore', 'diversity', 'infer', 'imagine_files']
 
 # %% ../nbs/10_imagination.ipynb #930dbf4e
 """Rollouts from the prior: listen to a context, close the ears, go on; as a picture and as sound.
@@ -29,7 +29,7 @@ from torch import Tensor
 from .config import FrontEnd, SpectroError, TokenSpec
 from .preprocessing import log_mel, plot_log_mel, read_audio, tokens_to_frames
 from .dataset import Scale
-from .rssm import State
+from .rssm import State, kl_divergence
 from .world_model import DreamerModel, load
 from .vocoder import save_audio, vocode
 
@@ -45,6 +45,7 @@ class Dream:
     scale:Scale        # how the model standardises
     temperature:float
     seed:int
+    top_p:float=1.0    # of the classes' probability that was drawn from
 
     @property
     def context_frames(self): return self.tokens.n_frames(self.context_tokens) if self.context_tokens else 0
@@ -56,7 +57,8 @@ class Dream:
     def seconds(self): return self.spec.shape[1]/self.front_end.frame_rate # of the whole, context included
 
     def __repr__(self):
-        return f"Dream({len(self.spec)} samples of {self.seconds:.2f} s, the first {self.context_seconds:.2f} s heard, temperature {self.temperature:g}, seed {self.seed})"
+        return f"Dream({len(self.spec)} samples of {self.seconds:.2f} s, the first {self.context_seconds:.2f} s heard, temperature {self.temperature:g}, " \
+               f"{f'top_p {self.top_p:g}, ' if self.top_p < 1 else ''}seed {self.seed})"
 
 # %% ../nbs/10_imagination.ipynb #5fd6532e
 def clip_spec(model:DreamerModel,
@@ -127,6 +129,7 @@ def imagine(
     temperature:float=1.0,  # scales the prior's noise; 0 follows its mean
     seed:int=0,             # the same seed, the same dreams
     styles=None,            # (T, A) style of each token of context and dream, or (A,) for all; None hides it
+    top_p:float=1.0,        # of models with categorical states: draw from the most probable classes that hold so much; 1 from all
 )->Dream:
     "Listen to the beginning of a clip, then go on without hearing. Raises `SpectroError` if that is not possible."
     if samples < 1: raise SpectroError(f"need samples >= 1, got {samples}")
@@ -138,11 +141,11 @@ def imagine(
     drawn, state, scale = _listen(model, spec, heard, a[:, :heard])
     state = State(*(x.expand(samples, -1) for x in state))                # (S, H), (S, Z)
     noise = dream_noise(samples, total - heard, model.config.model.z_state_size, seed).to(model.device)
-    path = model.imagine(state, a[:, heard:].expand(samples, -1, -1), temperature, noise)
+    path = model.imagine(state, a[:, heard:].expand(samples, -1, -1), temperature, noise, top_p=top_p)
     tokens = torch.cat([*(x.expand(samples, -1, -1, -1) for x in drawn), model.decode(path)], dim=1)
     frames = tokens_to_frames(tokens, model.config.tokens.hop)[:, :n]     # (S, T, M, F) → (S, N, M)
     return Dream(scale.undo(frames).cpu(), None if spec is None else spec[:n].cpu(), heard, model.config.tokens, model.front_end,
-                 Scale(*(x.cpu() for x in scale)), temperature, seed)
+                 Scale(*(x.cpu() for x in scale)), temperature, seed, top_p)
 
 # %% ../nbs/10_imagination.ipynb #44a3abbb
 def hold_last(
@@ -206,6 +209,73 @@ def _players(panels, fe):
         wave = vocode(spec.numpy(), fe)
         display(HTML(f"<p>{title}</p>"), Audio(wave/max(1, np.abs(wave).max()), rate=fe.sample_rate, normalize=False))
 
+# %% ../nbs/10_imagination.ipynb #4bfed9c9
+@torch.no_grad()
+def busiest(
+    model:DreamerModel,
+    spec, # (N, M) nats
+    n:int=4,
+)->list[int]: # dimensions of the stochastic state, the most nats first
+    "The latent dimensions that say most about a clip. Raises `SpectroError` for a model of classes, which has no dimension to push."
+    if model.config.model.latent != "gaussian": raise SpectroError("latent dimensions can be pushed in a Gaussian model only")
+    tokens = model.to_tokens(clip_spec(model, spec))[None]
+    path = model.observe(tokens, model.no_style(1, tokens.shape[1]), noise=tokens.new_zeros(1, tokens.shape[1], model.config.model.z_state_size))
+    return kl_divergence(path.posterior, path.prior)[0].mean(0).argsort(descending=True)[:n].tolist()
+
+@torch.no_grad()
+def nudged(
+    model:DreamerModel,
+    clip,              # a recording's path or its log-mel (N, M) in nats
+    context:float=0.5, # seconds to listen to
+    seconds:float=2.0, # seconds to imagine after it
+    push:dict=None,    # latent dimension → standard deviations of the prior
+    temperature:float=1.0,
+    seed:int=0,
+)->Tensor:             # (N', M) nats: the context reconstructed, then imagined
+    "One dream that begins with a push: the state at the context's end is moved, and everything after follows from there."
+    spec = clip_spec(model, clip)
+    heard, n = dream_frames(model, len(spec), context, seconds)
+    if not heard: raise SpectroError("a push needs a context to end")
+    total, cut = -(-n//model.config.tokens.hop), model.config.tokens
+    a = model.no_style(1, total)
+    drawn, state, scale = _listen(model, spec, heard, a[:, :heard])
+    z, prior = state.z.clone(), model.rssm.prior_at(state.h)
+    for k, v in (push or {}).items(): z[:, k] += v*prior.std[:, k]
+    noise = dream_noise(1, total - heard, model.config.model.z_state_size, seed).to(model.device)
+    path = model.imagine(State(state.h, z), a[:, heard:], temperature, noise)
+    return scale.undo(tokens_to_frames(torch.cat([*drawn, model.decode(path)], 1)[0], cut.hop)[:n]).cpu()
+
+def explore(
+    model:DreamerModel,
+    clip,            # a recording's path or its log-mel (N, M) in nats
+    seconds:float=2.0,
+    dimensions:int=3,# latent dimensions with a slider each
+):                   # an ipywidgets box; `.redraw()` draws again, `.sliders` by name, `.shown` is the last dream
+    "Sliders for a dream, a picture and a player; for notebooks."
+    import io, ipywidgets as w, matplotlib.pyplot as plt
+    from IPython.display import Audio
+    spec = clip_spec(model, clip)
+    longest = math.floor(10*min(3., len(spec)/model.front_end.frame_rate))/10
+    slider = lambda name, value, lo, hi, step: w.FloatSlider(value, min=lo, max=hi, step=step, description=name, continuous_update=False)
+    box = w.VBox()
+    box.sliders = {"temperature": slider("temperature", 1., 0, 2, .25), "context": slider("context (s)", min(.5, longest), .2, longest, .1)} | {k: slider(f"z[{k}]", 0., -3, 3, .5) for k in busiest(model, spec, dimensions)}
+    dice, button, box.picture, box.sound = w.IntText(0, description="dice"), w.Button(description="other dice"), w.Image(format="png"), w.Audio(autoplay=False, loop=False)
+    def redraw(_=None):
+        v = {k: s.value for k, s in box.sliders.items()}
+        temperature, context = v.pop("temperature"), v.pop("context")
+        box.shown = nudged(model, spec, context, seconds, v, temperature, dice.value)
+        ax, png = plot_log_mel(box.shown, model.front_end, title=f"temperature {temperature:g}, context {context:g} s, dice {dice.value}"), io.BytesIO()
+        ax.axvline(context, color="w", ls="--", lw=1.2)
+        ax.figure.savefig(png, format="png"); plt.close(ax.figure)
+        box.picture.value, box.sound.value = png.getvalue(), Audio(vocode(box.shown.numpy(), model.front_end), rate=model.front_end.sample_rate).data
+    def other(_): dice.value += 1
+    for s in (*box.sliders.values(), dice): s.observe(redraw, "value")
+    button.on_click(other)
+    box.redraw, box.dice, box.button = redraw, dice, button
+    box.children = [w.HBox(list(box.sliders.values())[:2] + [dice, button]), w.HBox(list(box.sliders.values())[2:]), box.picture, box.sound]
+    redraw()
+    return box
+
 # %% ../nbs/10_imagination.ipynb #61490f01
 def diversity(
     dream:Dream, # at least two samples
@@ -253,10 +323,11 @@ def imagine_files(
     samples:int=4,     # dreams to dream
     temperature:float=1.0,
     seed:int=0,
+    top_p:float=1.0,   # of models with categorical states: how much of the classes' probability to draw from
 )->list[Path]:      # the files written
     "Let a model hear the beginning of a recording and imagine how it goes on."
     model, spec = _hear(checkpoint, audio_path, device)
-    dream = imagine(model, spec, context, seconds, samples, temperature, seed)
+    dream = imagine(model, spec, context, seconds, samples, temperature, seed, top_p=top_p)
     figures = {"continuation.png": triptych(model, dream), "dreams.png": show_dream(dream, samples)}
     waves = {f"imagined{f'_{i}' if i else ''}.wav": dream_audio(dream, i) for i in range(len(dream.spec))}
     return _write(output_dir, figures, waves, dream.front_end.sample_rate)

@@ -81,9 +81,9 @@ class DreamerModel(nn.Module):
         observe = partial(observe_fast, self.rssm, self.encoder) if supports(self.rssm, self.encoder) else partial(self.rssm.observe, self.encoder.embed)
         return observe(self.encoder.features(tokens), styles, state, reset, noise, generator)
 
-    def imagine(self, state:State, styles, temperature=1.0, noise=None, generator=None)->StatePath:
+    def imagine(self, state:State, styles, temperature=1.0, noise=None, generator=None, top_p=1.0)->StatePath:
         "Go on without hearing for as many steps as styles (B, T, A) has; see `RSSM.imagine`."
-        return self.rssm.imagine(state, styles, temperature, noise, generator)
+        return self.rssm.imagine(state, styles, temperature, noise, generator, top_p)
 
     def observe_then_imagine(self, tokens, styles, state:State=None, temperature=1.0, noise=None, generator=None)->tuple[StatePath, StatePath]:
         "Follow tokens (B, T, M, F), then go on alone until the styles (B, T + horizon, A) end; see `RSSM.observe_then_imagine`."
