@@ -144,13 +144,13 @@ def memoryless(models, data, folder):
     return kept(folder / "vae.pt", key, make, read)
 
 
-def bar(what):
-    """Wraps the clips: a line on the console now and then."""
+def bar(what, of="clips"):
+    """Wraps the clips, or whatever there are many of: a line on the console now and then."""
     def show(clips):
         clips, start, told = list(clips), time.time(), time.time()
         for k, c in enumerate(clips):
             yield c
-            if time.time() - told > 30: told = time.time(); print(f"  {what}: {k + 1} of {len(clips)} clips, {told - start:.0f} s", flush=True)
+            if time.time() - told > 30: told = time.time(); print(f"  {what}: {k + 1} of {len(clips)} {of}, {told - start:.0f} s", flush=True)
     return show
 
 
@@ -224,7 +224,7 @@ def latents(models, data, clips, about, file, a):
     noise = {}
     for task, (files, labels, groups, longest) in sounds.items():
         print(f"{task} in noise: {len(files)} clips", flush=True)
-        noise[task] = in_noise(read, files, labels, groups, data.front_end, babblers(data, a), longest=longest, seed=a.seed, l2s=PENALTIES, show=bar("noise"))
+        noise[task] = in_noise(read, files, labels, groups, data.front_end, babblers(data, a), longest=longest, seed=a.seed, l2s=PENALTIES, show=bar("noise", "conditions"))
         print(f"{task}: {format_probes(noise[task]['clean'])}", flush=True)
         draw(file, "noise", plot_noise(noise))
         plain = lambda kind, by: {n: asdict(p) if kind == "clean" else {str(s): v._asdict() for s, v in p.items()} for n, p in by.items()}
