@@ -392,7 +392,9 @@ def _format_ears(ears): # the tables of sound, and what they lack
         if names: out += [_table([f"sound ({len(ears['clips'])} clips)", "against", *(PAIR_METRICS[n].label for n in names)], rows)]
     if sets := ears.get("sets", []):
         rows = [[s["what"], *(_cell(s[k]) for k in ("wer", "frechet", "frechet_real"))] for s in sets]
-        out += [_table([f"sets of {len(ears['clips'])} sounds", "WER", f"Fréchet distance from the {sets[0]['what']}", "real against real"], rows)]
+        how = sets[-1]["frechet"]["unit"].partition(", ")[2]  # the embedding and N, if there is a distance
+        head = f"Fréchet distance from the {sets[0]['what']}" + (f" by {how}" if how else "")
+        out += [_table([f"sets of {len(ears['clips'])} sounds", "WER", head, "real against real"], rows)]
     return out + [f"left out: {line}" for line in ears.get("left_out", {}).values()]
 
 def _ears_of(ears): return [n for n in PAIR_METRICS if ears["mean"] and n in ears["mean"][0]]
