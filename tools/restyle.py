@@ -67,7 +67,8 @@ def measure(a):
     for task, v in dreams.items(): print(f"dreamed, {task}: {np.mean(v):.2f} ± {np.std(v, ddof=1)/len(v)**.5:.2f} ({len(v)} clips)")
     about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, n_clips=len(clips), n_others=len(others), speakers=len({data.speakers[i] for i in clips}), listeners=accuracy, listened_to=len(known),
                  style_dropout=model.config.train.style_dropout, step=0.5)
-    write_text(a.output, json.dumps(dict(about=about, scores=scores, dreams=dreams), indent=1, allow_nan=False))
+    text = json.dumps(dict(about=about, scores=scores, dreams=dreams), allow_nan=False)
+    write_text(a.output, json.dumps(json.loads(text, parse_float=lambda x: round(float(x), 4))) + "\n")
     if a.figures: figures(model, data, clips, scores, Path(a.figures))
 
 
