@@ -173,7 +173,7 @@ def hearing_parser(name, about):
     "What the commands that hear one recording have in common."
     p = parser(name, about)
     flag(p, "audio-path", help="the recording", required=True)
-    flag(p, "checkpoint", help="a checkpoint or the folder of a run", required=True)
+    flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
     flag(p, "output-dir", "output", "where the files go")
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
     return p
@@ -191,7 +191,7 @@ def evaluate_main(argv=None):
     "spectro_evaluate: judge a checkpoint on validation speakers."
     p = parser("evaluate", "Judge a checkpoint on the validation speakers of a data set: metrics.json, figures, a listening page.")
     flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
-    flag(p, "checkpoint", help="a checkpoint or the folder of a run", required=True)
+    flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
     flag(p, "output-dir", "evaluation", "where the files go")
     flag(p, "split", "val", "which speakers: those of validation, of training, or all", choices=("val", "train", "all"))
     flag(p, "n-audio", 4, "clips to make audible")

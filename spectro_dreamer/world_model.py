@@ -264,7 +264,10 @@ def find_model(path)->Path: # of a file
     "Where a model is: a checkpoint as it is, of a run's folder the best model, and if there is no such file or folder, the model of that name that ships with the library."
     path = Path(path)
     if path.is_dir(): return path/"checkpoints"/"best_model.pt"
-    return path if path.is_file() else shipped_models().get(str(path), path)
+    if path.is_file() or len(path.parts) > 1 or path.suffix: return path
+    shipped = shipped_models()
+    if str(path) not in shipped: raise SpectroError(f"no such checkpoint: {path}; models that come with the library: {', '.join(shipped)}")
+    return shipped[str(path)]
 
 def shipped_models()->dict[str, Path]: # name → file
     "The trained models that come with the library; beside each lies its card, `NAME.md`."
@@ -287,11 +290,11 @@ def export_safetensors(
     half:bool=False, # matrices in half precision
 )->Path:
     "Write a checkpoint's weights as safetensors, with the configuration and the style names as JSON in its metadata. `load` reads it."
-    save_file, path, d = _safetensors("torch").save_file, Path(path), read_checkpoint(find_model(checkpoint))
+    save, path, d = _safetensors("torch").save, Path(path), read_checkpoint(find_model(checkpoint))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.partial")
     weights = {k: (v.half() if half and v.dim() > 1 else v).contiguous() for k, v in d["model_state_dict"].items()}
-    save_file(weights, part, {k: json.dumps(d[k]) for k in ("config", "style_names")})
+    part.write_bytes(save(weights, {k: json.dumps(d[k]) for k in ("config", "style_names")}))
     os.replace(part, path)
     return path
 
