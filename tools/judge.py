@@ -82,6 +82,16 @@ def kept_gru(path, data, train):
     return read_gru(saved["state"])
 
 
+def epochs_told(name):
+    """Wraps the epochs of a rival: a line on the console for each."""
+    def show(epochs):
+        start = time.time()
+        for k in epochs:
+            yield k
+            print(f"  {name}: epoch {k + 1} of {len(epochs)}, {time.time() - start:.0f} s", flush=True)
+    return show
+
+
 def rivals(models, data, folder, steps):
     """VAR(5) and the GRU, with what is to be said of each. The GRU has the first run's schedule, and its size without reward heads."""
     first = next(iter(models.values()))
@@ -101,15 +111,8 @@ def rivals(models, data, folder, steps):
                     warmup_steps=t.warmup_steps, lr_decay=t.lr_decay)
 
     def make_gru():
-        start = time.time()
-
-        def show(epochs):
-            for k in epochs:
-                yield k
-                print(f"  GRU: epoch {k + 1} of {len(epochs)}, {time.time() - start:.0f} s", flush=True)
-
         print(f"GRU: {steps} steps of {t.batch_size} sequences of {t.sequence_length} tokens; the first run's schedule has {run_steps}", flush=True)
-        model, said = fit_gru(data, t, size, steps, show)
+        model, said = fit_gru(data, t, size, steps, epochs_told("GRU"))
         return dict(shape=list(model.shape), weights=model.state_dict()), said | dict(run_steps=run_steps, n_parameters=sum(p.numel() for p in model.parameters()))
 
     gru, about_gru = kept(folder / "gru.pt", key | schedule, make_gru, read_gru)
@@ -126,14 +129,7 @@ def memoryless(models, data, folder):
     key = dict(fingerprint=data.fingerprint, val_split=t.val_split, split_seed=t.split_seed, tokens=asdict(data.tokens), steps=steps, n_parameters=size, train=asdict(t), model=asdict(m))
 
     def make():
-        start = time.time()
-
-        def show(epochs):
-            for k in epochs:
-                yield k
-                print(f"  VAE: epoch {k + 1} of {len(epochs)}, {time.time() - start:.0f} s", flush=True)
-
-        vae, said = fit_vae(data, first.config, size, steps, show)
+        vae, said = fit_vae(data, first.config, size, steps, epochs_told("VAE"))
         return dict(hidden=vae.config.hidden_size, weights=vae.state_dict()), said | dict(n_parameters=sum(p.numel() for p in vae.parameters()))
 
     def read(s):
