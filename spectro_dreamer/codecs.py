@@ -53,7 +53,8 @@ def ogg_bits(stream:bytes)->int:
 def opus(
     setting:float, # from 0 (most bits) to 1 (fewest, about 6 kbit/s)
 )->Callable:       # (wave (S,), sample rate) → `Coded`
-    "Opus at a setting of libsndfile's. Raises `SpectroError` if this libsndfile cannot write it."
+    "Opus at a setting of libsndfile's. Raises `SpectroError` for another setting, or if this libsndfile cannot write it."
+    if not 0 <= setting <= 1: raise SpectroError(f"the setting of Opus is a number from 0 to 1, got {setting:g}")
     def code(wave, sample_rate:int)->Coded:
         import soundfile as sf
         file = io.BytesIO()
