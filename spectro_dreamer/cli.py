@@ -204,6 +204,10 @@ def evaluate_main(argv=None):
     print(format_metrics(evaluate(a.dataset_path, a.checkpoint, a.output_dir, n_audio=a.n_audio, split=a.split, clips_dir=a.clips_dir, device=pick_device(a.device), words=not a.no_words)))
     print(f"wrote {Path(a.output_dir)/'metrics.json'} and {Path(a.output_dir)/'index.html'}")
 
+def _wrote(files):
+    for f in files: print(f"wrote {f}")
+
+# %% ../nbs/17_cli.ipynb #e6feea4e
 @command
 def imagine_main(argv=None):
     "spectro_imagine: let the model go on by itself."
@@ -248,9 +252,6 @@ def restyle_main(argv=None):
     from spectro_dreamer.restyling import restyle_files
     from spectro_dreamer.training import pick_device
     _wrote(restyle_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), a.louder, a.like, a.was, a.to, a.way, a.guide))
-
-def _wrote(files):
-    for f in files: print(f"wrote {f}")
 
 # %% ../nbs/17_cli.ipynb #a9af2af6
 DEMO_EPOCHS = 45 # two to three minutes of training on one core

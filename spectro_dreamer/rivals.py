@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['TRIVIAL', 'RIDGES', 'PARTS', 'MEASURES', 'L2S', 'Question', 'windows', 'tokens_at', 'Forecast', 'Copy',
            'WorldForecaster', 'BandClips', 'Moments', 'lagged_moments', 'ridge_weights', 'residual_covariance', 'VAR',
-           'forecast_noise', 'fit_var', 'GRUForecaster', 'fit_gru', 'energy_score', 'Forecasts', 'score_forecast',
-           'compare_forecasts', 'check_same', 'format_forecasts', 'plot_forecasts', 'RatePoint', 'rate_point',
-           'rate_line', 'line_at', 'rate_distortion', 'format_rates', 'plot_rates', 'fit_probe', 'Probe',
+           'forecast_noise', 'fit_var', 'GRUForecaster', 'fit_gru', 'fit_rival', 'energy_score', 'Forecasts',
+           'score_forecast', 'compare_forecasts', 'check_same', 'format_forecasts', 'plot_forecasts', 'RatePoint',
+           'rate_point', 'rate_line', 'line_at', 'rate_distortion', 'format_rates', 'plot_rates', 'fit_probe', 'Probe',
            'linear_probe', 'over_time', 'clip_features', 'open_short', 'speaker_probe', 'digit_probe', 'format_probes',
            'LatentUse', 'latent_use_of', 'latent_use']
 
@@ -26,8 +26,9 @@ Tensors: spec (N, M) log-mel standardised per band; heard (n, C, M) the frames o
 import copy, json, math
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 import numpy as np, torch
 from torch import Tensor, nn
 from .config import SpectroError, TokenSpec, TrainConfig
@@ -260,31 +261,39 @@ def fit_gru(
     show=lambda epochs: epochs, # wraps the epochs, for a progress bar
 )->tuple[GRUForecaster, dict]: # the best epoch's network, and {steps, tokens, best_epoch, curve: [nll a token]}
     "Train by maximum likelihood as a world model is trained. Raises `SpectroError` if it diverges."
+    make = lambda: GRUForecaster.sized(n_parameters, len(data.mean), data.tokens.frames, data.tokens.hop)
+    return fit_rival("GRU", make, lambda model, tokens, noise: model.loss(tokens), data, cfg, steps, show)
+
+def fit_rival(
+    name:str,
+    make:Callable, # () → the network
+    loss:Callable, # (network, tokens (B, T, M, F), generator of noise) → nats, in any shape
+    data:SpectrogramData, cfg:TrainConfig, steps:int=None, show=lambda epochs: epochs, # as of `fit_gru`
+)->tuple[nn.Module, dict]: # as of `fit_gru`
+    "Train any network on tokens standardised per band as a world model is trained. Raises `SpectroError` if it diverges."
     if data.standardise != "band": data = copy.copy(data); data.standardise = "band"
     batches = lambda part, epoch: Batches(data, part, cfg.batch_size, cfg.sequence_length, seed=None if epoch is None else cfg.seed*100_003 + epoch)
+    draws = lambda: torch.Generator(data.device).manual_seed(cfg.seed)
     per_epoch = len(batches(data.train, 0))
     total, best, curve, step = steps or cfg.epochs*per_epoch, math.inf, [], 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed)
-        model = GRUForecaster.sized(n_parameters, len(data.mean), data.tokens.frames, data.tokens.hop)
-    optimizer = torch.optim.Adam(model.to(data.device).parameters(), lr=cfg.lr)
+        model = make()
+    noise, optimizer = draws(), torch.optim.Adam(model.to(data.device).parameters(), lr=cfg.lr)
     for epoch in show(range(math.ceil(total/per_epoch))):
-        for _, batch in zip(range(total - step), batches(data.train, epoch)): _gru_step(model, optimizer, batch.tokens, cfg, step, total); step += 1
-        curve.append(_gru_nll(model, batches(data.val if len(data.val) else data.train, None)))
+        for _, batch in zip(range(total - step), batches(data.train, epoch)):
+            for group in optimizer.param_groups: group["lr"] = cfg.lr*lr_factor(step, total, cfg)
+            optimizer.zero_grad(); loss(model, batch.tokens, noise).mean().backward()
+            if not nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip).isfinite(): raise SpectroError(f"the {name} diverged at step {step}; try a lower lr")
+            optimizer.step(); step += 1
+        curve.append(_nll(partial(loss, model, noise=draws()), batches(data.val if len(data.val) else data.train, None)))
         if curve[-1] < best: best, kept = curve[-1], copy.deepcopy(model.state_dict())
     model.load_state_dict(kept)
     return model.cpu().eval(), dict(steps=total, tokens=total*cfg.batch_size*cfg.sequence_length, best_epoch=curve.index(best) + 1, curve=curve)
 
-def _gru_step(model, optimizer, tokens, cfg, step, total):
-    for group in optimizer.param_groups: group["lr"] = cfg.lr*lr_factor(step, total, cfg)
-    loss = model.loss(tokens).mean()
-    optimizer.zero_grad(); loss.backward()
-    if not torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip).isfinite(): raise SpectroError(f"the GRU diverged at step {step}; try a lower lr")
-    optimizer.step()
-
 @torch.no_grad()
-def _gru_nll(model, batches): # over all tokens but each sequence's first
-    losses = [model.loss(b.tokens) for b in batches]
+def _nll(loss, batches): # over all that it counts
+    losses = [loss(tokens=b.tokens) for b in batches]
     return (sum(l.sum() for l in losses)/sum(l.numel() for l in losses)).item()
 
 # %% ../nbs/09b_rivals.ipynb #ec3c2abe

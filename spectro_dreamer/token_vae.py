@@ -16,19 +16,19 @@ Tensors: tokens (..., M, F) standardised log-mel; z (..., Z).
 """
 
 # %% ../nbs/09e_token_vae.ipynb #df6d824c
-import copy, math
+import math
 from dataclasses import replace
+from functools import partial
 import numpy as np, torch
 from torch import Tensor, nn
 from .config import Config, ModelConfig, SpectroError
 from .preprocessing import frames_to_tokens
-from .dataset import Batches, SpectrogramData
+from .dataset import SpectrogramData
 from .encoder import mlp
 from .rssm import Gaussian, gaussian, kl_divergence
 from .world_model import reconstruction_nll
-from .compute import lr_factor
 from .evaluation import pool
-from .rivals import BandClips, Forecast, Question, forecast_noise
+from .rivals import BandClips, Forecast, Question, fit_rival, forecast_noise
 
 # %% ../nbs/09e_token_vae.ipynb #cea1f084
 class TokenVAE(nn.Module):
@@ -63,33 +63,15 @@ def fit_vae(
     n_parameters:int,           # about as many as the world model has
     steps:int=None,             # gradient steps; default: as many as the world model was given
     show=lambda epochs: epochs, # wraps the epochs, for a progress bar
-)->tuple[TokenVAE, dict]:       # the best epoch's network, and {steps, best_epoch, curve: [loss a token]}
+)->tuple[TokenVAE, dict]:       # the best epoch's network, and {steps, tokens, best_epoch, curve: [loss a token]}
     "Train as a world model is trained. Raises `SpectroError` for a latent that is not Gaussian, or if it diverges."
     t, m = cfg.train, cfg.model
     if m.latent != "gaussian": raise SpectroError(f"the VAE has a Gaussian latent, the model to compare it with has {m.latent} ones")
-    if data.standardise != "band": data = copy.copy(data); data.standardise = "band"
-    batches = lambda part, epoch: Batches(data, part, t.batch_size, t.sequence_length, seed=None if epoch is None else t.seed*100_003 + epoch)
-    per_epoch = len(batches(data.train, 0))
-    total, best, curve, step = steps or t.epochs*per_epoch, math.inf, [], 0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(t.seed)
-        vae = TokenVAE.sized(m, n_parameters)
-    noise, optimizer = torch.Generator().manual_seed(t.seed), torch.optim.Adam(vae.parameters(), lr=t.lr)
-    for epoch in show(range(math.ceil(total/per_epoch))):
-        for _, batch in zip(range(total - step), batches(data.train, epoch)):
-            for group in optimizer.param_groups: group["lr"] = t.lr*lr_factor(step, total, t)
-            optimizer.zero_grad(); (loss := vae_loss(vae, batch.tokens, cfg, noise).mean()).backward()
-            if not nn.utils.clip_grad_norm_(vae.parameters(), t.grad_clip).isfinite(): raise SpectroError(f"the VAE diverged at step {step}; try a lower lr")
-            optimizer.step(); step += 1
-        with torch.no_grad(): losses = [vae_loss(vae, b.tokens, cfg, torch.Generator().manual_seed(0)) for b in batches(data.val if len(data.val) else data.train, None)]
-        curve.append((sum(l.sum() for l in losses)/sum(l.numel() for l in losses)).item())
-        if curve[-1] < best: best, kept = curve[-1], copy.deepcopy(vae.state_dict())
-    vae.load_state_dict(kept)
-    return vae.eval(), dict(steps=total, best_epoch=curve.index(best) + 1, curve=curve)
+    return fit_rival("VAE", lambda: TokenVAE.sized(m, n_parameters), partial(vae_loss, cfg=cfg), data, t, steps, show)
 
-def vae_loss(vae:TokenVAE, tokens:Tensor, cfg:Config, generator:torch.Generator)->Tensor: # (B, T, M, F) → (B, T)
+def vae_loss(vae:TokenVAE, tokens:Tensor, noise:torch.Generator, cfg:Config)->Tensor: # (B, T, M, F) → (B, T)
     "The world model's loss without what the VAE does not have."
-    drawn, nats = vae(tokens, torch.randn(*tokens.shape[:2], cfg.model.z_state_size, generator=generator))
+    drawn, nats = vae(tokens, torch.randn(*tokens.shape[:2], cfg.model.z_state_size, generator=noise, device=tokens.device))
     return reconstruction_nll((drawn - tokens).pow(2).mean((-1, -2)), tokens[0, 0].numel(), cfg.train.likelihood) + cfg.train.beta_kl*nats
 
 # %% ../nbs/09e_token_vae.ipynb #7a5e46e9
