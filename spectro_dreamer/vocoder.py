@@ -118,13 +118,16 @@ def vocode(
     n_iter:int=32,  # of Griffin–Lim; 8 is a quick preview
     seed:int=0,     # of the initial phase
     pull:float=1.0, # 0: magnitudes are fixed beforehand; up to 1: they are corrected towards the mel in every iteration
+    magnitude=None, # (..., N, K) to begin with; None: those of `mel_to_magnitude`
 ):                  # (..., S) of the same kind as `log_mel`, S = (N - 1)*hop_length
     "Turn log-mels into sound without a trained model. Raises `SpectroError` for another number of bands, NaN or nothing."
     mel = _mel_power(log_mel, fe)
     w, share = _filters(fe, mel.device)
     mel = mel.reshape(-1, *mel.shape[-2:])                                        # (B, N, M)
     def update(power): return (power*_correction(power, mel, w, share)**pull).sqrt()
-    out = griffin_lim(mel_to_magnitude(log_mel, fe), fe, n_iter, seed=seed, update=update if pull else None)
+    if magnitude is None: magnitude = mel_to_magnitude(log_mel, fe)
+    elif magnitude.shape[:-1] != torch.as_tensor(log_mel).shape[:-1]: raise SpectroError(f"these magnitudes, {tuple(magnitude.shape)}, are of another log-mel")
+    out = griffin_lim(magnitude, fe, n_iter, seed=seed, update=update if pull else None)
     return out if isinstance(log_mel, torch.Tensor) else out.numpy()
 
 # %% ../nbs/08_vocoder.ipynb #b45c6afa
