@@ -19,7 +19,7 @@ def judge(a):
     import torch
     from spectro_dreamer.config import SpectroError, write_text
     from spectro_dreamer.metrics import PAIR_METRICS, left_out
-    from spectro_dreamer.neural_vocoder import compare_vocoders, format_vocoders, load_vocoder, vocoder_ways
+    from spectro_dreamer.neural_vocoder import HOLD, compare_vocoders, format_vocoders, load_vocoder, vocoder_ways
     from train_vocoder import bar, material, opened
     torch.set_num_threads(1)
     files = dict(v.split("=", 1) if "=" in v else (Path(v).stem, v) for v in a.vocoders)
@@ -30,9 +30,9 @@ def judge(a):
     vocoders = {n: load_vocoder(f, fe) for n, f in files.items()}
     if a.max_clips: clips = clips[:: max(1, -(-len(clips) // a.max_clips))]
     for package, what in left_out().items(): print(f"without {what}")
-    about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, front_end=f"{fe.n_fft}/{fe.hop_length}", n_clips=len(clips), n_speakers=len({data.speakers[i] for i in clips}), n_iter=a.n_iter,
+    about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, front_end=f"{fe.n_fft}/{fe.hop_length}", n_clips=len(clips), n_speakers=len({data.speakers[i] for i in clips}), n_iter=a.n_iter, hold=HOLD if a.hold is None else a.hold,
                  vocoders={n: dict(learned_from=v.about, n_parameters=sum(p.numel() for p in v.parameters())) for n, v in vocoders.items()})
-    result, ways = dict(about=about), vocoder_ways(fe, vocoders, a.n_iter)
+    result, ways = dict(about=about), vocoder_ways(fe, vocoders, a.n_iter, about["hold"])
     for name, world in [("recorded", None)] + ([("drawn", model)] if model else []):
         result[name] = compare_vocoders(ways, material(world, data, clips, a.clips), fe, show=bar(name))
         print(f"log-mels {'of the recordings' if world is None else 'drawn by ' + Path(a.world).name}: {format_vocoders(result[name])}\n", flush=True)
@@ -52,6 +52,7 @@ def main():
     p.add_argument("--world", help="a world model (checkpoint, run's folder, or mini): judge what it draws as well; its split is used")
     p.add_argument("--max-clips", type=int, default=0, help="judge about so many clips, evenly spread; 0 for all (default: %(default)s)")
     p.add_argument("--n-iter", type=int, default=32, help="iterations of Griffin-Lim (default: %(default)s)")
+    p.add_argument("--hold", type=float, help="share of the networks' magnitudes where they are held (default: the library's)")
     p.add_argument("--val-split", type=float, default=.1, help="share of the speakers that were left out; a world model brings its own (default: %(default)s)")
     p.add_argument("--split-seed", type=int, default=0, help="which speakers these are (default: %(default)s)")
     a = p.parse_args()
