@@ -270,7 +270,8 @@ def check_vocoder(
 ):
     "Raise `SpectroError` unless a vocoder was made for this front end."
     ours, theirs = asdict(vocoder.front_end), asdict(fe)
-    if differ := [f"{k} {theirs[k]} instead of {v}" for k, v in ours.items() if theirs[k] != v]: raise SpectroError(f"this vocoder was trained for another front end: {', '.join(differ)}")
+    differ = [f"{k} {theirs[k]} instead of {v}" for k, v in ours.items() if theirs[k] != v]
+    if differ: raise SpectroError(f"this vocoder was trained for another front end: {', '.join(differ)}")
 
 # %% ../nbs/08c_neural_vocoder.ipynb #3be50593
 HOLD, CORRECTIONS = .3, 10 # share of the network's magnitudes; multiplicative updates that correct them to the mel beforehand
@@ -317,7 +318,8 @@ def vocoder_ways(
     ways = {"Griffin–Lim": lambda x, w: vocode(x, fe, n_iter)}
     for name, v in vocoders.items():
         check_vocoder(v, fe)
-        for said, how in dict(fixed=dict(pull=0.), pulled=dict(hold=0.), held=dict(hold=hold), own=dict(hold=hold, own=True)).items(): ways[f"{name}, {said}"] = partial(_neural, fe, v, n_iter, how)
+        for said, how in dict(fixed=dict(pull=0.), pulled=dict(hold=0.), held=dict(hold=hold), own=dict(hold=hold, own=True)).items():
+            ways[f"{name}, {said}"] = partial(_neural, fe, v, n_iter, how)
     ways["true magnitudes"] = lambda x, w: griffin_lim(stft(torch.as_tensor(w)[None], fe)[0, :len(x)].abs(), fe, n_iter).numpy()
     return ways
 
@@ -337,7 +339,7 @@ def compare_vocoders(
     fe:FrontEnd,
     names=None,   # of `PAIR_METRICS`; None: those of `JUDGES` whose libraries are installed
     show=iter,    # wraps the clips, for a progress bar
-)->dict:          # {"n_clips", "seconds", "scores": {way: {metric: mean, se, n}}, "gains": the same of differences, "rows": {way: {metric: [...]}}, "x_real_time": {way: ...}}
+)->dict:          # n_clips, seconds, scores {way: {metric: {mean, se, n}}}, gains (the same, of differences), rows {way: {metric: [...]}}, x_real_time {way: ...}
     "Make the same log-mels audible in several ways and judge the sounds against the recordings. A score that is not defined for a clip is None."
     names = [n for n in JUDGES if PAIR_METRICS[n].package not in left_out()] if names is None else names
     rows, seconds, spent = {way: {n: [] for n in names} for way in ways}, 0., dict.fromkeys(ways, 0.)
@@ -356,15 +358,16 @@ def compare_vocoders(
     less = lambda a, b: None if a is None or b is None else a - b
     scores = {way: {n: _mean(v) for n, v in r.items()} for way, r in rows.items()}
     gains = {way: {n: _mean(map(less, v, rival[n])) for n, v in r.items()} for way, r in list(rows.items())[1:]}
-    return dict(n_clips=len(next(iter(rival.values()))), seconds=seconds, scores=scores, gains=gains, rows=rows, x_real_time={w: seconds/max(t, 1e-9) for w, t in spent.items()})
+    return dict(n_clips=len(next(iter(rival.values()))), seconds=seconds, scores=scores, gains=gains, rows=rows,
+                x_real_time={w: seconds/max(t, 1e-9) for w, t in spent.items()})
 
 def format_vocoders(result:dict)->str:
     "Two aligned tables: the scores, and the differences from the first way, each ± its standard error over clips."
-    number = lambda m: "-" if m["mean"] is None else f"{m['mean']:.3f}" + (f" ± {m['se']:.3f}" if m["se"] is not None else "")
-    names = list(next(iter(result["scores"].values())))
+    def number(m, sign=""): return "-" if m["mean"] is None else f"{m['mean']:{sign}.3f}" + (f" ± {m['se']:.3f}" if m["se"] is not None else "")
+    def table(scores, sign=""): return [f"{way:<26}" + "".join(f"{number(v, sign):>17}" for v in m.values()) for way, m in scores.items()]
+    first, names = next(iter(result["scores"].items()))
     head = "".join(f"{PAIR_METRICS[n].label + (' ↑' if PAIR_METRICS[n].better == 'high' else ' ↓'):>17}" for n in names)
-    table = lambda scores, form: [f"{way:<26}" + "".join(f"{form(m[n]):>17}" for n in names) for way, m in scores.items()]
-    return "\n".join([f"{result['n_clips']} clips, {result['seconds']:.0f} s", " "*26 + head, *table(result["scores"], number), f"less {next(iter(result['scores']))}:", *table(result["gains"], lambda m: number(m) if (m["mean"] or -1) < 0 else "+" + number(m))])
+    return "\n".join([f"{result['n_clips']} clips, {result['seconds']:.0f} s", " "*26 + head, *table(result["scores"]), f"less {first}:", *table(result["gains"], "+")])
 
 # %% ../nbs/08c_neural_vocoder.ipynb #e6ac16cc
 KIND = "spectro_dreamer magnitude refiner 1"

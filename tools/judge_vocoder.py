@@ -30,7 +30,8 @@ def judge(a):
     vocoders = {n: load_vocoder(f, fe) for n, f in files.items()}
     if a.max_clips: clips = clips[:: max(1, -(-len(clips) // a.max_clips))]
     for package, what in left_out().items(): print(f"without {what}")
-    about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, front_end=f"{fe.n_fft}/{fe.hop_length}", n_clips=len(clips), n_speakers=len({data.speakers[i] for i in clips}), n_iter=a.n_iter, hold=HOLD if a.hold is None else a.hold,
+    about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, front_end=f"{fe.n_fft}/{fe.hop_length}", n_clips=len(clips),
+                 n_speakers=len({data.speakers[i] for i in clips}), n_iter=a.n_iter, hold=HOLD if a.hold is None else a.hold,
                  vocoders={n: dict(learned_from=v.about, n_parameters=sum(p.numel() for p in v.parameters())) for n, v in vocoders.items()})
     result, ways = dict(about=about), vocoder_ways(fe, vocoders, a.n_iter, about["hold"])
     for name, world in [("recorded", None)] + ([("drawn", model)] if model else []):
