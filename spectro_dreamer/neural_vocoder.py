@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from .config import FrontEnd, SpectroError
 from .preprocessing import band_statistics, log_mel
 from .world_model import _safetensors
-from .vocoder import EPS, _filters, _mel_power, griffin_lim, mel_to_magnitude, stft, vocode
+from .vocoder import EPS, _correction, _filters, _mel_power, griffin_lim, mel_to_magnitude, stft, vocode
 from .metrics import PAIR_METRICS, left_out, sound_scores
 
 # %% ../nbs/08c_neural_vocoder.ipynb #61665723
@@ -44,9 +44,13 @@ def smooth_log_magnitude(
     log_mel:Tensor, # (..., N, M) nats
     w:Tensor,       # (M, K) mel filters
     share:Tensor,   # (M, K) the same divided by each bin's sum over bands
+    updates:int=0,  # of chapter 08, multiplicative
 )->Tensor:          # (..., N, K) nats of amplitude
-    "Each band's power spread evenly under its filter, at least `SILENT`."
-    return .5*((log_mel.exp()/w.sum(1).clamp_min(EPS)) @ share).clamp_min(SILENT**2).log()
+    "Each band's power spread evenly under its filter, then corrected towards the mel a few times; at least `SILENT`."
+    mel = log_mel.exp()
+    power = (mel/w.sum(1).clamp_min(EPS)) @ share
+    for _ in range(updates): power = power*_correction(power, mel, w, share)
+    return .5*power.clamp_min(SILENT**2).log()
 
 # %% ../nbs/08c_neural_vocoder.ipynb #167a0b4f
 @dataclass(frozen=True)
@@ -56,10 +60,11 @@ class RefinerConfig:
     depth:int=6   # blocks
     kernel:int=7  # frames that a block's convolution sees; odd
     expand:int=2  # hidden channels of a block, in multiples of D
+    updates:int=0 # of the mel inversion that it begins with; 0: each band's power spread evenly
 
     def __post_init__(self):
         for k, v in asdict(self).items():
-            if v < 1: raise SpectroError(f"a refiner needs a {k} of at least 1, got {v}")
+            if v < (k != "updates"): raise SpectroError(f"a refiner needs a {k} of at least 1, got {v}")
         if self.kernel % 2 == 0: raise SpectroError(f"a refiner's kernel must be odd, got {self.kernel}")
 
 class RefinerBlock(nn.Module):
@@ -93,7 +98,7 @@ class MagnitudeRefiner(nn.Module):
             self.register_buffer(name, default if v is None else torch.as_tensor(v, dtype=torch.float32).cpu().clone())
         for name, v in zip(("w", "share"), _filters(front_end, "cpu")): self.register_buffer(name, v, persistent=False) # (M, K)
 
-    def base(self, log_mel): return smooth_log_magnitude(log_mel, self.w, self.share)
+    def base(self, log_mel): return smooth_log_magnitude(log_mel, self.w, self.share, self.config.updates)
 
     def forward(self,
         log_mel:Tensor, # (B, N, M) nats
@@ -314,8 +319,8 @@ def vocoder_ways(
     n_iter:int=32,
     hold:float=HOLD, # share of a network's magnitudes where they are held
 )->dict:           # name → (log-mel, recording) → wave
-    "Griffin–Lim as in chapter 08; each vocoder fixed, pulled, held, and held to its own mel; and Griffin–Lim on the recording's own magnitudes."
-    ways = {"Griffin–Lim": lambda x, w: vocode(x, fe, n_iter)}
+    "Griffin–Lim as in chapter 08, and with the inverted mel held as a network's magnitudes would be; each vocoder fixed, pulled, held, and held to its own mel; and Griffin–Lim on the recording's own magnitudes."
+    ways = {"Griffin–Lim": lambda x, w: vocode(x, fe, n_iter), "Griffin–Lim, held": lambda x, w: vocode(x, fe, n_iter, hold=hold)}
     for name, v in vocoders.items():
         check_vocoder(v, fe)
         for said, how in dict(fixed=dict(pull=0.), pulled=dict(hold=0.), held=dict(hold=hold), own=dict(hold=hold, own=True)).items():
