@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FILES', 'flag', 'command', 'fail', 'Parser',
            'parser', 'clean_main', 'prepare_main', 'join_main', 'bench_main', 'train_main', 'hearing_parser',
-           'infer_main', 'evaluate_main', 'imagine_main', 'complete_main', 'restyle_main', 'demo_steps', 'demo_main']
+           'vocoder_flag', 'infer_main', 'evaluate_main', 'imagine_main', 'complete_main', 'restyle_main', 'demo_steps',
+           'demo_main']
 
 # %% ../nbs/17_cli.ipynb #a6d14feb
 """The console commands: argument parsing only. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
@@ -182,13 +183,17 @@ def hearing_parser(name, about):
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
     return p
 
+def vocoder_flag(p): flag(p, "vocoder", help="a trained vocoder of chapter 08c, made for the checkpoint's front end; without it sounds are made by a method that has learned nothing")
+
 @command
 def infer_main(argv=None):
     "spectro_infer: reconstruct a recording."
-    a = hearing_parser("infer", "Let a model hear a recording and draw it again: input.png, recon.png, recon.wav.").parse_args(argv)
+    p = hearing_parser("infer", "Let a model hear a recording and draw it again: input.png, recon.png, recon.wav.")
+    vocoder_flag(p)
+    a = p.parse_args(argv)
     from spectro_dreamer.imagination import infer
     from spectro_dreamer.training import pick_device
-    _wrote(infer(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device)))
+    _wrote(infer(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), a.vocoder))
 
 @command
 def evaluate_main(argv=None):
@@ -222,11 +227,12 @@ def imagine_main(argv=None):
     flag(p, "temperature", 1.0, "scales the noise; 0 follows the prior's mean")
     flag(p, "top-p", 1.0, "of a model with categorical states: draw among the most probable classes that hold so much of the probability")
     flag(p, "seed", 0, "of the noise")
+    vocoder_flag(p)
     a = p.parse_args(argv)
     from spectro_dreamer.imagination import imagine_files
     from spectro_dreamer.training import pick_device
     _wrote(imagine_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), context=a.context, seconds=a.seconds, samples=a.samples,
-                         temperature=a.temperature, seed=a.seed, top_p=a.top_p))
+                         temperature=a.temperature, seed=a.seed, top_p=a.top_p, vocoder=a.vocoder))
 
 @command
 def complete_main(argv=None):
