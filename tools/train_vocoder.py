@@ -62,6 +62,7 @@ def train(a):
     if net: net.about += f"; then {about}"
     else: net = refiner_for(pairs, RefinerConfig(a.width, a.depth, updates=a.updates), a.seed, about)
     print(f"{about}, {pairs.seconds/3600:.2f} hours; {sum(p.numel() for p in net.parameters())/1e6:.2f} M weights", flush=True)
+    net.drawn = bool(model) # what it learned from last decides how it is used
     net = net.to(a.device)
     line = lambda h: print(f"step {h.step}, {h.seconds:.0f} s: log magnitude {h.l1:.4f} nats, compressed {h.compressed:.4f}", flush=True)
     record = fit_refiner(net, pairs, cfg, checkpoint, a.resume, show=True if sys.stdout.isatty() else line)
