@@ -14,6 +14,7 @@ Tensors: spec (N, M) log-mel in nats; styles (T, A), one row a token; energy (N,
 
     model = load("runs/x")
     new = transfer_style(model, "mine.mp3", "hers.mp3", dict(gender="male"), dict(gender="female"))     # (N', M), as long as mine
+    near = transfer_style(model, "mine.mp3", "hers.mp3", way="states")                                  # the voice as the model hears it, nothing said about it
     softer = transfer_style(model, "mine.mp3", "hers.mp3", parts=("energy",), strength=.5)              # half of the way, and nothing but energy
 """
 
@@ -248,7 +249,7 @@ def plot_transfers(scores:dict):
     for ax, judge in zip(axs[0], judges):
         for k, (name, row) in enumerate(scores.items()):
             y, se = share(row[judge])
-            ax.errorbar(np.mean(row["cepstral"]), y, se, fmt="s" if name.startswith("rival") else "o", color="k" if name.startswith(("rival", "nothing")) else f"C{k % 10}", alpha=.8, label=name)
+            ax.errorbar(np.mean(row["cepstral"]), y, se, fmt="s" if name.startswith("rival") else "o", color="k" if name.startswith(("rival", "nothing")) else plt.get_cmap("tab20")(k), alpha=.8, label=name)
         ax.axhline(0, color="0.7", lw=.8); ax.axhline(1, color="0.7", lw=.8)
         ax.set(xlabel="cepstral distance from A (dB)", ylabel="share of the way to B's voice", title=judge)
     fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=7)
