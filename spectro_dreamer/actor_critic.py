@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['L', 'DB_PER_UNIT', 'Contexts', 'check_steerable', 'contexts', 'energy', 'BehaviourConfig', 'TanhNormal', 'Actor',
            'Critic', 'Plan', 'windows', 'dream_with', 'reward_terms', 'lambda_returns', 'Normaliser', 'training_starts',
-           'Behaviour', 'behaviour_losses', 'train_behaviour', 'measured_terms', 'measured_return', 'rival_actions']
+           'Behaviour', 'behaviour_losses', 'train_behaviour', 'model_fingerprint', 'save_behaviour', 'load_behaviour',
+           'measured_terms', 'measured_return', 'rival_actions']
 
 # %% ../nbs/11_actor_critic.ipynb #7c8360d6
 """Behaviour learned in imagination: an actor plans the local style, token by token, towards a target contour of energy.
@@ -17,11 +18,13 @@ given (B, A - L) global style; noise (B, T, Z) and dice (B, T, L) standard norma
     ctx = contexts(model, data, data.val, heard=20, horizon=30)
     plan = dream_with(behaviour.actor, model, ctx.start, ctx.given, ctx.energy + .35)   # as recorded, 6 dB louder
     measured_return(model, plan.path, ctx.energy + .35, ctx.quiet, ctx.voice)           # (B,) judged on the frames it decodes to
+    save_behaviour(behaviour, model, "behaviour.pt")             # and load_behaviour("behaviour.pt", model), to use it or to go on learning
 """
 
 # %% ../nbs/11_actor_critic.ipynb #35c10324
-import copy, math
-from dataclasses import dataclass, replace
+import copy, hashlib, math, os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 import torch, torch.nn.functional as F
 from torch import Tensor, nn
@@ -221,24 +224,30 @@ def training_starts(
     data:SpectrogramData,
     cfg:BehaviourConfig,
     g:torch.Generator,
+    place:dict=None, # where in the data it is, kept up to date: "order" of the pass over the clips, "heard" batches of it
 ): # yields starts (B), given (B, A - L), target (B, T + K)
     "Endless moments of training clips, each with the contour of another moment as its target, shifted and tilted."
-    span = cfg.horizon + cfg.ahead
+    span, place = cfg.horizon + cfg.ahead, {} if place is None else place
     dice = lambda high, shape: torch.randint(high, shape, generator=g, device=model.device)
     while True:
-        for b in Batches(data, data.train, length=max(24, span), seed=dice(2**31, ()).item()):
+        if "order" not in place: place.update(order=dice(2**31, ()).item(), heard=0)
+        for k, b in enumerate(Batches(data, data.train, length=max(24, span), seed=place["order"])):
+            if k < place["heard"]: continue
+            place["heard"] += 1
             (n, T), B = b.tokens.shape[:2], cfg.starts
             with torch.no_grad(): path = model.observe(b.tokens, b.styles, generator=g)
             i, t = dice(n, (B,)), dice(T, (B,))
             j, u = dice(n, (B, 1)), dice(T - span + 1, (B, 1)) + torch.arange(span, device=model.device)
             ends = (2*torch.rand(2, B, 1, generator=g, device=model.device) - 1)*cfg.swing_db/DB_PER_UNIT
             yield State(path.h[i, t], path.z[i, t]), b.styles[i, t, :-L], b.styles[j, u, -L] + torch.lerp(*ends, torch.linspace(0, 1, span, device=model.device))
+        place.clear()
 
 class Behaviour(NamedTuple):
     "What `train_behaviour` returns."
     actor:Actor
     critic:Critic
     history:list[dict] # of each step: reward, its three terms, return, entropy, the critic's error, the norms of both gradients
+    learner:dict       # what learning needs to go on: its settings, the slow critic, Adam's moments, the returns' range, the dice
 
 def behaviour_losses(
     actor:Actor, critic:Critic,
@@ -265,16 +274,23 @@ def train_behaviour(
     data:SpectrogramData, # its training clips are listened to
     cfg:BehaviourConfig=BehaviourConfig(),
     show=lambda steps: steps, # wraps the steps, for a progress bar
+    resume:Behaviour=None, # go on with this one, under its own settings
 )->Behaviour:
     "Learn to plan the local style towards any target of energy, in imagination only. Raises `SpectroError` if the model cannot be steered."
     check_steerable(model)
+    if resume: cfg = resume.learner["cfg"]
     torch.manual_seed(cfg.seed)
-    g, norm, history = torch.Generator(model.device).manual_seed(cfg.seed), Normaliser(), []
+    g, norm, history, place = torch.Generator(model.device).manual_seed(cfg.seed), Normaliser(), [], {}
     actor = Actor(model, torch.cat([data.style(i)[:, -L:] for i in data.train]), cfg).to(model.device)
     critic = Critic(model, cfg).to(model.device)
     slow, nets = copy.deepcopy(critic), [list(x.parameters()) for x in (actor, critic)]
     optimisers = [torch.optim.Adam(p, lr=cfg.lr) for p in nets]
-    for step, (start, given, target) in zip(show(range(cfg.steps)), training_starts(model, data, cfg, g)):
+    if resume:
+        was = resume.learner
+        for net, weights in ((actor, resume.actor.state_dict()), (critic, resume.critic.state_dict()), (slow, was["slow"]), *zip(optimisers, was["optimisers"])): net.load_state_dict(copy.deepcopy(weights))
+        norm.range, history, place = was["range"], [*resume.history], dict(was["place"])
+        g.set_state(was["dice"])
+    for step, (start, given, target) in zip(show(range(len(history), cfg.steps)), training_starts(model, data, cfg, g, place)):
         *losses, record = behaviour_losses(actor, critic, slow, model, start, given, target, norm, cfg, g)
         for name, loss, weights, optimiser in zip(("actor", "critic"), losses, nets, optimisers):
             optimiser.zero_grad(); loss.backward(inputs=weights)
@@ -284,7 +300,45 @@ def train_behaviour(
         with torch.no_grad():
             for s, c in zip(slow.parameters(), critic.parameters()): s.lerp_(c, 1 - cfg.slow)
         history.append(record)
-    return Behaviour(actor.eval(), critic.eval(), history)
+    learner = dict(cfg=cfg, slow=slow.state_dict(), optimisers=[o.state_dict() for o in optimisers], range=norm.range, place=place, dice=g.get_state())
+    return Behaviour(actor.eval(), critic.eval(), history, learner)
+
+# %% ../nbs/11_actor_critic.ipynb #c55e0719
+def model_fingerprint(model:nn.Module)->str:
+    "Sixteen hexadecimal digits that change with any weight."
+    seen = hashlib.sha256()
+    for name, x in sorted(model.state_dict().items()):
+        seen.update(f"{name} {tuple(x.shape)} {x.dtype}".encode()); seen.update(x.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if x.ndim else str(x.item()).encode())
+    return seen.hexdigest()[:16]
+
+def save_behaviour(
+    behaviour:Behaviour,
+    model:DreamerModel, # in which it was learned
+    path,               # file to write
+):
+    "Write actor, critic, their history and the state of learning, atomically."
+    path, learner = Path(path), dict(behaviour.learner)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    torch.save(dict(behaviour=1, model=model_fingerprint(model), actor=behaviour.actor.state_dict(), critic=behaviour.critic.state_dict(), history=behaviour.history,
+                    learner=learner | dict(cfg=asdict(learner["cfg"]))), part)
+    os.replace(part, path)
+
+def load_behaviour(
+    path,               # a file of `save_behaviour`
+    model:DreamerModel, # the one it was learned in
+)->Behaviour:           # on the model's device, to be used or to go on with
+    "Read a behaviour. Raises `SpectroError` if the file is missing, is not one of ours, or belongs to another model."
+    if not Path(path).is_file(): raise SpectroError(f"no such behaviour: {path}")
+    try: d = torch.load(path, map_location=model.device, weights_only=True)
+    except Exception as e: raise SpectroError(f"{path} is not a readable behaviour") from e # foreign bytes can make the reader say anything
+    if not isinstance(d, dict) or "behaviour" not in d: raise SpectroError(f"{path} is not a behaviour: it lacks actor and critic")
+    if d["model"] != (now := model_fingerprint(model)): raise SpectroError(f"{path} was learned in another model: {d['model']}, this one is {now}")
+    cfg = BehaviourConfig(**d["learner"]["cfg"] | dict(weights=tuple(d["learner"]["cfg"]["weights"])))
+    actor, critic = Actor(model, torch.zeros(2, L), cfg).to(model.device), Critic(model, cfg).to(model.device)
+    for net, name in ((actor, "actor"), (critic, "critic")): net.load_state_dict(d[name])
+    learner = d["learner"] | dict(cfg=cfg, dice=d["learner"]["dice"].cpu())
+    return Behaviour(actor.eval(), critic.eval(), d["history"], learner)
 
 # %% ../nbs/11_actor_critic.ipynb #aeab98dc
 def measured_terms(

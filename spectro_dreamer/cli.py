@@ -251,17 +251,24 @@ def complete_main(argv=None):
 @command
 def restyle_main(argv=None):
     "spectro_restyle: redraw a recording under another style."
-    p = hearing_parser("restyle", "Let a model redraw a recording louder or softer, with another recording's energy contour, or as another speaker: restyled.wav, restyled.png.")
+    p = hearing_parser("restyle", "Let a model redraw a recording louder or softer, with another recording's energy contour or style, or as another speaker: restyled.wav, restyled.png.")
     flag(p, "louder", 0.0, "dB; below zero is softer")
     flag(p, "like", help="a recording whose energy contour is taken, stretched to this one's length")
+    flag(p, "style-from", help="a recording whose style is taken: how loud it is, how far it swings between loud and soft, and its speaker, as far as --to names them")
+    flag(p, "strength", help="with --style-from: how much of the way to that style is asked for (default: 1.0)", type=float)
     flag(p, "was", help="what is known of the speaker, e.g. gender=male age=twenties", nargs="+", metavar="FIELD=VALUE")
-    flag(p, "to", help="what the speaker is to become, e.g. gender=female", nargs="+", metavar="FIELD=VALUE")
-    flag(p, "way", "shift", "what is kept of the recording", choices=("shift", "keep", "hear"))
+    flag(p, "to", help="what the speaker is to become, e.g. gender=female; with --style-from, what is known of that recording's speaker", nargs="+", metavar="FIELD=VALUE")
+    flag(p, "way", help="what is kept of the recording (default: shift; with --style-from states, which carries the voice as the model hears it)", choices=("shift", "keep", "hear", "states"))
     flag(p, "guide", 1.0, "how far to go in the direction of the new style; above 1 is further than the model alone would")
     a = p.parse_args(argv)
+    if a.style_from and (a.louder or a.like): raise SpectroError("--style-from takes the other recording's energy too: leave out --louder and --like")
+    if a.strength is not None and not a.style_from: raise SpectroError("--strength needs --style-from")
+    if a.way == "states" and not a.style_from: raise SpectroError("--way states needs --style-from")
     from spectro_dreamer.restyling import restyle_files
     from spectro_dreamer.training import pick_device
-    _wrote(restyle_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), a.louder, a.like, a.was, a.to, a.way, a.guide))
+    from spectro_dreamer.transfer import transfer_files
+    if a.style_from: return _wrote(transfer_files(a.checkpoint, a.audio_path, a.style_from, a.output_dir, pick_device(a.device), a.was, a.to, a.way or "states", a.guide, 1. if a.strength is None else a.strength))
+    _wrote(restyle_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), a.louder, a.like, a.was, a.to, a.way or "shift", a.guide))
 
 # %% ../nbs/17_cli.ipynb #a9af2af6
 DEMO_EPOCHS = 45 # two to three minutes of training on one core
