@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['GRAPHS', 'READER', 'CARD', 'draw', 'PosteriorStep', 'PriorStep', 'Heads', 'graph_outputs', 'graph_inputs', 'about',
-           'graph_of', 'export_onnx', 'OnnxDreamer', 'reader_source', 'check_export', 'largest', 'latency',
-           'format_latency', 'quantise', 'redrawing_error', 'model_card', 'save_pretrained', 'from_pretrained',
-           'export_files']
+           'graph_of', 'export_onnx', 'OnnxGraphs', 'OnnxDreamer', 'reader_source', 'check_export', 'largest',
+           'latency', 'format_latency', 'quantise', 'redrawing_error', 'model_card', 'save_pretrained',
+           'from_pretrained', 'export_files']
 
 # %% ../nbs/13_export.ipynb #d5674318
 """World models for others: ONNX graphs with explicit state and noise, their check against PyTorch, folders in the manner of Hugging Face.
@@ -136,6 +136,7 @@ def graph_of(
         program = torch.onnx.export(module, tuple(x[n] for n in module.takes), input_names=module.takes, output_names=graph_outputs(model)[name], dynamo=True,
                                     dynamic_shapes={n: {0: batch} for n in module.takes}, verbose=False)
     proto = program.model_proto
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer): del part.metadata_props[:] # the exporter notes lines of this machine's files there
     proto.metadata_props.add(key="spectro_dreamer", value=json.dumps(about(model)))
     return proto
 
@@ -152,8 +153,8 @@ def export_onnx(
     return [folder/name for name in (*graphs, "dreamer.py")]
 
 # %% ../nbs/13_export.ipynb #e63bc8b7
-class OnnxDreamer:
-    "A world model from the folder that `export_onnx` wrote. A state is a pair of arrays, h (B, H) and z (B, Z); noise (B, Z) is standard normal, none means zeros."
+class OnnxGraphs:
+    "The graphs that `export_onnx` wrote. A state is a pair of arrays, h (B, H) and z (B, Z); noise (B, Z) is standard normal, none means zeros."
     def __init__(self, folder, threads=1):
         try: import onnxruntime
         except ImportError: raise SpectroError("onnxruntime is not installed: pip install onnxruntime") from None
@@ -199,6 +200,9 @@ class OnnxDreamer:
         d = self.run("heads", h=state[0], z=state[1])
         return d["token"], d["reward"], d["style_reward"]
 
+# %% ../nbs/13_export.ipynb #f6e828b3
+class OnnxDreamer(OnnxGraphs):
+    "The graphs, from log-mel to log-mel."
     def scale(self, spec): # mean and deviation that standardise a clip (N, M)
         if self.about["standardise"] == "clip": return spec.mean(), max(spec.std(), np.float32(.5))
         return np.float32(self.about["mean"]), np.float32(self.about["std"])
@@ -235,7 +239,7 @@ class OnnxDreamer:
         mean, std = self.scale(spec)
         return self.to_frames(np.concatenate(drawn))*std + mean
 
-# %% ../nbs/13_export.ipynb #f6e828b3
+# %% ../nbs/13_export.ipynb #e21d5973
 READER = '''"""Runs the graphs beside this file; needs numpy and onnxruntime, nothing else. Written by spectro_dreamer.
 
     from dreamer import OnnxDreamer
@@ -256,7 +260,8 @@ class SpectroError(Exception):
 
 def reader_source()->str:
     "`OnnxDreamer` as a file of its own."
-    return READER + inspect.getsource(importlib.import_module("spectro_dreamer.export").OnnxDreamer)
+    module = importlib.import_module("spectro_dreamer.export") # of a class that lives in a notebook Python cannot find the source
+    return READER + "\n".join(inspect.getsource(c) for c in (module.OnnxGraphs, module.OnnxDreamer))
 
 # %% ../nbs/13_export.ipynb #8136fa02
 @torch.no_grad()
