@@ -27,6 +27,15 @@ def size(folder):
     return sum(f.stat().st_size for f in folder.glob("*.onnx"))/2**20
 
 
+def in_turn(clips, speakers):
+    """The clips reordered: one of each speaker, then a second of each."""
+    seen, order = {}, []
+    for i, s in zip(clips, speakers):
+        seen[s] = seen.get(s, -1) + 1
+        order.append((seen[s], int(i)))
+    return [i for _, i in sorted(order)]
+
+
 def median_of(rounds):
     """The median of each number over several calls of `latency`."""
     if isinstance(rounds[0], dict): return {k: median_of([r[k] for r in rounds]) for k in rounds[0]}
@@ -37,11 +46,11 @@ def measure(checkpoint, dataset, a, folder):
     """All numbers of one case."""
     model = load(checkpoint)
     data, clips = open_split(model, dataset)
-    chosen = [int(clips[i]) for i in np.linspace(0, len(clips) - 1, min(a.clips, len(clips))).round().astype(int)]
+    chosen = in_turn(clips, [data.speakers[i] for i in clips])[:a.clips]
     specs = [data.clip(i) for i in chosen]
-    start = time.perf_counter()
+    start = time.process_time()
     export_onnx(model, folder/"onnx")
-    spent = time.perf_counter() - start
+    spent = time.process_time() - start
     quantise(folder/"onnx", folder/"int8")
     cfg = model.config
     case = dict(latent=cfg.model.latent, weights=sum(p.numel() for p in model.parameters()), token_seconds=cfg.tokens.seconds(model.front_end), export_seconds=spent,
@@ -56,7 +65,7 @@ def measure(checkpoint, dataset, a, folder):
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--case", nargs=3, action="append", required=True, metavar=("NAME", "CHECKPOINT", "DATASET"), help="may be given several times")
-    p.add_argument("--clips", type=int, default=27, help="validation clips, spread over all (default: %(default)s)")
+    p.add_argument("--clips", type=int, default=27, help="validation clips, of as many speakers as there are (default: %(default)s)")
     p.add_argument("--steps", type=int, default=400, help="timed calls of each in a round (default: %(default)s)")
     p.add_argument("--rounds", type=int, default=5, help="rounds of timing, of which the medians are kept (default: %(default)s)")
     p.add_argument("--batch", type=int, default=32, help="streams at a time, beside one (default: %(default)s)")
