@@ -568,7 +568,7 @@ def bench_train(
     if part == "core":
         title, runs = f"A step of the core, B = {batch_size}, T = {length}, H = {h_state_size}", {name: core_step(name, cfg, batch_size, length) for name in CORES}
     elif part == "step":
-        title, runs = f"A step of a whole model, B = {batch_size}, T = {length}", {f"preset {p}": full_step(preset(p).override(action_size=21), batch_size, length) for p in ("seed", "dreamer")}
+        title, runs = f"A step of a whole model, B = {batch_size}, T = {length}, tokens of 4 frames", {f"preset {p}": full_step(preset(p).override(action_size=21, token_frames=4), batch_size, length) for p in ("seed", "dreamer")}
     elif part == "imagine":
         rssm, title = RSSM(cfg), f"A rollout of {starts} starts, {length} steps"
         runs = {"ours, readable": dream(RSSM.imagine, rssm, starts, length), "ours, unrolled": dream(imagine_fast, rssm, starts, length)}

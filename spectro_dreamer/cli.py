@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FILES', 'flag', 'command', 'fail', 'Parser',
            'parser', 'clean_main', 'prepare_main', 'join_main', 'bench_main', 'train_main', 'hearing_parser',
-           'infer_main', 'evaluate_main', 'imagine_main', 'complete_main', 'restyle_main', 'export_main', 'demo_steps',
-           'demo_main']
+           'vocoder_flag', 'infer_main', 'evaluate_main', 'imagine_main', 'complete_main', 'restyle_main',
+           'export_main', 'demo_steps', 'demo_main']
 
 # %% ../nbs/17_cli.ipynb #a6d14feb
 """The console commands: argument parsing only. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
@@ -69,13 +69,14 @@ def prepare_main(argv=None):
     flag(p, "input-dir", help="a corpus (clips/ and validated.tsv) or any folder of audio; s3://… and other fsspec addresses work too", required=True)
     flag(p, "output-file", help="the HDF5 file to write", required=True)
     flag(p, "metadata-file", help="the table (default: validated.tsv in the input folder, if there is one)")
-    flag(p, "segment-duration", 0.1, "seconds in a token, rounded to whole frames")
+    flag(p, "preset", "seed", "what no flag names: windows of 2048 every 512 samples and tokens of 4 frames (seed), or 1024 every 256 and 8 frames (dreamer)", choices=("seed", "dreamer"))
+    flag(p, "segment-duration", help="seconds in a token, rounded to whole frames (default: about 0.1, the preset's)", type=float)
     flag(p, "overlap", 0.5, "share of a token that the next one repeats")
     flag(p, "min-tokens", 20, "clips with fewer tokens are skipped")
     flag(p, "sample-rate", fe.sample_rate, "hertz")
     flag(p, "n-mels", fe.n_mels, "mel bands")
-    flag(p, "n-fft", fe.n_fft, "samples in a window")
-    flag(p, "hop-length", fe.hop_length, "samples from frame to frame")
+    flag(p, "n-fft", help="samples in a window (default: the preset's)", type=int)
+    flag(p, "hop-length", help="samples from frame to frame (default: the preset's)", type=int)
     flag(p, "fmin", fe.fmin, "hertz, lower edge of the first mel band")
     flag(p, "fmax", help="hertz, upper edge of the last mel band (default: half the sample rate)", type=float)
     flag(p, "mel-scale", fe.mel_scale, "formula of the mel scale", choices=("slaney", "htk"))
@@ -90,8 +91,11 @@ def prepare_main(argv=None):
     flag(p, "keep-shards", help="leave the shards and let the output refer to them, without a copy", action="store_true")
     a = p.parse_args(argv)
     from spectro_dreamer.preparation import prepare
-    fe = FrontEnd(a.sample_rate, a.n_fft, a.hop_length, a.n_mels, a.fmin, a.sample_rate/2 if a.fmax is None else a.fmax, a.mel_scale, a.mel_norm, a.floor, a.pad_mode)
-    tokens = TokenSpec.from_seconds(a.segment_duration, a.overlap, fe, a.min_tokens)
+    base = preset(a.preset)
+    n_fft, hop = (mine if said is None else said for said, mine in ((a.n_fft, base.front_end.n_fft), (a.hop_length, base.front_end.hop_length)))
+    fe = FrontEnd(a.sample_rate, n_fft, hop, a.n_mels, a.fmin, a.sample_rate/2 if a.fmax is None else a.fmax, a.mel_scale, a.mel_norm, a.floor, a.pad_mode)
+    usual = base.tokens.frames/fe.frame_rate if fe.frame_rate == base.front_end.frame_rate else 0.1 # with frames of another length, whole ones nearest to a tenth of a second
+    tokens = TokenSpec.from_seconds(usual if a.segment_duration is None else a.segment_duration, a.overlap, fe, a.min_tokens)
     about = prepare(a.input_dir, a.output_file, a.metadata_file, fe, tokens, a.use_float16, a.compress,
                     a.num_workers if a.num_workers is not None else 0 if a.scheduler else os.cpu_count(), a.scheduler, a.keep_shards, a.shard_clips)
     for path, reason in list(about["skipped"].items())[:30]: print(f"skipped {path}: {reason}")
@@ -179,13 +183,17 @@ def hearing_parser(name, about):
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
     return p
 
+def vocoder_flag(p): flag(p, "vocoder", help="a trained vocoder of chapter 08c, made for the checkpoint's front end; without it sounds are made by a method that has learned nothing")
+
 @command
 def infer_main(argv=None):
     "spectro_infer: reconstruct a recording."
-    a = hearing_parser("infer", "Let a model hear a recording and draw it again: input.png, recon.png, recon.wav.").parse_args(argv)
+    p = hearing_parser("infer", "Let a model hear a recording and draw it again: input.png, recon.png, recon.wav.")
+    vocoder_flag(p)
+    a = p.parse_args(argv)
     from spectro_dreamer.imagination import infer
     from spectro_dreamer.training import pick_device
-    _wrote(infer(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device)))
+    _wrote(infer(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), a.vocoder))
 
 @command
 def evaluate_main(argv=None):
@@ -219,11 +227,12 @@ def imagine_main(argv=None):
     flag(p, "temperature", 1.0, "scales the noise; 0 follows the prior's mean")
     flag(p, "top-p", 1.0, "of a model with categorical states: draw among the most probable classes that hold so much of the probability")
     flag(p, "seed", 0, "of the noise")
+    vocoder_flag(p)
     a = p.parse_args(argv)
     from spectro_dreamer.imagination import imagine_files
     from spectro_dreamer.training import pick_device
     _wrote(imagine_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), context=a.context, seconds=a.seconds, samples=a.samples,
-                         temperature=a.temperature, seed=a.seed, top_p=a.top_p))
+                         temperature=a.temperature, seed=a.seed, top_p=a.top_p, vocoder=a.vocoder))
 
 @command
 def complete_main(argv=None):
@@ -291,7 +300,7 @@ def demo_steps(
     use = ["--audio-path", clip, "--checkpoint", run, "--output-dir", show]
     return [
         ("clean", clean_main, ["--metadata-file", corpus/"validated.tsv", "--clips-dir", corpus/"clips", "--output-dir", out/"clean"], (out/"clean"/"validated.tsv").is_file),
-        ("prepare", prepare_main, ["--input-dir", out/"clean", "--output-file", out/"dataset.h5"], (out/"dataset.h5").is_file),
+        ("prepare", prepare_main, ["--input-dir", out/"clean", "--output-file", out/"dataset.h5", "--preset", "dreamer"], (out/"dataset.h5").is_file),
         ("train", train_main, ["--dataset-path", out/"dataset.h5", "--epochs", epochs, *resume], trained),
         ("infer", infer_main, use, lambda: current("recon.wav")),
         ("evaluate", evaluate_main, ["--dataset-path", out/"dataset.h5", "--checkpoint", run, "--output-dir", show, "--n-audio", 2, "--no-words", "--clips-dir", out/"clean"/"clips"], lambda: current("metrics.json")),

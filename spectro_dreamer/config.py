@@ -211,11 +211,12 @@ def preset(
     "A complete configuration by name."
     if name == "seed": return Config()
     if name == "dreamer":
-        model = ModelConfig(h_state_size=384, z_state_size=64, embedding_size=384, backbone="mlp", hidden_size=384, hidden_layers=1, reward_hidden_size=64,
+        front_end, tokens = FrontEnd(n_fft=1024, hop_length=256), TokenSpec(frames=8, hop=4)
+        model = ModelConfig(token_frames=8, h_state_size=384, z_state_size=64, embedding_size=384, backbone="mlp", hidden_size=384, hidden_layers=1, reward_hidden_size=64,
                             activation="silu", layer_norm=True, linear_skip=True, encoder_sees_h=False)
         train = TrainConfig(epochs=60, batch_size=32, sequence_length=20, carry=True, fresh_starts=0.15, beta_forecast=1.0, lr=1e-3, reward_lr=1e-3, grad_clip=300.0, warmup_steps=200,
                             lr_decay=True, ema=0.999, likelihood="optimal", beta_kl=2.0, style_dropout=0.8)
-        return Config(model=model, train=train, preset="dreamer")
+        return Config(front_end, tokens, model, train, preset="dreamer")
     raise SpectroError(f"no preset {name!r}: choose seed or dreamer")
 
 # %% ../nbs/00_config.ipynb #c15c8abc

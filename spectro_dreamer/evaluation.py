@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'ACTIVE', 'EARS', 'FILES', 'WER', 'open_split', 'Metric', 'pool', 'Followed', 'hear', 'clip_noise', 'follow',
-           'per_band', 'clip_scores', 'reconstruction_metrics', 'plot_kl', 'trivial_metrics', 'spectral_density',
-           'gaussian_line', 'rival_forecasts', 'rollouts', 'OpenLoop', 'open_loop', 'plot_open_loop', 'compare_sounds',
-           'redraw', 'plot_reconstructions', 'pick_clips', 'make_sounds', 'format_metrics', 'listen', 'listening_page',
-           'evaluate']
+           'per_band', 'ClipScores', 'band_scores', 'clip_scores', 'reconstruction_metrics', 'plot_kl', 'plot_bands',
+           'trivial_metrics', 'spectral_density', 'gaussian_line', 'rival_forecasts', 'rollouts', 'OpenLoop',
+           'open_loop', 'plot_open_loop', 'compare_sounds', 'redraw', 'plot_reconstructions', 'pick_clips',
+           'make_sounds', 'format_metrics', 'listen', 'listening_page', 'evaluate']
 
 # %% ../nbs/09_evaluation.ipynb #ea916371
 """Judging a model: reconstruction, rate, open-loop prediction, and sound; always beside rivals that need no model.
@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
-from .config import SpectroError, write_text
+from .config import FrontEnd, SpectroError, write_text
 from .preparation import clip_file
-from .preprocessing import frames_to_tokens, plot_log_mel, read_audio, tokens_to_frames
+from .preprocessing import frames_to_tokens, mel_frequencies, plot_log_mel, read_audio, tokens_to_frames
 from .dataset import Scale, SpectrogramData, clip_scale, style_mask, trivial_errors
 from .rssm import Path as StatePath, kl_divergence
 from .world_model import DreamerModel, check_front_end, load
@@ -119,9 +119,23 @@ def per_band(model:DreamerModel, tokens, spec)->Tensor: # tokens (..., M, F) in 
     "Tokens in deviations of each mel band over the training speakers, whatever scale the model works in."
     return Scale(model.mean, model.std).apply(model.scale(spec).undo(tokens.mT)).mT
 
+class ClipScores(NamedTuple):
+    "What one clip scores."
+    scores:dict[str, float] # the names of `UNITS`
+    kl:Tensor               # (Z,) nats per token
+    mse:Tensor              # (M,) of each band
+    correlation:Tensor      # (M,) of each band; NaN where the clip is silent
+
+def band_scores(x:Tensor, y:Tensor)->tuple[Tensor, Tensor]: # truth, drawn (N, M) → (M,), (M,)
+    "Mean squared error and Pearson's correlation of each band; a constant answer has none, and where the truth is constant it is NaN."
+    a, b = x - x.mean(0), y - y.mean(0)
+    size_a, size_b = a.norm(dim=0), b.norm(dim=0)
+    r = (a*b).sum(0)/(size_a*size_b).clamp_min(1e-12)
+    return (x - y).pow(2).mean(0), torch.where(size_a > 1e-6, r, torch.nan)
+
 @torch.no_grad()
-def clip_scores(model, data, clip:int, style_parts:str="none", seed:int=0)->tuple[dict[str, float], Tensor]: # scores; KL of each dimension (Z,)
-    "The scores of one clip: the errors of `UNITS`, and its KL."
+def clip_scores(model, data, clip:int, style_parts:str="none", seed:int=0)->ClipScores:
+    "The scores of one clip: the errors of `UNITS`, and what they are made of."
     f, spec, hop = follow(model, data, clip, style_parts, seed), data.clip(clip).to(model.device), model.config.tokens.hop
     truth, drawn = (per_band(model, x, spec) for x in (f.tokens, model.decode(f.path))) # (T, M, F), (2, T, M, F)
     mean, sampled = (drawn - truth).pow(2).mean(dim=(1, 2, 3)).tolist()
@@ -129,7 +143,8 @@ def clip_scores(model, data, clip:int, style_parts:str="none", seed:int=0)->tupl
     r = torch.corrcoef(torch.stack([x.flatten(), y.flatten()]))[0, 1].nan_to_num().item()
     z_error = (x - y)*model.std/clip_scale(spec).std
     kl = kl_divergence(f.path.posterior, f.path.prior)[1].mean(0)                       # (Z,)
-    return dict(mse=mean, mse_sampled=sampled, mse_frames=(x - y).pow(2).mean().item(), mse_clip=z_error.pow(2).mean().item(), correlation=r, kl=kl.sum().item()), kl
+    scores = dict(mse=mean, mse_sampled=sampled, mse_frames=(x - y).pow(2).mean().item(), mse_clip=z_error.pow(2).mean().item(), correlation=r, kl=kl.sum().item())
+    return ClipScores(scores, kl, *band_scores(x, y))
 
 def reconstruction_metrics(
     model:DreamerModel,
@@ -138,17 +153,23 @@ def reconstruction_metrics(
     style_parts:str="none", # what the model is told of the style
     seed:int=0,             # of the posterior's noise
     show=iter,              # wraps the clips, for a progress bar
-)->dict[str, Metric]:       # the names of `UNITS`, `active_units` and `kl_by_dimension`
+)->dict[str, Metric]:       # the names of `UNITS`, `active_units`, `kl_by_dimension`, `mse_by_band` and `correlation_by_band`
     "How well whole clips are reconstructed and how many nats that took, over all tokens."
-    scores, kls = zip(*(clip_scores(model, data, i, style_parts, seed) for i in show(clips)))
+    scores, kls, errors, corrs = zip(*(clip_scores(model, data, i, style_parts, seed) for i in show(clips)))
     tokens, given = [model.config.tokens.n_tokens(int(n)) for n in data.lengths[clips]], f"the clip; style: {style_parts}"
     per_second, z = 1/model.config.tokens.seconds(model.front_end), len(kls[0])
     for s in scores: s.update(kl_per_dimension=s["kl"]/z, bits_per_second=s["kl"]*per_second/math.log(2))
     out = {name: pool([s[name] for s in scores], tokens, unit, given) for name, unit in UNITS.items()}
-    kl = (torch.tensor(tokens, dtype=torch.double) @ torch.stack(kls).double().cpu()/sum(tokens)).tolist()
+    weight = torch.tensor(tokens, dtype=torch.double)
+    kl, mse = ((weight @ torch.stack(v).double().cpu()/sum(tokens)).tolist() for v in (kls, errors))
+    r = torch.stack(corrs).double().cpu()                                               # (clips, M)
+    heard = weight[:, None]*~r.isnan()
+    r = ((heard*r.nan_to_num()).sum(0)/heard.sum(0).clamp_min(1e-12)).tolist()          # a band that is silent in all clips has none
     count = lambda value, unit: Metric(value, unit, given, len(tokens), sum(tokens))
     return out | dict(active_units=count(sum(v > ACTIVE for v in kl), f"latent dimensions of {z} with more than {ACTIVE} nats per token"),
-                      kl_by_dimension=count(kl, "nats per token, each latent dimension"))
+                      kl_by_dimension=count(kl, "nats per token, each latent dimension"),
+                      mse_by_band=count(mse, "MSE of each mel band, joined frames, standardised per band; posterior mean"),
+                      correlation_by_band=count(r, "Pearson over the frames of a clip, each mel band; posterior mean"))
 
 # %% ../nbs/09_evaluation.ipynb #090f2d54
 def plot_kl(
@@ -163,6 +184,22 @@ def plot_kl(
     ax.axhline(ACTIVE, color="k", ls=":", label="active above this")
     ax.set(xlabel="latent dimension, sorted", ylabel="KL (nats per token)", yscale="log")
     fig.legend(loc="outside upper center", ncol=3, fontsize=8)
+    return fig
+
+# %% ../nbs/09_evaluation.ipynb #e339c111
+def plot_bands(
+    metrics:dict[str, dict[str, Metric]], # label → what `reconstruction_metrics` returned
+    fe:FrontEnd,
+):
+    "Draw the error and the correlation of each mel band over its frequency; returns the figure."
+    import matplotlib.pyplot as plt
+    fig, axs = plt.subplots(1, 2, figsize=(9, 2.6), layout="constrained")
+    khz = mel_frequencies(fe, fe.n_mels + 2)[1:-1]/1000
+    for ax, name, label in zip(axs, ("mse_by_band", "correlation_by_band"), ("MSE", "Pearson's correlation")):
+        for k, (who, m) in enumerate(metrics.items()): ax.plot(khz, m[name].value, f"C{k}", label=who)
+        ax.set(xlabel="frequency (kHz, log)", ylabel=label, xscale="log")
+        ax.set_xticks([.1, .2, .5, 1, 2, 5, 10], [.1, .2, .5, 1, 2, 5, 10]); ax.minorticks_off()
+    axs[0].set_ylim(bottom=0); axs[1].set_ylim(top=1); axs[0].legend(fontsize=8)
     return fig
 
 # %% ../nbs/09_evaluation.ipynb #36625754
@@ -374,7 +411,7 @@ def format_metrics(
     a, rec, loops, ears = (metrics[k] for k in ("about", "reconstruction", "open_loop", "audio"))
     out = [f"{a['n_clips']} clips, {a['n_speakers']} speakers, {a['seconds']:.0f} s, split {a['split']}; ± is one standard error over clips"]
     if not a["same_data"]: out[0] += "\nNOTE: not the data this checkpoint was trained on; the split cannot promise that its speakers are new to the model"
-    names = [n for n in next(iter(rec.values())) if n != "kl_by_dimension"]
+    names = [n for n in next(iter(rec.values())) if "_by_" not in n]
     out += [_table(["reconstruction of whole clips", *(f"style: {c}" for c in rec)], [[n, *(_cell(rec[c][n]) for c in rec)] for n in names])]
     out += [_table(["what needs no model", "MSE per bin", "given"], [[n, _cell(m), m["given"]] for n, m in metrics["trivial"].items()])]
     if loops:
@@ -479,7 +516,8 @@ def _loops(model, data, clips, conditions, seed, progress): # empty if no clip i
     except SpectroError as e: print(f"no open loop: {e}", file=sys.stderr); return {}
 
 def _figures(model, data, clips, rec, loops, output_dir): # the names of what was drawn
-    figures = {"reconstructions.png": plot_reconstructions(model, data, clips[:3]), "kl_per_dimension.png": plot_kl({f"style: {c}": m for c, m in rec.items()})}
+    figures = {"reconstructions.png": plot_reconstructions(model, data, clips[:3]), "kl_per_dimension.png": plot_kl({f"style: {c}": m for c, m in rec.items()}),
+               "bands.png": plot_bands({f"style: {c}": m for c, m in rec.items()}, data.front_end)}
     if loops: figures["open_loop.png"] = plot_open_loop({f"style: {c}" + ("" if c == "none" else " (a leak)"): r for c, r in loops.items()})
     for name, fig in figures.items(): _save_figure(fig, Path(output_dir)/name)
     return list(figures)

@@ -32,6 +32,7 @@ from .dataset import Scale
 from .rssm import State, kl_divergence
 from .world_model import DreamerModel, load
 from .vocoder import save_audio, vocode
+from .neural_vocoder import sounding
 
 # %% ../nbs/10_imagination.ipynb #d4148148
 @dataclass(frozen=True, eq=False, repr=False)
@@ -304,13 +305,15 @@ def infer(
     audio_path,     # the recording
     output_dir,     # gets input.png, recon.png, copy.wav, recon.wav
     device="cpu",
+    vocoder=None,   # a file of `save_vocoder`; None: `vocode`, which has learned nothing
 )->list[Path]:      # the files written
     "Let a model hear a recording and draw it again; copy.wav is the recording's own spectrogram through the same vocoder, the best that recon.wav could be."
     model, spec = _hear(checkpoint, audio_path, device)
+    sound = sounding(model.front_end, vocoder)
     again, fe = model.reconstruct(spec).cpu(), model.front_end
     specs = {"input": spec[:len(again)], "recon": again}
     figures = {f"{name}.png": plot_log_mel(s, fe, title=title).figure for (name, s), title in zip(specs.items(), ("recording", "reconstruction"))}
-    waves = {f"{name}.wav": vocode(s.numpy(), fe) for name, s in (("copy", specs["input"]), ("recon", again))}
+    waves = {f"{name}.wav": sound(s.numpy()) for name, s in (("copy", specs["input"]), ("recon", again))}
     return _write(output_dir, figures, waves, fe.sample_rate)
 
 def imagine_files(
@@ -324,10 +327,12 @@ def imagine_files(
     temperature:float=1.0,
     seed:int=0,
     top_p:float=1.0,   # of models with categorical states: how much of the classes' probability to draw from
+    vocoder=None,      # a file of `save_vocoder`; None: `vocode`, which has learned nothing
 )->list[Path]:      # the files written
     "Let a model hear the beginning of a recording and imagine how it goes on."
     model, spec = _hear(checkpoint, audio_path, device)
+    sound = sounding(model.front_end, vocoder)
     dream = imagine(model, spec, context, seconds, samples, temperature, seed, top_p=top_p)
     figures = {"continuation.png": triptych(model, dream), "dreams.png": show_dream(dream, samples)}
-    waves = {f"imagined{f'_{i}' if i else ''}.wav": dream_audio(dream, i) for i in range(len(dream.spec))}
+    waves = {f"imagined{f'_{i}' if i else ''}.wav": sound(x.numpy()) for i, x in enumerate(dream.spec)}
     return _write(output_dir, figures, waves, dream.front_end.sample_rate)

@@ -593,7 +593,7 @@ class Cluster:
         try: from distributed import Client, KilledWorker
         except ImportError: raise SpectroError("a scheduler needs Dask: pip install spectro_dreamer[cluster]") from None
         self.died, self.lost = KilledWorker, CancelledError
-        try: self.client = Client(address, timeout=5, set_as_default=False)
+        try: self.client = Client(address, timeout=10, set_as_default=False)
         except (OSError, ValueError, ImportError) as e: raise SpectroError(f"no Dask scheduler answers at {address}: {e}") from None
         self.n = sum(self.client.nthreads().values())
         if not self.n: self.close(); raise SpectroError(f"the Dask scheduler at {address} has no workers yet: start some with dask worker {address}")

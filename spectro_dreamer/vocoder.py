@@ -53,6 +53,7 @@ def mel_to_magnitude(
     log_mel,        # (..., N, M) in nats
     fe:FrontEnd,
     n_iter:int=30,  # multiplicative updates
+    magnitude=None, # (..., N, K) to begin with; None: each band's power spread evenly under its filter
 )->torch.Tensor:    # (..., N, K)
     r"""Magnitudes whose mel power matches, by multiplicative updates for the KL divergence (Lee and Seung, NIPS 2000).
 
@@ -61,7 +62,9 @@ def mel_to_magnitude(
     """
     mel = _mel_power(log_mel, fe)
     w, share = _filters(fe, mel.device)
-    power = (mel/w.sum(1).clamp_min(EPS)) @ share
+    if magnitude is None: power = (mel/w.sum(1).clamp_min(EPS)) @ share
+    elif magnitude.shape == (*mel.shape[:-1], w.shape[1]): power = magnitude.to(mel)**2
+    else: raise SpectroError(f"these magnitudes, {tuple(magnitude.shape)}, are of another log-mel")
     for _ in range(n_iter): power = power*_correction(power, mel, w, share)
     return power.sqrt()
 
@@ -118,13 +121,19 @@ def vocode(
     n_iter:int=32,  # of Griffin–Lim; 8 is a quick preview
     seed:int=0,     # of the initial phase
     pull:float=1.0, # 0: magnitudes are fixed beforehand; up to 1: they are corrected towards the mel in every iteration
+    magnitude=None, # (..., N, K) to begin with; None: those of `mel_to_magnitude`
+    hold:float=0.0, # share of them that is kept in every iteration
 ):                  # (..., S) of the same kind as `log_mel`, S = (N - 1)*hop_length
     "Turn log-mels into sound without a trained model. Raises `SpectroError` for another number of bands, NaN or nothing."
     mel = _mel_power(log_mel, fe)
     w, share = _filters(fe, mel.device)
     mel = mel.reshape(-1, *mel.shape[-2:])                                        # (B, N, M)
-    def update(power): return (power*_correction(power, mel, w, share)**pull).sqrt()
-    out = griffin_lim(mel_to_magnitude(log_mel, fe), fe, n_iter, seed=seed, update=update if pull else None)
+    first = mel_to_magnitude(log_mel, fe) if magnitude is None else mel_to_magnitude(log_mel, fe, 0, magnitude)
+    p0 = first.reshape(len(mel), *first.shape[-2:])**2                            # (B, N, K)
+    def update(power):
+        if hold: power = p0**hold*(power*_correction(power, mel, w, share)**pull)**(1 - hold)
+        return (power*_correction(power, mel, w, share)**pull).sqrt()
+    out = griffin_lim(first, fe, n_iter, seed=seed, update=update if pull else None)
     return out if isinstance(log_mel, torch.Tensor) else out.numpy()
 
 # %% ../nbs/08_vocoder.ipynb #b45c6afa

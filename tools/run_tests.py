@@ -317,7 +317,7 @@ def wheel_commands(scratch):
 
 class Tally:
     """Counts results and says each as it comes."""
-    def __init__(self): self.passed, self.failed, self.skipped = 0, 0, 0
+    def __init__(self): self.passed, self.failed, self.skipped, self.failures = 0, 0, 0, []
 
     def attempt(self, check):
         """Run a check and return (verdict, remark, seconds)."""
@@ -334,7 +334,13 @@ class Tally:
         setattr(self, verdict, getattr(self, verdict) + 1)
         brief = "" if verdict == "failed" else remark
         print(f"{verdict:>7}  {name:<42} {seconds:6.1f} s  {brief}".rstrip(), flush=True)
-        if verdict == "failed": print("\n".join("         | " + line for line in remark.splitlines()), flush=True)
+        if verdict == "failed":
+            print("\n".join("         | " + line for line in remark.splitlines()), flush=True)
+            self.failures.append((name, remark.splitlines()[-12:]))
+
+    def again(self):
+        """The ends of the failures once more, since the first of them may be far above by now."""
+        return "".join(f"failed: {name}\n" + "".join(f"         | {line[:300]}\n" for line in end) for name, end in self.failures)
 
     def line(self):
         """The last line of the run."""
@@ -372,7 +378,7 @@ def main(names):
             running = {pool.submit(tally.attempt, check): name for name, check in during}
             for done in as_completed(running): tally.report(running[done], done.result())
         for name, check in after: tally.report(name, tally.attempt(check))
-    print(f"in {time.time() - start:.0f} s\n{tally.line()}")
+    print(f"{tally.again()}in {time.time() - start:.0f} s\n{tally.line()}")
     return tally.failed > 0 or tally.passed == 0
 
 
