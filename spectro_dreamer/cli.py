@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FILES', 'flag', 'command', 'fail', 'Parser',
            'parser', 'clean_main', 'prepare_main', 'join_main', 'bench_main', 'train_main', 'hearing_parser',
-           'vocoder_flag', 'infer_main', 'evaluate_main', 'imagine_main', 'complete_main', 'restyle_main', 'demo_steps',
-           'demo_main']
+           'vocoder_flag', 'infer_main', 'evaluate_main', 'imagine_main', 'complete_main', 'restyle_main',
+           'export_main', 'demo_steps', 'demo_main']
 
 # %% ../nbs/17_cli.ipynb #a6d14feb
 """The console commands: argument parsing only. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
@@ -269,6 +269,23 @@ def restyle_main(argv=None):
     from spectro_dreamer.transfer import transfer_files
     if a.style_from: return _wrote(transfer_files(a.checkpoint, a.audio_path, a.style_from, a.output_dir, pick_device(a.device), a.was, a.to, a.way or "states", a.guide, 1. if a.strength is None else a.strength))
     _wrote(restyle_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), a.louder, a.like, a.was, a.to, a.way or "shift", a.guide))
+
+# %% ../nbs/17_cli.ipynb #ae7dc7c9
+@command
+def export_main(argv=None):
+    "spectro_export: a model for use elsewhere."
+    p = parser("export", "Write a model for use elsewhere: config.json, model.safetensors and README.md in the manner of Hugging Face, and in onnx/ three ONNX graphs with a reader, checked against PyTorch.")
+    flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
+    flag(p, "output-dir", help="where the files go", required=True)
+    flag(p, "audio-path", help="a recording to check the graphs on (default: one of the bundled corpus)")
+    flag(p, "no-onnx", help="leave out the graphs", action="store_true")
+    flag(p, "int8", help="also write the graphs in eight bits, in onnx-int8/; they are smaller and less exact", action="store_true")
+    a = p.parse_args(argv)
+    if a.no_onnx and (a.int8 or a.audio_path): raise SpectroError("--int8 and --audio-path concern the graphs, which --no-onnx leaves out")
+    from spectro_dreamer.export import export_files, largest
+    files, checks = export_files(a.checkpoint, a.output_dir, not a.no_onnx, a.int8, a.audio_path)
+    _wrote(files)
+    for folder, d in checks.items(): print(f"{folder}: differs from PyTorch by at most {largest(d):.1e} in a step, {largest(d, stream=True):.1e} in 40")
 
 # %% ../nbs/17_cli.ipynb #a9af2af6
 DEMO_EPOCHS = 45 # two to three minutes of training on one core
