@@ -276,7 +276,7 @@ def music_main(argv=None):
     flag(make, "checkpoint", help="the folder of a run, or a checkpoint", required=True)
     flag(make, "output-dir", "tunes", "where the files go")
     flag(make, "n", 4, "tunes to write")
-    flag(make, "prompt", "X:", "how each begins")
+    flag(make, "prompt", help="how each begins (default: a line X:1, and T: for the title)")
     flag(make, "temperature", 0.8, "below 1 the likely becomes likelier; 0 always takes the likeliest")
     flag(make, "top-p", 0.95, "draw among the most probable characters that hold so much of the probability")
     flag(make, "seed", 0, "of the dice")
@@ -296,8 +296,8 @@ def _music_train(a):
     print(f"\n{cfg.iterations} steps done; the best model is {run/'checkpoints'/'best_model.pt'}")
 
 def _music_compose(a):
-    from spectro_dreamer.music_lstm import compose_files, format_report
-    print(format_report(compose_files(a.checkpoint, a.output_dir, a.n, a.prompt, a.temperature, a.top_p, a.seed, a.tempo, a.device)))
+    from spectro_dreamer.music_lstm import PROMPT, compose_files, format_report
+    print(format_report(compose_files(a.checkpoint, a.output_dir, a.n, a.prompt or PROMPT, a.temperature, a.top_p, a.seed, a.tempo, a.device)))
     print(f"wrote {Path(a.output_dir)/'tunes.abc'} and {Path(a.output_dir)/'report.json'}")
 
 # %% ../nbs/17_cli.ipynb #a9af2af6

@@ -22,7 +22,7 @@ Sequences are (n,) whole numbers, each ends with `corpus.end`; ids (B, T); logit
 """
 
 # %% ../nbs/15_music_lstm.ipynb #7937704c
-import hashlib, json, math, os, random, re, shutil, subprocess, sys, time
+import contextlib, hashlib, io, json, math, os, random, re, shutil, subprocess, sys, time
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
@@ -128,8 +128,11 @@ class NGram:
 
     def nats(self, sequences:list, end:int)->list[np.ndarray]: # of (n,)
         "What each symbol of each sequence costs."
-        reach = len(self.counts) - 1
-        def costs(s): return np.array([-math.log(self.next(s[max(0, i - reach):i])[s[i]]) for i in range(1, len(s))])
+        reach, known = len(self.counts) - 1, {}
+        def after(past):
+            if past not in known: known[past] = -np.log(self.next(past))
+            return known[past]
+        def costs(s): return np.array([after(tuple(s[max(0, i - reach):i]))[s[i]] for i in range(1, len(s))])
         return [costs([end, *s.tolist()]) for s in sequences]
 
 # %% ../nbs/15_music_lstm.ipynb #6918feaa
@@ -285,7 +288,7 @@ def train_music(
     return run_dir
 
 def _steps(trainer, folder, tracker, progress):
-    cfg, losses, start = trainer.cfg, [], time.time()
+    cfg, losses, start, spent = trainer.cfg, [], time.time(), time.process_time()
     bar = range(trainer.step, cfg.iterations)
     if progress:
         from fastprogress.fastprogress import progress_bar
@@ -301,9 +304,9 @@ def _steps(trainer, folder, tracker, progress):
             _write(folder/"best_model.pt", {k: v for k, v in trainer.checkpoint().items() if k != "optimizer_state_dict"})
         if (folder/"last.pt").is_file(): os.replace(folder/"last.pt", folder/"previous.pt")
         _write(folder/"last.pt", trainer.checkpoint())
-        tracker.log(trainer.step, metrics | dict(seconds=time.time() - start))
+        tracker.log(trainer.step, metrics | dict(seconds=time.time() - start, cpu_seconds=time.process_time() - spent))
         if progress: bar.comment = " ".join(f"{k} {v:.3f}" for k, v in metrics.items() if k.endswith("loss"))
-        losses, start = [], time.time()
+        losses, start, spent = [], time.time(), time.process_time()
 
 def music_resume_config(path)->MusicConfig:
     "The configuration that a resumed run goes on with."
@@ -403,11 +406,12 @@ def check_tune(tune:str)->Verdict:
     for head, name in (("X:", "number"), ("M:", "metre"), ("K:", "key")):
         if not re.search(rf"^{head}[ \t]*\S", tune, re.M): return Verdict(False, False, f"no {name} ({head})")
     try:
-        handler, tokens = _tokens(tune)
+        with contextlib.redirect_stderr(io.StringIO()) as said: handler, tokens = _tokens(tune)
         metre = next(t for t in tokens if isinstance(t, m21.abcFormat.ABCMetadata) and t.isMeter()).getTimeSignatureObject().barDuration.quarterLength
         part = m21.abcFormat.translate.abcToStreamScore(handler)
         notes, bars = len(part.recurse().notes), bar_lengths(tokens)
     except Exception as e: return Verdict(False, False, f"music21 cannot read it ({type(e).__name__})")  # nonsense can make the reader say anything
+    if "WARNING" in said.getvalue(): return Verdict(False, False, f"music21 cannot read all of it ({said.getvalue().split('WARNING:')[1].strip().splitlines()[0].lower()[:60]})", notes)
     if notes < 8: return Verdict(False, False, f"only {notes} notes", notes)
     right = sum(abs(length - metre) < 1e-3 or (edge and length < metre) for length, edge in bars)
     wrong = len(bars) - right
@@ -610,13 +614,14 @@ def latent_corpus(
     model:DreamerModel,
     dataset_path,         # HDF5 file from `prepare`
     share:float=0.1,      # of the training speakers, to choose the best step by
-    max_clips:int=None,   # of each part; None: all
+    max_clips=(None, None, None), # of each part; None: all
     show=iter,
 )->tuple[Corpus, LatentText]: # the text in three parts, the last of validation speakers; the last part with what the model's prior says of it
     "A data set as a model with categorical states writes it down, split by speakers."
     data, clips = open_split(model, dataset_path)
     learn, choose = BandClips(data, data.train).divide(share)
-    parts = [latent_text(model, data, np.sort(c)[:max_clips], show=show) for c in (learn.clips, choose.clips, clips)]
+    some = lambda c, n: np.sort(c)[np.linspace(0, len(c) - 1, min(n or len(c), len(c))).astype(int)]  # from all speakers
+    parts = [latent_text(model, data, some(c, n), show=show) for c, n in zip((learn.clips, choose.clips, clips), max_clips)]
     return Corpus(list(range(parts[0].n_symbols)), parts[0].n_symbols - 1, *(p.sequences for p in parts)), parts[2]
 
 # %% ../nbs/15_music_lstm.ipynb #867e29aa

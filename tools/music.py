@@ -43,7 +43,7 @@ def trained(corpus, a):
     train_music(corpus, cfg, run, run if going else None, progress=sys.stderr.isatty(), use_mlflow=False)
     rows, model = history(run), load_music(run, a.device)
     best = min(rows, key=lambda r: r["val_loss"])
-    return model, dict(config=model.config.to_dict()["music"], parameters=sum(p.numel() for p in model.parameters()), steps=rows[-1]["epoch"], best_step=best["epoch"], seconds=sum(r["seconds"] for r in rows),
+    return model, dict(config=model.config.to_dict()["music"], parameters=sum(p.numel() for p in model.parameters()), steps=rows[-1]["epoch"], best_step=best["epoch"], seconds=sum(r["seconds"] for r in rows), cpu_seconds=sum(r.get("cpu_seconds", 0.0) for r in rows),
                        machine=f"{'a CPU, %d thread(s)' % torch.get_num_threads() if model.out.weight.device.type == 'cpu' else torch.cuda.get_device_name()}",
                        curve=[[r["epoch"], r["train_loss"], r["val_loss"]] for r in rows])
 
@@ -90,7 +90,7 @@ def tunes_part(a):
 def latents_part(a):
     """The rival prior over latent tokens."""
     world = load(a.model)
-    corpus, text = latent_corpus(world, a.dataset, max_clips=a.max_clips or None, show=bar)
+    corpus, text = latent_corpus(world, a.dataset, max_clips=tuple(max(1, a.max_clips // k) if a.max_clips else None for k in (1, 10, 3)), show=bar)
     print(f"{len(corpus.train)} + {len(corpus.val)} + {len(corpus.test)} clips, {sum(map(len, corpus.train)):,} classes", flush=True)
     model, said = trained(corpus, a)
     rates = rival_priors(world, corpus, text, model)
@@ -111,7 +111,7 @@ def main():
     tunes.add_argument("--samples", type=int, default=32, help="tunes for each pair of temperature and nucleus (default: %(default)s)")
     latents.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
     latents.add_argument("--model", required=True, help="run of a world model with categorical states")
-    latents.add_argument("--max-clips", type=int, default=0, help="of each part; 0 for all (default: %(default)s)")
+    latents.add_argument("--max-clips", type=int, default=0, help="to learn from; a tenth as many to choose by, a third to be judged on; 0 for all (default: %(default)s)")
     for q in (tunes, latents):
         q.add_argument("--run", required=True, help="folder of the LSTM's run")
         q.add_argument("--output", required=True, help="the JSON file to write into")
