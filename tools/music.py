@@ -42,8 +42,8 @@ def trained(corpus, a):
     going = (run / "checkpoints" / "last.pt").is_file()
     train_music(corpus, cfg, run, run if going else None, progress=sys.stderr.isatty(), use_mlflow=False)
     rows, model = history(run), load_music(run, a.device)
-    best = min(rows, key=lambda r: r["val_loss"])
-    return model, dict(config=model.config.to_dict()["music"], parameters=sum(p.numel() for p in model.parameters()), steps=rows[-1]["epoch"], best_step=best["epoch"], seconds=sum(r["seconds"] for r in rows), cpu_seconds=sum(r.get("cpu_seconds", 0.0) for r in rows),
+    best, timed = min(rows, key=lambda r: r["val_loss"]), [r for r in rows if "cpu_seconds" in r]
+    return model, dict(config=model.config.to_dict()["music"], parameters=sum(p.numel() for p in model.parameters()), steps=rows[-1]["epoch"], best_step=best["epoch"], seconds=sum(r["seconds"] for r in rows), cpu_seconds=sum(r["cpu_seconds"] for r in timed) / max(1, len(timed)) * len(rows),
                        machine=f"{'a CPU, %d thread(s)' % torch.get_num_threads() if model.out.weight.device.type == 'cpu' else torch.cuda.get_device_name()}",
                        curve=[[r["epoch"], r["train_loss"], r["val_loss"]] for r in rows])
 
