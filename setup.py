@@ -10,8 +10,8 @@ parser = ConfigParser(delimiters=["="])
 parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 readme = here / "README.md"
-hearing = cfg["hearing_requirements"].split()
-dev = [*cfg["dev_requirements"].split(), *cfg["cluster_requirements"].split(), *cfg["onnx_requirements"].split(), *(r for r in hearing if not r.startswith(("pesq", "pycodec2")))]  # these may need a C compiler
+hearing, onnx, music = (cfg[f"{name}_requirements"].split() for name in ("hearing", "onnx", "music"))
+dev = [*cfg["dev_requirements"].split(), *cfg["cluster_requirements"].split(), *onnx, *music, *(r for r in hearing if not r.startswith(("pesq", "pycodec2")))]  # these may need a C compiler
 
 setup(
     name=cfg["lib_name"],
@@ -26,9 +26,9 @@ setup(
     keywords=cfg["keywords"],
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=["spectro_dreamer*"]),
-    package_data={"spectro_dreamer": ["corpus/*", "corpus/**/*", "weights/*", "weights/**/*"]},  # the bundled corpus and the trained model travel in the wheel
+    package_data={"spectro_dreamer": ["corpus/*", "corpus/**/*", "tunes/*", "weights/*", "weights/**/*"]},  # the bundled corpora and the trained models travel in the wheel
     install_requires=cfg["requirements"].split(),
-    extras_require={"cluster": cfg["cluster_requirements"].split(), "hearing": hearing, "onnx": cfg["onnx_requirements"].split(), "dev": dev},
+    extras_require={"cluster": cfg["cluster_requirements"].split(), "hearing": hearing, "onnx": onnx, "music": music, "dev": dev},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Developers",
                  "Intended Audience :: Science/Research", "Programming Language :: Python :: 3",

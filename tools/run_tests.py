@@ -148,7 +148,7 @@ def notebook_imports(path):
 
 def declared():
     """Every package that the library imports is among its requirements, or those of an extra."""
-    wanted = [r for key in ("requirements", "cluster_requirements", "hearing_requirements", "onnx_requirements") for r in requirements(key)]
+    wanted = [r for key in ("requirements", "cluster_requirements", "hearing_requirements", "onnx_requirements", "music_requirements") for r in requirements(key)]
     allowed = {re.split(r"[<>=!~\[]", r)[0].lower().replace("_", "-") for r in wanted}
     owners, names = packages_distributions(), set()
     for path in (ROOT / PACKAGE).glob("*.py"): names |= {n.split(".")[0] for n in imported(ast.parse(path.read_text()))}
@@ -228,7 +228,7 @@ def in_url(body, at):
 _EVERY_MODULE = """
 import importlib, importlib.resources, importlib.util, pkgutil, sys
 import spectro_dreamer
-for extra in ('nbdev', 'execnb', 'nbclient', 'jupytext', 'espeakng_loader', 'distributed', 's3fs', 'torchmetrics', 'auraloss', 'pocketsphinx', 'jiwer', 'pesq', 'pycodec2', 'onnx', 'onnxscript', 'onnxruntime'):
+for extra in ('nbdev', 'execnb', 'nbclient', 'jupytext', 'espeakng_loader', 'distributed', 's3fs', 'torchmetrics', 'auraloss', 'pocketsphinx', 'jiwer', 'pesq', 'pycodec2', 'onnx', 'onnxscript', 'onnxruntime', 'music21'):
     assert not importlib.util.find_spec(extra), extra + ' is present: the library must not need it'
 assert 'site-packages' in spectro_dreamer.__file__, spectro_dreamer.__file__
 names = [m.name for m in pkgutil.iter_modules(spectro_dreamer.__path__)]
@@ -237,7 +237,9 @@ corpus = importlib.resources.files('spectro_dreamer') / 'corpus'
 clips = [p for p in (corpus / 'clips').iterdir() if p.name.endswith('.mp3')]
 rows = (corpus / 'validated.tsv').read_text(encoding='utf-8').splitlines()[1:]
 assert clips and len(rows) == len(clips) == int(sys.argv[1]), f'{len(clips)} clips and {len(rows)} rows of {sys.argv[1]}'
-print(f'{len(names)} modules, {len(clips)} clips')
+tunes = (importlib.resources.files('spectro_dreamer') / 'tunes' / 'tunes.abc').read_text(encoding='utf-8').count('X:')
+assert tunes, 'the tunes are missing'
+print(f'{len(names)} modules, {len(clips)} clips, {tunes} tunes')
 """
 
 
