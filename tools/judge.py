@@ -215,10 +215,16 @@ def recording(data, a):
     return lambda i: read_audio(clip_file(a.clips, data.paths[i]), data.front_end.sample_rate)
 
 
+def some_of(data, clips, about):
+    """What is said of a result that is of some clips only."""
+    return about | dict(n_clips=len(clips), n_speakers=len({data.speakers[i] for i in clips}), seconds=float(data.lengths[clips].sum() / data.front_end.frame_rate))
+
+
 def completion(models, data, clips, about, out, a):
     """completion.json and completion.png: gaps in the middle of speech, first of frames, then cut out of the recordings, where sound can be filled in as well."""
     name, model = next(iter(models.items()))
-    t = model.config.train
+    t, clips = model.config.train, pick_clips(data, clips, a.gap_clips) if a.gap_clips else [int(i) for i in clips]
+    about = some_of(data, clips, about)
     var, told = autoregression(data, dict(fingerprint=data.fingerprint, val_split=t.val_split, split_seed=t.split_seed, tokens=asdict(data.tokens)), out / "rivals")
     others = {"VAR(5), both sides": lambda z, s, e: (var_gap(var, z, s, e), var_gap(var, z, s, e, samples=8)), "world model, near side": near_side(model, data, a.seed)}
     sound, result, figures = GapsInSound(recording(data, a), {"Janssen AR(512) of the waveform": janssen}), {}, {}
@@ -237,7 +243,7 @@ def words(models, data, clips, about, out, a):
     seconds, shortest, longest = data.lengths / data.front_end.frame_rate, *a.word_seconds
     some = pick_clips(data, [int(i) for i in clips if shortest <= seconds[i] <= longest and data.sentences[i]], a.word_clips)
     if not some: raise SpectroError(f"no clip of {shortest:g} to {longest:g} s has a sentence")
-    about = about | dict(n_clips=len(some), n_speakers=len({data.speakers[i] for i in some}), seconds=float(seconds[some].sum()))
+    about = some_of(data, some, about)
     print(f"words: {len(some)} clips of {about['n_speakers']} speakers, {about['seconds']:.0f} s", flush=True)
     found = words_in_noise(ways_to_hear(models), [clip_file(a.clips, data.paths[i]) for i in some], [data.sentences[i] for i in some], data.front_end.sample_rate, babblers(data, a), seed=a.seed,
                            show=bar("words", "conditions"))
@@ -253,7 +259,7 @@ FAD_CUTS = ((WINDOW, WINDOW), (0.25, 0.25), (0.25, 0.125))  # seconds: window an
 def fad(models, data, clips, about, out, a):
     """fad.json and fad.png: the Fréchet distance of real, copied and drawn speech at several numbers of vectors; real against real are other speakers."""
     fe, frames = data.front_end, round(a.fad_seconds * data.front_end.frame_rate)
-    if a.fad_clips: clips = spread(clips, a.fad_clips)
+    if a.fad_clips: clips = pick_clips(data, clips, a.fad_clips)
     sets = {"real": []}
     for i in bar("fad")([int(i) for i in clips]):
         wave = recording(data, a)(i)[: frames * fe.hop_length]
@@ -261,7 +267,7 @@ def fad(models, data, clips, about, out, a):
         drawn = {"Griffin-Lim, 1 iteration": (spec, dict(n_iter=1)), "copy-synthesis": (spec, {})} | {f"{n}, drawn again": (m.reconstruct(spec).detach(), {}) for n, m in models.items()}
         sets["real"].append(wave)
         for name, (x, how) in drawn.items(): sets.setdefault(name, []).append(vocode(x.numpy(), fe, **how))
-    about = about | dict(n_clips=len(clips), n_speakers=len({data.speakers[i] for i in clips}), seconds=sum(map(len, sets["real"])) / fe.sample_rate)
+    about = some_of(data, clips, about) | dict(seconds=sum(map(len, sets["real"])) / fe.sample_rate)
     real, others, groups = sets["real"], {n: s for n, s in sets.items() if n != "real"}, [data.speakers[i] for i in clips]
     result, tables = [], {}
     for window, hop in FAD_CUTS:
@@ -445,10 +451,11 @@ def main():
     p.add_argument("--latents-file", help="for latents: the JSON to write; its figures get names that begin like it")
     p.add_argument("--digit-clips", help="for latents: the folder of the digits' recordings")
     p.add_argument("--clips", help="for codecs, latents, words and fad, and for gaps in the sound of completion: the folder of the recordings of --dataset")
+    p.add_argument("--gap-clips", type=int, default=60, help="for completion: how many clips, of as many speakers as there are; 0 for all (default: %(default)s)")
     p.add_argument("--gaps", type=int, default=2, help="for completion: most gaps of each length in a clip (default: %(default)s)")
     p.add_argument("--word-clips", type=int, default=40, help="for words: how many clips, of as many speakers as there are (default: %(default)s)")
     p.add_argument("--word-seconds", type=float, nargs=2, default=(2.0, 8.0), metavar=("FROM", "TO"), help="for words: how long a clip may be (default: 2 8)")
-    p.add_argument("--fad-clips", type=int, default=0, help="for fad: about so many clips, evenly spread; 0 for all (default: %(default)s)")
+    p.add_argument("--fad-clips", type=int, default=0, help="for fad: how many clips, of as many speakers as there are; 0 for all (default: %(default)s)")
     p.add_argument("--fad-seconds", type=float, default=6.0, help="for fad: seconds heard of each clip, from its beginning (default: %(default)s)")
     p.add_argument("--table", help="for latents: their validated.tsv, with the columns path and gender")
     p.add_argument("--max-digits", type=int, default=1000, help="for latents: about so many digits are probed; 0 for all (default: %(default)s)")
