@@ -535,18 +535,19 @@ def words_in_noise(
     snrs=WORD_SNRS,  # dB
     seed:int=0,
     quick:bool=True, # as for `recognise`
+    into:dict=None,  # filled condition by condition, what it holds is kept; for long calls
     show=iter,       # wraps the conditions, for a progress bar
 )->dict:             # {"clean": way → WordsHeard, "white": {snr: way → WordsHeard}, "babble": the same}
     "What PocketSphinx makes of recordings in noise, before and after each way. Raises `SpectroError` for a sentence without words, `MissingLibrary` without a recogniser."
     calculate_wer(sentences, [""]*len(files))                                                         # what is missing is said at once
     first, kinds = next(iter(ways)), ("white", "babble") if voices else ("white",)
-    out = {"clean": {}} | {kind: {} for kind in kinds}
-    for kind, snr in show([("clean", None)] + [(k, s) for k in kinds for s in snrs]):
+    out = {} if into is None else into
+    for kind in ("clean", *kinds): out.setdefault(kind, {})
+    for kind, snr in show([("clean", None)]*(not out["clean"]) + [(k, s) for s in snrs for k in kinds if s not in out[k]]):
         waves = [noisy_file(f, rate, snr, "white" if kind == "clean" else kind, voices, [seed, k]) for k, f in enumerate(files)]
         found = {name: calculate_wer(sentences, [recognise(way(w), rate, quick) for w in waves]) for name, way in ways.items()}
         row = {n: WordsHeard(w.rate, wer_error(w), w.rate - found[first].rate, wer_error(w, found[first]), sum(w.words), w.errors) for n, w in found.items()}
-        if kind == "clean": out[kind] = row
-        else: out[kind][snr] = row
+        out[kind].update(row if kind == "clean" else {snr: row})
     return out
 
 def format_words(
@@ -563,7 +564,7 @@ def plot_words(
 ):
     "Word errors over the signal-to-noise ratio, the clean ones at the right; returns the figure."
     import matplotlib.pyplot as plt
-    kinds = [k for k in heard if k != "clean"]
+    kinds = [k for k in heard if k != "clean" and heard[k]]
     fig, axs = plt.subplots(1, len(kinds), figsize=(1.5 + 4.2*len(kinds), 3.2), layout="constrained", squeeze=False, sharey=True)
     for ax, kind in zip(axs[0], kinds):
         snrs = sorted(heard[kind])

@@ -245,12 +245,21 @@ def words(models, data, clips, about, out, a):
     if not some: raise SpectroError(f"no clip of {shortest:g} to {longest:g} s has a sentence")
     about = some_of(data, some, about)
     print(f"words: {len(some)} clips of {about['n_speakers']} speakers, {about['seconds']:.0f} s", flush=True)
-    found = words_in_noise(ways_to_hear(models), [clip_file(a.clips, data.paths[i]) for i in some], [data.sentences[i] for i in some], data.front_end.sample_rate, babblers(data, a), seed=a.seed,
-                           show=bar("words", "conditions"))
+    found, plain = {}, lambda row: {way: asdict(w) for way, w in row.items()}
+
+    def keep():
+        if not found["white"]: return
+        whole = {k: plain(r) if k == "clean" else {str(s): plain(x) for s, x in r.items()} for k, r in found.items()}
+        save(out, "words_in_noise", dict(about=about, seconds_of_a_clip=a.word_seconds, recogniser="PocketSphinx, quick", **whole), plot_words(found))
+
+    def show(conditions):
+        for c in bar("words", "conditions")(conditions):
+            yield c
+            keep()
+
+    words_in_noise(ways_to_hear(models), [clip_file(a.clips, data.paths[i]) for i in some], [data.sentences[i] for i in some], data.front_end.sample_rate, babblers(data, a), seed=a.seed,
+                   into=found, show=show)
     print(format_words(found), flush=True)
-    plain = lambda row: {way: asdict(w) for way, w in row.items()}
-    whole = {k: plain(r) if k == "clean" else {str(s): plain(x) for s, x in r.items()} for k, r in found.items()}
-    save(out, "words_in_noise", dict(about=about, seconds_of_a_clip=a.word_seconds, **whole), plot_words(found))
 
 
 FAD_CUTS = ((WINDOW, WINDOW), (0.25, 0.25), (0.25, 0.125))  # seconds: window and hop
