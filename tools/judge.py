@@ -36,7 +36,7 @@ from spectro_dreamer.preparation import clip_file
 from spectro_dreamer.preprocessing import log_mel, read_audio
 from spectro_dreamer.rivals import (BandClips, GRUForecaster, VAR, check_same, compare_forecasts, fit_gru, fit_var, format_forecasts,
                                     L2S, digit_probe, format_probes, format_rates, latent_use, linear_probe, open_short, plot_forecasts, plot_rates, rate_distortion, rate_line, speaker_probe)
-from spectro_dreamer.latents import (clip_vectors, collect_latents, column_of, few_labels, format_words, in_noise, pca, phone_like, picture, plot_noise, plot_smoothness, plot_use,
+from spectro_dreamer.latents import (clip_vectors, collect_latents, column_of, few_labels, format_words, in_noise, noisy, pca, phone_like, picture, plot_noise, plot_smoothness, plot_use,
                                      plot_words, readers, separation, smoothness, untrained, voices_at, ways_to_hear, words_in_noise)
 from spectro_dreamer.token_vae import Blue, Held, TokenVAE, bound, fit_vae, vae_rate
 from spectro_dreamer.vocoder import vocode
@@ -262,11 +262,11 @@ def words(models, data, clips, about, out, a):
     print(format_words(found), flush=True)
 
 
-FAD_CUTS = ((WINDOW, WINDOW), (0.25, 0.25), (0.25, 0.125))  # seconds: window and hop
+FAD_CUTS = (((WINDOW, WINDOW), "speakers"), ((WINDOW, WINDOW), "clips"), ((0.25, 0.25), "speakers"), ((0.25, 0.125), "speakers"))  # window and hop in seconds; what the halves do not share
 
 
 def fad(models, data, clips, about, out, a):
-    """fad.json and fad.png: the Fréchet distance of real, copied and drawn speech at several numbers of vectors; real against real are other speakers."""
+    """fad.json and fad.png: the Fréchet distance of real, noisy, copied and drawn speech at several numbers of vectors; real against real are other speakers, or other clips of any."""
     fe, frames = data.front_end, round(a.fad_seconds * data.front_end.frame_rate)
     if a.fad_clips: clips = pick_clips(data, clips, a.fad_clips)
     sets = {"real": []}
@@ -275,26 +275,27 @@ def fad(models, data, clips, about, out, a):
         spec = torch.from_numpy(log_mel(wave, fe))
         drawn = {"Griffin-Lim, 1 iteration": (spec, dict(n_iter=1)), "copy-synthesis": (spec, {})} | {f"{n}, drawn again": (m.reconstruct(spec).detach(), {}) for n, m in models.items()}
         sets["real"].append(wave)
+        for snr in (20, 5): sets.setdefault(f"white noise, {snr} dB", []).append(noisy(wave, snr, seed=[a.seed, i]))
         for name, (x, how) in drawn.items(): sets.setdefault(name, []).append(vocode(x.numpy(), fe, **how))
     about = some_of(data, clips, about) | dict(seconds=sum(map(len, sets["real"])) / fe.sample_rate)
     real, others, groups = sets["real"], {n: s for n, s in sets.items() if n != "real"}, [data.speakers[i] for i in clips]
     result, tables = [], {}
-    for window, hop in FAD_CUTS:
-        rows = tables[window, hop] = fad_by_size(real, others, fe.sample_rate, groups=groups, window=window, hop=hop, seed=a.seed)
+    for (window, hop), split in FAD_CUTS:
+        rows = tables[window, hop, split] = fad_by_size(real, others, fe.sample_rate, groups=groups if split == "speakers" else None, window=window, hop=hop, seed=a.seed)
         enough = {n: enough_vectors(rows, n) for n in others}
-        result.append(dict(window=window, hop=hop, rows={str(n): {k: v._asdict() for k, v in r.items()} for n, r in rows.items()}, enough=enough))
-        print(f"window {window:g} s, hop {hop:g} s; five times real against real from N =", enough)
+        result.append(dict(window=window, hop=hop, split_by=split, rows={str(n): {k: v._asdict() for k, v in r.items()} for n, r in rows.items()}, enough=enough))
+        print(f"window {window:g} s, hop {hop:g} s, split by {split}; five times real against real from N =", enough)
         for n, r in rows.items(): print(f"  N = {n:<6}" + "".join(f"{k}: {v.mean:.0f} ± {v.spread:.0f}   " for k, v in r.items()), flush=True)
-    save(out, "fad", dict(about=about, seconds_of_a_clip=a.fad_seconds, unit="squared Fréchet distance of MFCC statistics, mean and standard deviation over splits of the speakers", cuts=result), plot_fad(tables))
+    save(out, "fad", dict(about=about, seconds_of_a_clip=a.fad_seconds, unit="squared Fréchet distance of MFCC statistics, mean and standard deviation over splits into halves", cuts=result), plot_fad(tables))
 
 
 def plot_fad(tables):
     """Fréchet distances over the number of vectors, a panel for each cut; returns the figure."""
     import matplotlib.pyplot as plt
     fig, axs = plt.subplots(1, len(tables), figsize=(1 + 4 * len(tables), 3.4), layout="constrained", squeeze=False, sharey=True)
-    for ax, ((window, hop), rows) in zip(axs[0], tables.items()):
+    for ax, ((window, hop, split), rows) in zip(axs[0], tables.items()):
         for name in next(iter(rows.values())): ax.errorbar(list(rows), [r[name].mean for r in rows.values()], [r[name].spread for r in rows.values()], fmt="o-", ms=4, capsize=2, label=name)
-        ax.set(title=f"window {window:g} s, hop {hop:g} s", xlabel="N, vectors in each set", xscale="log", yscale="log")
+        ax.set(title=f"window {window:g} s, hop {hop:g} s\nhalves of different {split}", xlabel="N, vectors in each set", xscale="log", yscale="log")
     axs[0, 0].set(ylabel="Fréchet distance from real")
     fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return fig
