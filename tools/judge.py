@@ -296,6 +296,8 @@ def plot_fad(tables):
     for ax, ((window, hop, split), rows) in zip(axs[0], tables.items()):
         for name in next(iter(rows.values())): ax.errorbar(list(rows), [r[name].mean for r in rows.values()], [r[name].spread for r in rows.values()], fmt="o-", ms=4, capsize=2, label=name)
         ax.set(title=f"window {window:g} s, hop {hop:g} s\nhalves of different {split}", xlabel="N, vectors in each set", xscale="log", yscale="log")
+        ax.set_xticks(list(rows), list(map(str, rows)))
+        ax.minorticks_off()
     axs[0, 0].set(ylabel="Fréchet distance from real")
     fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return fig
