@@ -514,6 +514,7 @@ def ways_to_hear(
     again = lambda m: lambda wave: vocode(m.reconstruct(torch.from_numpy(log_mel(wave, fe))).cpu().numpy(), fe)
     return {"recording": lambda wave: wave, "copy-synthesis": lambda wave: vocode(log_mel(wave, fe), fe)} | {name: torch.no_grad()(again(m)) for name, m in models.items()}
 
+# %% ../nbs/09c_latents.ipynb #a3e059e0
 @dataclass(frozen=True)
 class WordsHeard:
     "Word errors of some clips, heard in one way."
@@ -550,13 +551,15 @@ def words_in_noise(
         out[kind].update(row if kind == "clean" else {snr: row})
     return out
 
+# %% ../nbs/09c_latents.ipynb #e3865488
 def format_words(
     heard:dict, # from `words_in_noise`
 )->str:
-    "Aligned text: a row for each way, a column for each condition, and the change from the first way with its standard error."
+    "A line for each condition: the word errors of each way, and their change from the first with its standard error."
     conditions = {"clean": heard["clean"]} | {f"{kind} {snr} dB": row for kind in heard if kind != "clean" for snr, row in heard[kind].items()}
+    shown = lambda way, w, first: f"   {way}: {w.rate:.3f} ± {w.se:.3f}" + ("" if first else f" ({w.change:+.3f} ± {w.change_se:.3f})")
     lines = [f"word error rate, {next(iter(heard['clean'].values())).n_words} words; ± one standard error over clips; in brackets the change"]
-    for name, row in conditions.items(): lines.append(f"{name:<14}" + "".join(f"   {way}: {w.rate:.3f} ± {w.se:.3f}" + (f" ({w.change:+.3f} ± {w.change_se:.3f})" if k else "") for k, (way, w) in enumerate(row.items())))
+    for name, row in conditions.items(): lines.append(f"{name:<14}" + "".join(shown(way, w, k == 0) for k, (way, w) in enumerate(row.items())))
     return "\n".join(lines)
 
 def plot_words(
