@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from spectro_dreamer.codecs import CODEC2_MODES, codec2, copy_synthesis, format_codecs, judge_codecs, opus, plot_codecs, world_codec
-from spectro_dreamer.completion import GapsInSound, format_gaps, gap_errors, janssen, near_side, plot_gaps, var_gap
+from spectro_dreamer.completion import GapsInSound, bend, format_gaps, gap_errors, janssen, near_side, plot_gaps, var_gap
 from spectro_dreamer.config import SpectroError, write_text
 from spectro_dreamer.dataset import Batches
 from spectro_dreamer.evaluation import open_split, pick_clips
@@ -220,13 +220,25 @@ def some_of(data, clips, about):
     return about | dict(n_clips=len(clips), n_speakers=len({data.speakers[i] for i in clips}), seconds=float(data.lengths[clips].sum() / data.front_end.frame_rate))
 
 
+def bend_alone(data):
+    """The completion's last step without its first: what the band means, bent to meet both shores, are worth."""
+    F, reach = data.tokens.frames, 0.1 * data.front_end.frame_rate
+
+    def fill(z, start, end):
+        known = z[start - F : end + F]
+        missing = torch.zeros(len(known), dtype=torch.bool)
+        missing[F : F + end - start] = True
+        return bend(torch.zeros(2, *known.shape), known, missing, reach)[0]
+    return fill
+
+
 def completion(models, data, clips, about, out, a):
     """completion.json and completion.png: gaps in the middle of speech, first of frames, then cut out of the recordings, where sound can be filled in as well."""
     name, model = next(iter(models.items()))
     t, clips = model.config.train, pick_clips(data, clips, a.gap_clips) if a.gap_clips else [int(i) for i in clips]
     about = some_of(data, clips, about)
     var, told = autoregression(data, dict(fingerprint=data.fingerprint, val_split=t.val_split, split_seed=t.split_seed, tokens=asdict(data.tokens)), out / "rivals")
-    others = {"VAR(5), both sides": lambda z, s, e: (var_gap(var, z, s, e), var_gap(var, z, s, e, samples=8)), "world model, near side": near_side(model, data, a.seed)}
+    others = {"VAR(5), both sides": lambda z, s, e: (var_gap(var, z, s, e), var_gap(var, z, s, e, samples=8)), "bend alone, nothing imagined": bend_alone(data), "world model, near side": near_side(model, data, a.seed)}
     sound, result, figures = GapsInSound(recording(data, a), {"Janssen AR(512) of the waveform": janssen}), {}, {}
     for kind, gaps in ({"gaps of frames": {}} | ({"gaps in the sound": dict(gaps=sound)} if a.clips else {})).items():
         found = gap_errors(model, data, clips, (.05, .1, .2, .5), others, seed=a.seed, most=a.gaps, show=bar("completion", "clips and lengths"), **gaps)
