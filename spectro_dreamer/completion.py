@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['GAP_UNITS', 'gap_frames', 'shore_weights', 'bend', 'Completion', 'complete', 'hold_gap', 'interpolate_gap', 'var_gap',
-           'show_completion', 'GapErrors', 'gap_places', 'gap_errors', 'score_gap', 'format_gaps', 'plot_gaps',
-           'splice', 'complete_sound', 'complete_files']
+           'show_completion', 'GapErrors', 'Gap', 'gap_places', 'in_speech', 'gaps_in_frames', 'gap_errors',
+           'score_gap', 'near_side', 'format_gaps', 'plot_gaps', 'splice', 'complete_sound', 'complete_files',
+           'janssen', 'GapsInSound']
 
 # %% ../nbs/10b_completion.ipynb #9c82fa0a
 """Fill a gap in a recording: imagine across it many times, keep the paths that meet the far side, bend them to meet both.
@@ -22,8 +23,10 @@ Tensors: spec (K, N, M) log-mel in nats, K filled clips that are the recording o
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable, NamedTuple
 import numpy as np
 import torch
+from scipy.linalg import solve_toeplitz, solveh_banded
 from torch import Tensor
 from .config import FrontEnd, SpectroError
 from .preprocessing import frames_to_tokens, log_mel, plot_log_mel, read_audio, tokens_to_frames
@@ -141,13 +144,14 @@ def complete(
     seed:int=0,             # the same seed, the same fillings
     styles=None,            # (T, A) style of each token of the clip, or (A,) for all; None hides it
     reach:float=0.1,        # seconds over which a miss at the shore is made up for in the gap; 0 leaves the paths as imagined
+    far:bool=True,          # whether the far side is known; False does the same with the near side alone
 )->Completion:
     "Fill the gap between two moments of a clip. Raises `SpectroError` if that is not possible."
     if not 1 <= keep <= particles: raise SpectroError(f"need 1 <= keep <= particles, got keep={keep}, particles={particles}")
     if not 0 <= temperature < math.inf or not 0 <= reach < math.inf: raise SpectroError(f"need temperature and reach >= 0, got {temperature:g} and {reach:g}")
     spec, F = clip_spec(model, spec).cpu(), model.config.tokens.frames
     s, e = gap_frames(model, len(spec), start, end)
-    stop, known = min(e + F, len(spec)), torch.cat([spec[:s], spec[e:]]).to(model.device)
+    stop, known = (min(e + F, len(spec)), torch.cat([spec[:s], spec[e:]]).to(model.device)) if far else (e, spec[:s].to(model.device))
     scale = model.scale(known)
     z = scale.apply(torch.cat([spec[:s], torch.zeros(e - s, spec.shape[1]), spec[e:]]).to(model.device))       # nothing of the gap goes on from here
     paths = _roll(model, z, s, stop, particles, temperature, seed, styles)
@@ -222,7 +226,8 @@ def show_completion(
     return fig
 
 # %% ../nbs/10b_completion.ipynb #3e4e9cc0
-GAP_UNITS = {"mse": "MSE per bin of the missing frames, standardised per band; point estimate", "energy": "energy score over the square root of the bins, standardised per band; samples"}
+GAP_UNITS = {"mse": "MSE per bin of the missing frames, standardised per band; point estimate", "energy": "energy score over the square root of the bins, standardised per band; samples",
+             "sample": "MSE per bin of single samples, their mean", "seams": "MSE per bin of the first and the last missing frame; point estimate"}
 
 @dataclass(frozen=True)
 class GapErrors:
@@ -235,50 +240,104 @@ class GapErrors:
     def names(self): return list(self.by_clip["mse"])
 
     def metric(self, name:str, length:float, measure:str="mse", against:str=None)->Metric:
-        "A score over all gaps of a length with its standard error over clips; with `against`, the difference of two, clip by clip."
+        "A score over all gaps of a length with its standard error over clips; with `against`, the difference of two, clip by clip. `n_tokens` are gaps."
         x = np.array(self.by_clip[measure][name][length]) - (np.array(self.by_clip[measure][against][length]) if against else 0)
         return pool(x, self.n_gaps[length], GAP_UNITS[measure], self.given)
 
-    def best_rival(self, length:float, measure:str="mse")->str: return min((n for n in self.names if n != "world model"), key=lambda n: self.metric(n, length, measure).value)
+    def best_rival(self, length:float, measure:str="mse")->str:
+        return min((n for n in self.names if not n.startswith("world model")), key=lambda n: self.metric(n, length, measure).value)
+
+    def to_dict(self)->dict:
+        "Plain numbers for a file: every score, and the world model's lead over each of the others (below zero: it is ahead)."
+        short = lambda m: dict(value=m.value, se=m.se, n_clips=m.n_clips, n_gaps=m.n_tokens)
+        table = lambda measure, against=None: {n: {f"{l:g}": short(self.metric("world model" if against else n, l, measure, n if against else None)) for l in self.n_gaps}
+                                               for n in self.names if not (against and n == "world model")}
+        return dict(given=self.given, units=GAP_UNITS, scores={m: table(m) for m in GAP_UNITS}, world_model_minus={m: table(m, True) for m in GAP_UNITS})
+
+# %% ../nbs/10b_completion.ipynb #b71dc788
+class Gap(NamedTuple):
+    "A gap to fill, and what was there."
+    spec:Tensor    # (N, M) nats; nobody may look into the gap
+    truth:Tensor   # (G, M) standardised
+    start:int      # frames
+    end:int
+    made:dict={}   # name → (G, M) standardised: what was filled in elsewhere, as sound
 
 def gap_places(n:int, missing:int, context:int)->range: # frames → where gaps start in a clip of n frames
     "As many gaps as fit, with `context` frames before each and after the last."
     return range(context, n - missing - context + 1, missing + context)
 
+def in_speech(
+    spec:Tensor,  # (N, M)
+    places,       # frames where gaps may start
+    missing:int,  # frames
+    most:int=None,# None: all places, pauses too
+)->list[int]:
+    "At most so many of the places, evenly spread, all where the level in the gap is above the clip's median: in the middle of what is said."
+    if most is None: return list(places)
+    level = spec.mean(1)
+    loud = [s for s in places if level[s:s + missing].mean() > level.median()]
+    return [loud[k*len(loud)//most] for k in range(most)] if len(loud) > most else loud
+
+def gaps_in_frames(
+    data:SpectrogramData,
+    clip:int,
+    length:float,   # seconds, rounded to frames
+    context:float,  # seconds
+    most:int=None,
+)->list[Gap]:
+    "Gaps whose frames are missing and all other frames known, as if the windows did not overlap."
+    rate, spec = data.front_end.frame_rate, data.clip(clip).cpu()
+    G, z = max(1, round(length*rate)), Scale(data.mean, data.std).apply(spec)
+    return [Gap(spec, z[s:s + G], s, s + G) for s in in_speech(spec, gap_places(len(spec), G, round(context*rate)), G, most)]
+
+# %% ../nbs/10b_completion.ipynb #64e869f6
 def gap_errors(
     model:DreamerModel,
     data:SpectrogramData,      # from `open_split`
     clips,                     # which of them
-    lengths=(0.05, 0.1, 0.2, 0.5), # seconds, rounded to frames
+    lengths=(0.05, 0.1, 0.2, 0.5), # seconds
     rivals:dict=None,          # name → function of (z, start, end): the mean (G, M), or a pair of it and samples (S, G, M)
     particles:int=256,
     keep:int=8,
     context:float=0.5,         # seconds on either side of each gap
     seed:int=0,
+    gaps=gaps_in_frames,       # (data, clip, length, context, most) → [Gap]; or `GapsInSound`
+    most:int=None,             # gaps of each clip, where there is speech; None: all that fit
+    show=iter,                 # wraps the pairs of length and clip, for a progress bar
 )->GapErrors:
     "Fill the same gaps with a world model and with rivals. Raises `SpectroError` if no clip is long enough."
     rate, scale = data.front_end.frame_rate, Scale(data.mean, data.std)
     known = {"last frame held": hold_gap, "straight line": interpolate_gap, "band mean": lambda z, s, e: 0*z[s:e]} | (rivals or {})
-    scores, counts = {m: {n: {l: [] for l in lengths} for n in ("world model", *known)} for m in GAP_UNITS}, {l: [] for l in lengths}
-    for length in lengths:
-        G = max(1, round(length*rate))
-        for i in clips:
-            places, spec, found = gap_places(int(data.lengths[i]), G, round(context*rate)), data.clip(i).cpu(), []
-            for s in places:
-                done, z = complete(model, spec, s/rate, (s + G)/rate, particles=particles, keep=keep, seed=seed*1_000_003 + int(i)), scale.apply(spec)
-                said = {"world model": (scale.apply(done.mean[done.gap]), scale.apply(done.spec[:, done.gap]))} | {n: f(z, s, s + G) for n, f in known.items()}
-                found.append({n: score_gap(x, z[s:s + G]) for n, x in said.items()})
-            if not found: continue
-            counts[length].append(len(found))
-            for m in GAP_UNITS:
-                for n in scores[m]: scores[m][n][length].append(float(np.mean([f[n][m] for f in found])))
-        if not counts[length]: raise SpectroError(f"no clip is long enough for a gap of {length:g} s with {context:g} s on either side")
+    scores, counts = {m: {} for m in GAP_UNITS}, {l: [] for l in lengths}
+    for length, i in show([(l, i) for l in lengths for i in clips]):
+        found = []
+        for g in gaps(data, int(i), length, context, most):
+            done, z = complete(model, g.spec, g.start/rate, g.end/rate, particles=particles, keep=keep, seed=seed*1_000_003 + int(i)), scale.apply(g.spec)
+            said = {"world model": (scale.apply(done.mean[done.gap]), scale.apply(done.spec[:, done.gap]))} | {n: f(z, g.start, g.end) for n, f in known.items()} | g.made
+            found.append({n: score_gap(x, g.truth) for n, x in said.items()})
+        if not found: continue
+        counts[length].append(len(found))
+        for m in GAP_UNITS:
+            for n in found[0]: scores[m].setdefault(n, {l: [] for l in lengths})[length].append(float(np.mean([f[n][m] for f in found])))
+    for length, n in counts.items():
+        if not n: raise SpectroError(f"no clip is long enough for a gap of {length:g} s with {context:g} s on either side")
     return GapErrors(scores, counts, f"both shores; style: none; {particles} particles, {keep} kept")
 
 def score_gap(said, truth:Tensor)->dict[str, float]: # mean (G, M), or it and samples (S, G, M); (G, M) → measure → value
-    "Squared error of the point estimate and energy score of the samples; one point is charged its distance."
+    "Squared errors of the point estimate, of samples and at the seams, and energy score of the samples; one point is charged its distance."
     mean, samples = said if isinstance(said, tuple) else (said, said[None])
-    return {"mse": (mean - truth).pow(2).mean().item(), "energy": energy_score(samples.flatten(1), truth.flatten()).item()/math.sqrt(truth.numel())}
+    error = lambda x: (x - truth).pow(2)
+    return {"mse": error(mean).mean().item(), "energy": energy_score(samples.flatten(1), truth.flatten()).item()/math.sqrt(truth.numel()),
+            "sample": error(samples).mean().item(), "seams": error(mean)[[0, -1]].mean().item()}
+
+def near_side(model:DreamerModel, data:SpectrogramData, seed:int=0, **how)->Callable: # how: arguments of `complete`
+    "The world model as a rival of itself: the same steps without the far side."
+    scale, rate = Scale(data.mean, data.std), data.front_end.frame_rate
+    def fill(z, start, end):
+        done = complete(model, scale.undo(z), start/rate, end/rate, seed=seed, far=False, **how)
+        return scale.apply(done.mean[done.gap]), scale.apply(done.spec[:, done.gap])
+    return fill
 
 # %% ../nbs/10b_completion.ipynb #b3bbcd4f
 def format_gaps(result:GapErrors, measures=("mse", "energy"))->str:
@@ -293,16 +352,20 @@ def format_gaps(result:GapErrors, measures=("mse", "energy"))->str:
     gaps = ", ".join(f"{sum(n)} of {l:.2g} s" for l, n in result.n_gaps.items())
     return f"gaps: {gaps}; given {result.given}; ± is one standard error over clips\n" + "\n".join(out)
 
-def plot_gaps(result:GapErrors):
-    "Draw both measures over the length of the gap; returns the figure."
+def plot_gaps(
+    result:GapErrors,
+    measures=("mse", "energy"), # of `GAP_UNITS`
+):
+    "Draw measures over the length of the gap; returns the figure."
     import matplotlib.pyplot as plt
-    fig, axs = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
-    lengths = list(result.n_gaps)
-    for ax, measure in zip(axs, GAP_UNITS):
+    fig, axs = plt.subplots(1, len(measures), figsize=(2 + 4.5*len(measures), 3.4), layout="constrained", squeeze=False)
+    axs, lengths = axs[0], list(result.n_gaps)
+    title = {"mse": "MSE per bin", "energy": "energy score per root bin", "sample": "MSE per bin of samples", "seams": "MSE per bin at the seams"}
+    for ax, measure in zip(axs, measures):
         for k, name in enumerate(result.names):
             x = [result.metric(name, l, measure) for l in lengths]
             ax.errorbar(lengths, [m.value for m in x], [2*(m.se or 0) for m in x], fmt="o-" if name == "world model" else "s--", ms=4, capsize=2, color=f"C{k}", label=name)
-        ax.set(xlabel="length of the gap (s)", ylabel="MSE per bin" if measure == "mse" else "energy score per root bin", xscale="log", ylim=(0, None))
+        ax.set(xlabel="length of the gap (s)", ylabel=title[measure], xscale="log", ylim=(0, None))
         ax.set_xticks(lengths, [f"{l:.2g}" for l in lengths]); ax.minorticks_off()
     fig.legend(*axs[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, title="±2 se")
     return fig
@@ -360,3 +423,47 @@ def complete_files(
     fig.savefig(out/"completion.png", dpi=110); plt.close(fig)
     for name, wave in zip(names, waves): save_audio(out/name, wave, fe.sample_rate)
     return [out/name for name in ("completion.png", *names)]
+
+# %% ../nbs/10b_completion.ipynb #367092b6
+def janssen(
+    wave,              # (S,) of which the samples in the gap are not used
+    start:int,         # samples
+    end:int,
+    order:int=512,     # of the autoregression; less if there is less on a side
+    context:int=4096,  # samples of either side that it is estimated from
+    rounds:int=3,      # estimates
+)->np.ndarray:         # (S,)
+    "Fill a gap in a waveform by an autoregression of its surroundings (Janssen, Veldhuis, Vries 1986). Raises `SpectroError` if there is nothing on a side."
+    lo, hi, hole = max(0, start - context), min(len(wave), end + context), slice(start - max(0, start - context), end - max(0, start - context))
+    x, p = np.array(wave[lo:hi], float), min(order, start - lo, hi - end)
+    if p < 1: raise SpectroError("nothing is known on one side of the gap")
+    x[hole] = 0
+    known = x.copy()
+    for _ in range(rounds if x.any() else 0):
+        r = np.fft.irfft(np.abs(np.fft.rfft(x, 2*len(x)))**2)[:p + 1]
+        r[0] *= 1 + 1e-9                                                          # a pure tone would be singular
+        a = np.concatenate([[1], solve_toeplitz(r[:p], -r[1:])])
+        b = np.correlate(a, a, "full")                                            # (2p + 1,)
+        G = end - start
+        side = np.convolve(known, b)[p:][hole]
+        band = np.tile(b[p:, None], (1, G))[:G]
+        x[hole] = -solveh_banded(band, side, lower=True)
+    return np.concatenate([wave[:lo], x, wave[hi:]]).astype(np.float32)
+
+@dataclass(frozen=True)
+class GapsInSound:
+    "Gaps for `gap_errors` that are cut out of the recordings: all frames whose window touches one are missing."
+    recording:Callable # clip → wave (S,) at the front end's rate
+    fills:dict         # name → function of (wave, start, end) in samples → (S,)
+
+    def __call__(self, data, clip, length, context, most=None)->list[Gap]:
+        fe, scale, wave = data.front_end, Scale(data.mean, data.std), self.recording(clip)
+        log_mels, half, n = lambda w: torch.from_numpy(log_mel(w, fe)), fe.n_fft//2, round(length*fe.sample_rate)
+        whole, G, gaps = log_mels(wave), math.ceil(n/fe.hop_length), []
+        for s in in_speech(whole, gap_places(len(whole), G, round(context*fe.frame_rate)), G, most):
+            a = s*fe.hop_length
+            silent = np.concatenate([wave[:a], 0*wave[a:a + n], wave[a + n:]])
+            first, last = (a - half)//fe.hop_length + 1, -(-(a + n + half)//fe.hop_length)  # the first that is missing, the first that is not
+            made = {name: scale.apply(log_mels(f(silent, a, a + n)))[first:last] for name, f in self.fills.items()}
+            gaps.append(Gap(log_mels(silent), scale.apply(whole)[first:last], first, last, made))
+        return gaps

@@ -6,7 +6,8 @@
 __all__ = ['SLACK', 'PAIR_METRICS', 'WINDOW', 'MFCC_RATE', 'N_MFCC', 'EMBEDDINGS', 'MissingLibrary', 'needs', 'calculate_mcd',
            'calculate_stoi', 'calculate_pesq', 'calculate_si_sdr', 'calculate_psnr', 'calculate_stft_distance',
            'calculate_log_mel_mse', 'PairMetric', 'left_out', 'sound_scores', 'mfcc_statistics', 'frechet', 'Frechet',
-           'calculate_fad', 'recognise', 'plain_words', 'WordErrors', 'calculate_wer', 'SetScores', 'score_sets']
+           'calculate_fad', 'FrechetRow', 'fad_by_size', 'enough_vectors', 'recognise', 'plain_words', 'WordErrors',
+           'calculate_wer', 'wer_error', 'SetScores', 'score_sets']
 
 # %% ../nbs/08b_metrics.ipynb #c9f0733c
 """How far one sound is from another, and many sounds from many others, by the metrics of well-known libraries.
@@ -226,15 +227,19 @@ def sound_scores(
 WINDOW, MFCC_RATE, N_MFCC = 0.5, 16000, 13 # seconds, hertz, coefficients of which the first, the level, is left out
 
 def mfcc_statistics(
-    wave,            # (S,)
-    sample_rate:int, # hertz
-)->np.ndarray:       # (n, 24) one row for each half second
-    "Means and standard deviations of MFCCs 1 to 12 (librosa, 16 kHz, 32 ms windows, hop 10 ms, 40 mel bands) over windows of half a second that do not overlap."
+    wave,                # (S,)
+    sample_rate:int,     # hertz
+    window:float=WINDOW, # seconds that one row is taken over
+    hop:float=None,      # seconds from one row to the next; None: `window`, so that rows do not overlap
+)->np.ndarray:           # (n, 24)
+    "Means and standard deviations of MFCCs 1 to 12 (librosa, 16 kHz, 32 ms windows, hop 10 ms, 40 mel bands) over windows of half a second, or as long as said."
+    k, step = round(window*100), round((window if hop is None else hop)*100)                             # MFCC frames
+    if k < 2 or step < 1: raise SpectroError(f"a window needs 0.02 s and a hop 0.01 s at least, got {window:g} and {window if hop is None else hop:g} s")
     import librosa
     x = resample(np.asarray(wave, np.float32), sample_rate, MFCC_RATE)
     c = librosa.feature.mfcc(y=x, sr=MFCC_RATE, n_mfcc=N_MFCC, n_fft=512, hop_length=160, n_mels=40)[1:] # (12, N)
-    k = int(WINDOW*MFCC_RATE/160)
-    c = c[:, :c.shape[1]//k*k].reshape(N_MFCC - 1, -1, k)                                                # (12, n, k)
+    if c.shape[1] < k: return np.zeros((0, 2*N_MFCC - 2))
+    c = np.lib.stride_tricks.sliding_window_view(c, k, axis=1)[:, ::step]                                # (12, n, k)
     return np.concatenate([c.mean(-1), c.std(-1)]).T.astype(np.float64)
 
 EMBEDDINGS = {"mfcc": mfcc_statistics}
@@ -260,11 +265,23 @@ class Frechet:
     dimension:int   # D, of a vector
     embedding:str
 
-def _embed(sounds, sample_rate, embedding):
+def _embed(sounds, sample_rate, embedding, window, hop):
     "One array (n, D) of vectors for each sound."
-    embed = EMBEDDINGS.get(embedding, embedding)
+    embed, how = EMBEDDINGS.get(embedding, embedding), dict(window=window, hop=hop) if isinstance(embedding, str) else {}
     if isinstance(embed, str): raise SpectroError(f"the weights of {embed} come with no library used here: load them yourself and pass embedding=function(wave, sample_rate) → (n, D), or use {', '.join(EMBEDDINGS)}")
-    return [np.asarray(embed(*_sound(s, sample_rate)), np.float64) for s in sounds]
+    return [np.asarray(embed(*_sound(s, sample_rate), **how), np.float64) for s in sounds]
+
+def _halves(n, groups, rng): # the sounds of either half, at random; a group, if there are any, is in one half
+    kinds = list(range(n)) if groups is None else sorted(set(groups))
+    order = rng.permutation(len(kinds))
+    if groups is None: return order[::2], order[1::2]
+    return tuple([i for i in rng.permutation(n) if groups[i] in {kinds[k] for k in half}] for half in (order[::2], order[1::2]))
+
+def _joined(vectors, at): return np.concatenate([vectors[i] for i in at]) if len(at) else np.zeros((0, 0))
+
+def _check_size(n, most, size):
+    if n > most: raise SpectroError(f"a Fréchet distance of {n} vectors needs more sounds: there are {most} in the smallest set (half of the real sounds, or the others)")
+    if n <= size or n < 2: raise SpectroError(f"a Fréchet distance in {size} dimensions needs more than {size} vectors in each set, got {n}: give it more sounds")
 
 def calculate_fad(
     reference,              # real sounds
@@ -274,32 +291,76 @@ def calculate_fad(
     embedding="mfcc",       # of `EMBEDDINGS`, or a function of (wave, sample rate) to vectors (n, D)
     paired:bool=False,      # others[k] was made from reference[k]: no sound is compared with its own copy
     seed:int=0,             # of the split into halves and the choice of vectors
+    window:float=WINDOW,    # seconds of sound in one vector
+    hop:float=None,         # seconds from one to the next; None: `window`
+    groups=None,            # of each real sound, such as its speaker: none is in both halves
 )->Frechet:
     "Fréchet distance of two sets of sounds, beside real against real at the same N. Raises `SpectroError` if N would not be above D."
     if paired and len(reference) != len(others): raise SpectroError(f"paired sets must be of one size, got {len(reference)} and {len(others)} sounds")
-    real, made = (_embed(s, sample_rate, embedding) for s in (reference, others))
+    real, made = (_embed(s, sample_rate, embedding, window, hop) for s in (reference, others))
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(real))
-    a, b = order[::2], order[1::2]
-    sets = [[real[i] for i in a], [real[i] for i in b], [made[i] for i in b] if paired else made]
-    sets = [np.concatenate(s) if s else np.zeros((0, 0)) for s in sets]
+    a, b = _halves(len(real), groups, rng)
+    sets = [_joined(real, a), _joined(real, b), _joined(made, b if paired else range(len(made)))]
     most, size = min(map(len, sets)), sets[0].shape[1] if len(sets[0]) else 0
     n = most if n is None else n
-    if n > most: raise SpectroError(f"a Fréchet distance of {n} vectors needs more sounds: there are {most} in the smallest set (half of the real sounds, or the others)")
-    if n <= size or n < 2: raise SpectroError(f"a Fréchet distance in {size} dimensions needs more than {size} vectors in each set, got {n}: give it more sounds")
+    _check_size(n, most, size)
     half, rest, other = (s[rng.permutation(len(s))[:n]] for s in sets)
     return Frechet(frechet(half, other), frechet(half, rest), int(n), int(size), embedding if isinstance(embedding, str) else getattr(embedding, "__name__", "custom"))
+
+# %% ../nbs/08b_metrics.ipynb #c9f178e7
+class FrechetRow(NamedTuple):
+    "Fréchet distances from half of the real sounds, all at one N."
+    mean:float
+    spread:float # standard deviation over splits into halves
+
+def fad_by_size(
+    reference,              # real sounds
+    others:dict,            # name → sounds made from them, one from each
+    sample_rate:int=22050,  # hertz, of bare waves
+    sizes=(30, 60, 120, 240, 480, 960), # N; those for which there are too few vectors are left out
+    groups=None,            # of each sound, such as its speaker: none is on both sides of a comparison
+    draws:int=10,           # splits into halves
+    embedding="mfcc",
+    window:float=WINDOW,    # seconds of sound in one vector
+    hop:float=None,         # seconds from one to the next; None: `window`
+    seed:int=0,
+)->dict:                    # N → name, and "real" → `FrechetRow`
+    "Fréchet distances at several numbers of vectors, the real sounds against the real ones among them. Raises `SpectroError` if there are too few for any."
+    sets = {name: _embed(s, sample_rate, embedding, window, hop) for name, s in ({"real": reference} | others).items()}
+    if len({len(s) for s in sets.values()} | ({len(groups)} if groups is not None else set())) != 1: raise SpectroError("the sets, and the groups, must be of one size")
+    found = {}
+    for draw in range(draws):
+        rng = np.random.default_rng([seed, draw])
+        a, b = _halves(len(reference), groups, rng)
+        half, rest = _joined(sets["real"], a), {name: _joined(s, b) for name, s in sets.items()}
+        most, order = min(len(half), *map(len, rest.values())), [rng.permutation(len(s)) for s in (half, *rest.values())]
+        for n in sizes:
+            if not half.shape[1] < n <= most: continue
+            for (name, s), o in zip(rest.items(), order[1:]): found.setdefault(n, {}).setdefault(name, []).append(frechet(half[order[0][:n]], s[o[:n]]))
+    rows = {n: {name: FrechetRow(float(np.mean(v)), float(np.std(v))) for name, v in row.items()} for n, row in sorted(found.items()) if len(row["real"]) == draws}
+    if not rows: _check_size(max((n for n in sizes if n <= half.shape[1]), default=min(sizes)), most, half.shape[1])
+    return rows
+
+def enough_vectors(
+    rows:dict,         # from `fad_by_size`
+    worse:str,         # name of the sound that is clearly worse
+    share:float=0.2,
+)->int|None:           # N, or None if it is none of them
+    "The smallest N from which on real against real is below a share of what the worse sound scores."
+    good = [n for n, r in rows.items() if r["real"].mean < share*r[worse].mean]
+    return next((n for n in sorted(rows) if all(m in good for m in rows if m >= n)), None)
 
 # %% ../nbs/08b_metrics.ipynb #0ee6e441
 def recognise(
     wave,                   # a sound
     sample_rate:int=22050,  # hertz, of bare waves
+    quick:bool=False,       # one pass, and at most 3000 states of words a frame: three times as fast in noise, and a little weaker
 )->str:                     # words in lower case; "" if none
     "What PocketSphinx (American English, its own model and defaults, a fresh decoder) hears. The same sound always gives the same words."
     with needs("pocketsphinx", "recognition"): from pocketsphinx import Decoder
     x = resample(*_sound(wave, sample_rate), 16000)
     if len(x) < 1600: return ""
-    decoder = Decoder(samprate=16000, cmn="batch", loglevel="FATAL")
+    decoder = Decoder(samprate=16000, cmn="batch", loglevel="FATAL", **(dict(fwdflat=False, maxhmmpf=3000) if quick else {}))
     decoder.start_utt()
     decoder.process_raw((x.clip(-1, 1)*32767).astype("<i2").tobytes(), full_utt=True)
     decoder.end_utt()
@@ -328,6 +389,18 @@ def calculate_wer(
     counts = [process_words(a, b) for a, b in zip(said, heard)]
     errors, words = [c.substitutions + c.deletions + c.insertions for c in counts], [len(a.split()) for a in said]
     return WordErrors(sum(errors)/sum(words), errors, words)
+
+def wer_error(
+    words:WordErrors,
+    against:WordErrors=None, # of the same transcripts: the error of the difference
+    draws:int=1000,
+    seed:int=0,
+)->float:
+    "Standard error of a word error rate, or of the difference of two, by drawing as many sounds again with replacement (bootstrap)."
+    if against is not None and against.words != words.words: raise SpectroError("two word error rates can be compared sound by sound only if the transcripts are the same")
+    errors, n = np.array(words.errors) - (0 if against is None else np.array(against.errors)), np.array(words.words)
+    drawn = np.random.default_rng(seed).integers(len(n), size=(draws, len(n)))
+    return float(np.std(errors[drawn].sum(1)/n[drawn].sum(1)))
 
 # %% ../nbs/08b_metrics.ipynb #4c8a3fcc
 @dataclass(frozen=True)

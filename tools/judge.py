@@ -1,15 +1,18 @@
 """Judge trained runs beside rivals: prediction against copies, VAR(5) and a GRU of the same size; rate against the Gaussian line;
-what a linear probe reads from the states; what is in the latent space, and what of it survives noise.
+what a linear probe reads from the states; what is in the latent space, and what of it survives noise; gaps that are filled; words in noise;
+Fréchet distances at several numbers of vectors.
 
     python tools/judge.py --dataset speech.h5 --runs runs/beta_0.3 runs/beta_1 runs/beta_3 --output-dir runs/judged
     python tools/judge.py --parts codecs --clips clean/clips --max-clips 60 --dataset speech.h5 --runs runs/a --output-dir runs/judged
     python tools/judge.py --parts probes --digits digits.h5 --labels digits/labels.tsv --dataset speech.h5 --runs runs/a runs/b --output-dir runs/judged
     python tools/judge.py --parts latents --latents-file runs/latents.json --dataset speech.h5 --runs runs/a --clips clean/clips --table clean/validated.tsv \\
         --digits digits.h5 --labels digits/labels.tsv --digit-clips digits/recordings --gru runs/judged/rivals/gru.pt --output-dir runs/judged
+    python tools/judge.py --parts completion words fad --clips clean/clips --max-clips 60 --dataset speech.h5 --runs runs/a --output-dir runs/judged
 
 The runs must share the data set and the split. The rivals are trained once, on the training speakers, and kept in
 OUTPUT/rivals; they are trained again when the data, the split, the size or the schedule is another. Written: forecasts.json,
-rates.json, latents.json, probes.json, codecs.json, forecasts.png, rates.png, codecs.png; the part `latents` writes its file and, beside it, figures.
+rates.json, latents.json, probes.json, codecs.json, completion.json, words_in_noise.json, fad.json, forecasts.png, rates.png, codecs.png, completion.png,
+words_in_noise.png, fad.png; the part `latents` writes its file and, beside it, figures. Gaps are filled by the first run.
 Nothing is sampled from training speakers, but babble is made of their clips, and one of the two probes of gender is asked of them as well.
 """
 
@@ -24,16 +27,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from spectro_dreamer.codecs import CODEC2_MODES, codec2, copy_synthesis, format_codecs, judge_codecs, opus, plot_codecs, world_codec
+from spectro_dreamer.completion import GapsInSound, bend, format_gaps, gap_errors, janssen, near_side, plot_gaps, var_gap
 from spectro_dreamer.config import SpectroError, write_text
 from spectro_dreamer.dataset import Batches
-from spectro_dreamer.evaluation import open_split
+from spectro_dreamer.evaluation import open_split, pick_clips
+from spectro_dreamer.metrics import WINDOW, enough_vectors, fad_by_size
 from spectro_dreamer.preparation import clip_file
-from spectro_dreamer.preprocessing import read_audio
+from spectro_dreamer.preprocessing import log_mel, read_audio
 from spectro_dreamer.rivals import (BandClips, GRUForecaster, VAR, check_same, compare_forecasts, fit_gru, fit_var, format_forecasts,
                                     L2S, digit_probe, format_probes, format_rates, latent_use, linear_probe, open_short, plot_forecasts, plot_rates, rate_distortion, rate_line, speaker_probe)
-from spectro_dreamer.latents import (clip_vectors, collect_latents, column_of, few_labels, in_noise, pca, phone_like, picture, plot_noise, plot_smoothness, plot_use, readers,
-                                     separation, smoothness, untrained, voices_at)
+from spectro_dreamer.latents import (clip_vectors, collect_latents, column_of, few_labels, format_words, in_noise, noisy, pca, phone_like, picture, plot_noise, plot_smoothness, plot_use,
+                                     plot_words, readers, separation, smoothness, untrained, voices_at, ways_to_hear, words_in_noise)
 from spectro_dreamer.token_vae import Blue, Held, TokenVAE, bound, fit_vae, vae_rate
+from spectro_dreamer.vocoder import vocode
 from spectro_dreamer.world_model import load
 
 
@@ -97,12 +103,7 @@ def rivals(models, data, folder, steps):
     first = next(iter(models.values()))
     t, tokens = first.config.train, asdict(data.tokens)
     key = dict(fingerprint=data.fingerprint, val_split=t.val_split, split_seed=t.split_seed, tokens=tokens)
-
-    def make_var():
-        model, errors = fit_var(BandClips(data, data.train))
-        return model.state(), dict(one_step_mse={str(k): v for k, v in errors.items()}, ridge=min(errors, key=errors.get))
-
-    var, about_var = kept(folder / "var.pt", key | dict(order=5), make_var, lambda s: VAR(**s))
+    var, about_var = autoregression(data, key, folder)
 
     batches = Batches(data, data.train, t.batch_size, t.sequence_length, seed=0)
     run_steps, size = t.epochs * len(batches), sum(p.numel() for p in first.world())
@@ -118,6 +119,14 @@ def rivals(models, data, folder, steps):
     gru, about_gru = kept(folder / "gru.pt", key | schedule, make_gru, read_gru)
     vae, about_vae = memoryless(models, data, folder)
     return {"VAR(5)": var, "GRU": gru} | ({"VAE, last latent held": Held(vae), "VAE, out of the blue": Blue(vae)} if vae else {}), {"VAR(5)": about_var, "GRU": about_gru, "VAE": about_vae}
+
+
+def autoregression(data, key, folder):
+    """VAR(5), and what is to be said of it."""
+    def make():
+        model, errors = fit_var(BandClips(data, data.train))
+        return model.state(), dict(one_step_mse={str(k): v for k, v in errors.items()}, ridge=min(errors, key=errors.get))
+    return kept(folder / "var.pt", key | dict(order=5), make, lambda s: VAR(**s))
 
 
 def memoryless(models, data, folder):
@@ -171,6 +180,9 @@ def judge(a):
     if "codecs" in a.parts: codecs(models, data, clips, about, out, a)
     if "probes" in a.parts: probes(models, data, clips, about, out, a)
     if "latents" in a.parts: latents(models, data, clips, about, Path(a.latents_file), a)
+    if "completion" in a.parts: completion(models, data, clips, about, out, a)
+    if "words" in a.parts: words(models, data, clips, about, out, a)
+    if "fad" in a.parts: fad(models, data, clips, about, out, a)
 
 
 def probes(models, data, clips, about, out, a):
@@ -196,6 +208,111 @@ def codecs(models, data, clips, about, out, a):
     result = judge_codecs(coders, data, clips, lambda i: read_audio(clip_file(a.clips, data.paths[i]), rate), show=bar("codecs"))
     print(format_codecs(result))
     save(out, "codecs", dict(about=about, **result), plot_codecs(result, rate_line(data, clips), 1/data.tokens.seconds(data.front_end)))
+
+
+def recording(data, a):
+    """From clips to their recordings, at the front end's rate."""
+    return lambda i: read_audio(clip_file(a.clips, data.paths[i]), data.front_end.sample_rate)
+
+
+def some_of(data, clips, about):
+    """What is said of a result that is of some clips only."""
+    return about | dict(n_clips=len(clips), n_speakers=len({data.speakers[i] for i in clips}), seconds=float(data.lengths[clips].sum() / data.front_end.frame_rate))
+
+
+def bend_alone(data):
+    """The completion's last step without its first: what the band means, bent to meet both shores, are worth."""
+    F, reach = data.tokens.frames, 0.1 * data.front_end.frame_rate
+
+    def fill(z, start, end):
+        known = z[start - F : end + F]
+        missing = torch.zeros(len(known), dtype=torch.bool)
+        missing[F : F + end - start] = True
+        return bend(torch.zeros(2, *known.shape), known, missing, reach)[0]
+    return fill
+
+
+def completion(models, data, clips, about, out, a):
+    """completion.json and completion.png: gaps in the middle of speech, first of frames, then cut out of the recordings, where sound can be filled in as well."""
+    name, model = next(iter(models.items()))
+    t, clips = model.config.train, pick_clips(data, clips, a.gap_clips) if a.gap_clips else [int(i) for i in clips]
+    about = some_of(data, clips, about)
+    var, told = autoregression(data, dict(fingerprint=data.fingerprint, val_split=t.val_split, split_seed=t.split_seed, tokens=asdict(data.tokens)), out / "rivals")
+    others = {"VAR(5), both sides": lambda z, s, e: (var_gap(var, z, s, e), var_gap(var, z, s, e, samples=8)), "bend alone, nothing imagined": bend_alone(data), "world model, near side": near_side(model, data, a.seed)}
+    sound, result, figures = GapsInSound(recording(data, a), {"Janssen AR(512) of the waveform": janssen}), {}, {}
+    for kind, gaps in ({"gaps of frames": {}} | ({"gaps in the sound": dict(gaps=sound)} if a.clips else {})).items():
+        found = gap_errors(model, data, clips, (.05, .1, .2, .5), others, seed=a.seed, most=a.gaps, show=bar("completion", "clips and lengths"), **gaps)
+        print(f"{kind}: {format_gaps(found, ('mse', 'energy', 'sample', 'seams'))}", flush=True)
+        result[kind], figures[kind] = found.to_dict(), plot_gaps(found, ("mse", "energy", "seams"))
+        file = "completion" if kind == "gaps of frames" else "completion_sound"
+        figures[kind].suptitle(kind)
+        figures[kind].savefig(out / f"{file}.png", dpi=110)
+        write_text(out / "completion.json", json.dumps(dict(about=about, model=name, rivals={"VAR(5)": told}, gaps_of_each_clip=a.gaps, **result), indent=1, allow_nan=False))
+
+
+def words(models, data, clips, about, out, a):
+    """words_in_noise.json and its figure: word errors on short clips in noise, of the recording, its copy-synthesis and what the models draw of it."""
+    seconds, shortest, longest = data.lengths / data.front_end.frame_rate, *a.word_seconds
+    some = pick_clips(data, [int(i) for i in clips if shortest <= seconds[i] <= longest and data.sentences[i]], a.word_clips)
+    if not some: raise SpectroError(f"no clip of {shortest:g} to {longest:g} s has a sentence")
+    about = some_of(data, some, about)
+    print(f"words: {len(some)} clips of {about['n_speakers']} speakers, {about['seconds']:.0f} s", flush=True)
+    found, plain = {}, lambda row: {way: asdict(w) for way, w in row.items()}
+
+    def keep():
+        if not found["white"]: return
+        whole = {k: plain(r) if k == "clean" else {str(s): plain(x) for s, x in r.items()} for k, r in found.items()}
+        save(out, "words_in_noise", dict(about=about, seconds_of_a_clip=a.word_seconds, recogniser="PocketSphinx, quick", **whole), plot_words(found))
+
+    def show(conditions):
+        for c in bar("words", "conditions")(conditions):
+            yield c
+            keep()
+
+    words_in_noise(ways_to_hear(models), [clip_file(a.clips, data.paths[i]) for i in some], [data.sentences[i] for i in some], data.front_end.sample_rate, babblers(data, a), seed=a.seed,
+                   into=found, show=show)
+    print(format_words(found), flush=True)
+
+
+FAD_CUTS = (((WINDOW, WINDOW), "speakers"), ((WINDOW, WINDOW), "clips"), ((0.25, 0.25), "speakers"), ((0.25, 0.125), "speakers"))  # window and hop in seconds; what the halves do not share
+
+
+def fad(models, data, clips, about, out, a):
+    """fad.json and fad.png: the Fréchet distance of real, noisy, copied and drawn speech at several numbers of vectors; real against real are other speakers, or other clips of any."""
+    fe, frames = data.front_end, round(a.fad_seconds * data.front_end.frame_rate)
+    if a.fad_clips: clips = pick_clips(data, clips, a.fad_clips)
+    sets = {"real": []}
+    for i in bar("fad")([int(i) for i in clips]):
+        wave = recording(data, a)(i)[: frames * fe.hop_length]
+        spec = torch.from_numpy(log_mel(wave, fe))
+        drawn = {"Griffin-Lim, 1 iteration": (spec, dict(n_iter=1)), "copy-synthesis": (spec, {})} | {f"{n}, drawn again": (m.reconstruct(spec).detach(), {}) for n, m in models.items()}
+        sets["real"].append(wave)
+        for snr in (20, 5): sets.setdefault(f"white noise, {snr} dB", []).append(noisy(wave, snr, seed=[a.seed, i]))
+        for name, (x, how) in drawn.items(): sets.setdefault(name, []).append(vocode(x.numpy(), fe, **how))
+    about = some_of(data, clips, about) | dict(seconds=sum(map(len, sets["real"])) / fe.sample_rate)
+    real, others, groups = sets["real"], {n: s for n, s in sets.items() if n != "real"}, [data.speakers[i] for i in clips]
+    result, tables = [], {}
+    for (window, hop), split in FAD_CUTS:
+        rows = tables[window, hop, split] = fad_by_size(real, others, fe.sample_rate, groups=groups if split == "speakers" else None, window=window, hop=hop, seed=a.seed)
+        enough = {n: enough_vectors(rows, n) for n in others}
+        result.append(dict(window=window, hop=hop, split_by=split, rows={str(n): {k: v._asdict() for k, v in r.items()} for n, r in rows.items()}, enough=enough))
+        print(f"window {window:g} s, hop {hop:g} s, split by {split}; five times real against real from N =", enough)
+        for n, r in rows.items(): print(f"  N = {n:<6}" + "".join(f"{k}: {v.mean:.0f} ± {v.spread:.0f}   " for k, v in r.items()), flush=True)
+    save(out, "fad", dict(about=about, seconds_of_a_clip=a.fad_seconds, unit="squared Fréchet distance of MFCC statistics, mean and standard deviation over splits into halves", cuts=result), plot_fad(tables))
+
+
+def plot_fad(tables):
+    """Fréchet distances over the number of vectors, a panel for each cut; returns the figure."""
+    import matplotlib.pyplot as plt
+    fig, axs = plt.subplots(1, len(tables), figsize=(1 + 4 * len(tables), 3.4), layout="constrained", squeeze=False, sharey=True)
+    for ax, ((window, hop, split), rows) in zip(axs[0], tables.items()):
+        for name in next(iter(rows.values())): ax.errorbar(list(rows), [r[name].mean for r in rows.values()], [r[name].spread for r in rows.values()], fmt="o-", ms=4, capsize=2, label=name)
+        ax.set(title=f"window {window:g} s, hop {hop:g} s\nhalves of different {split}", xlabel="N, vectors in each set", xscale="log", yscale="log")
+        ax.set_xticks(list(rows), list(map(str, rows)))
+        ax.minorticks_off()
+    axs[0, 0].set(ylabel="Fréchet distance from real")
+    fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    return fig
 
 
 def used(models, data, clips):
@@ -352,12 +469,18 @@ def main():
     p.add_argument("--dataset", required=True, help="the HDF5 file the runs were trained on")
     p.add_argument("--runs", nargs="+", required=True, help="folders of runs (their best model), or checkpoints")
     p.add_argument("--output-dir", required=True, help="gets the results; the rivals are kept in its subfolder `rivals`")
-    p.add_argument("--parts", nargs="+", choices=("forecasts", "rates", "probes", "codecs", "latents"), default=["rates", "forecasts"], help="what to judge (default: rates forecasts)")
+    p.add_argument("--parts", nargs="+", choices=("forecasts", "rates", "probes", "codecs", "latents", "completion", "words", "fad"), default=["rates", "forecasts"], help="what to judge (default: rates forecasts)")
     p.add_argument("--digits", help="for probes and latents: HDF5 file of spoken digits, prepared with the runs' front end and --min-tokens 1 or so")
     p.add_argument("--labels", help="for probes and latents: their labels.tsv, with columns path, digit and speaker")
     p.add_argument("--latents-file", help="for latents: the JSON to write; its figures get names that begin like it")
     p.add_argument("--digit-clips", help="for latents: the folder of the digits' recordings")
-    p.add_argument("--clips", help="for codecs and latents: the folder of the recordings of --dataset")
+    p.add_argument("--clips", help="for codecs, latents, words and fad, and for gaps in the sound of completion: the folder of the recordings of --dataset")
+    p.add_argument("--gap-clips", type=int, default=60, help="for completion: how many clips, of as many speakers as there are; 0 for all (default: %(default)s)")
+    p.add_argument("--gaps", type=int, default=2, help="for completion: most gaps of each length in a clip (default: %(default)s)")
+    p.add_argument("--word-clips", type=int, default=40, help="for words: how many clips, of as many speakers as there are (default: %(default)s)")
+    p.add_argument("--word-seconds", type=float, nargs=2, default=(2.0, 8.0), metavar=("FROM", "TO"), help="for words: how long a clip may be (default: 2 8)")
+    p.add_argument("--fad-clips", type=int, default=0, help="for fad: how many clips, of as many speakers as there are; 0 for all (default: %(default)s)")
+    p.add_argument("--fad-seconds", type=float, default=6.0, help="for fad: seconds heard of each clip, from its beginning (default: %(default)s)")
     p.add_argument("--table", help="for latents: their validated.tsv, with the columns path and gender")
     p.add_argument("--max-digits", type=int, default=1000, help="for latents: about so many digits are probed; 0 for all (default: %(default)s)")
     p.add_argument("--gru", help="for latents: a trained GRU, rivals/gru.pt of an earlier call (default: none)")
@@ -368,7 +491,8 @@ def main():
     p.add_argument("--seed", type=int, default=0, help="of all noise (default: %(default)s)")
     a = p.parse_args()
     if "probes" in a.parts and not (a.digits and a.labels): p.error("probes need --digits and --labels")
-    if "codecs" in a.parts and not a.clips: p.error("codecs need --clips")
+    for part in ("codecs", "words", "fad"):
+        if part in a.parts and not a.clips: p.error(f"{part} need{'s' if part == 'fad' else ''} --clips")
     needed = ("digits", "labels", "latents_file", "digit_clips", "clips", "table")
     if "latents" in a.parts and (missing := [n for n in needed if not getattr(a, n)]): p.error("latents need --" + ", --".join(missing).replace("_", "-"))
     import matplotlib
