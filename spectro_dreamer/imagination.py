@@ -313,7 +313,8 @@ def infer(
     again, fe = model.reconstruct(spec).cpu(), model.front_end
     specs = {"input": spec[:len(again)], "recon": again}
     figures = {f"{name}.png": plot_log_mel(s, fe, title=title).figure for (name, s), title in zip(specs.items(), ("recording", "reconstruction"))}
-    waves = {f"{name}.wav": sound(s.numpy()) for name, s in (("copy", specs["input"]), ("recon", again))}
+    copy = sounding(model.front_end, vocoder, own=False) if vocoder else sound # the recording's own log-mel is to be trusted, whatever the vocoder learned from
+    waves = {"copy.wav": copy(specs["input"].numpy()), "recon.wav": sound(again.numpy())}
     return _write(output_dir, figures, waves, fe.sample_rate)
 
 def imagine_files(
