@@ -183,7 +183,7 @@ def hearing_parser(name, about):
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
     return p
 
-def vocoder_flag(p): flag(p, "vocoder", help="a trained vocoder of chapter 08c for the checkpoint's front end, or mini, which comes with the library; without it sounds are made by a method that has learned nothing")
+def vocoder_flag(p): flag(p, "vocoder", help="a trained vocoder of chapter 08c for the checkpoint's front end, or mini, which comes with the library, or hub:NAME of a Vocos model; without it sounds are made by a method that has learned nothing")
 
 @command
 def infer_main(argv=None):

@@ -7,7 +7,7 @@ __all__ = ['SILENT', 'FLOOR', 'POWER', 'WEIGHT', 'HOLD', 'OWN_HOLD', 'CORRECTION
            'RefinerConfig', 'RefinerBlock', 'MagnitudeRefiner', 'FramePairs', 'refiner_for', 'refiner_errors',
            'magnitude_error', 'FitConfig', 'Fitted', 'training_batch', 'fit_refiner', 'check_vocoder', 'refine',
            'neural_vocode', 'vocoder_ways', 'compare_vocoders', 'format_vocoders', 'save_vocoder', 'load_vocoder',
-           'shipped_vocoders', 'sounding']
+           'shipped_vocoders', 'sounding', 'hub_vocoder']
 
 # %% ../nbs/08c_neural_vocoder.ipynb #5076284f
 """A small network that sharpens the magnitudes of a mel inversion; the phase is still found by Griffin and Lim.
@@ -423,8 +423,33 @@ def shipped_vocoders()->dict[str, Path]: # name → file
 
 def sounding(
     fe:FrontEnd,
-    path=None,     # of a vocoder; None: the method of chapter 08, which has learned nothing
+    path=None,     # of a vocoder, the name of one that comes with the library, or hub:NAME; None: the method of chapter 08, which has learned nothing
     **how,         # arguments of `vocode`
 )->Callable:       # log-mel (..., N, M) → wave (..., S)
     "How log-mels are to be made audible. Raises `SpectroError` if a vocoder was asked for and cannot be had: there is no other way behind it."
+    if str(path).startswith("hub:"): return hub_vocoder(str(path)[4:], fe)
     return partial(vocode, fe=fe, **how) if path is None else partial(neural_vocode, fe=fe, vocoder=load_vocoder(path, fe), **how)
+
+# %% ../nbs/08c_neural_vocoder.ipynb #884d1b25
+def hub_vocoder(
+    name,         # of a Vocos model that hears mels, on the Hugging Face hub, e.g. "charactr/vocos-mel-24khz"
+    fe:FrontEnd,  # of the log-mels it is to make audible: its sample rate, window and hop
+)->Callable:      # log-mel (..., N, M) → wave (..., S), S = (N - 1)*hop_length; numpy in, numpy out
+    "A vocoder of others (Siuzdak, Vocos, arXiv 2306.00814). Raises `SpectroError` without its package or the model, and for another clock."
+    try: from vocos import Vocos
+    except ImportError: raise SpectroError("a vocoder of the hub needs its package: pip install vocos") from None
+    try: net = Vocos.from_pretrained(name).eval()
+    except Exception as e: raise SpectroError(f"cannot get the vocoder {name}: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from None
+    own = net.feature_extractor.mel_spec # torchaudio's
+    clock = dict(sample_rate=own.sample_rate, n_fft=own.n_fft, hop_length=own.hop_length)
+    if differ := [f"--{k.replace('_', '-')} {v}" for k, v in clock.items() if getattr(fe, k) != v]: raise SpectroError(f"{name} needs spectrograms prepared with {' '.join(differ)}")
+    @torch.no_grad()
+    def sound(log_mel):
+        mags = mel_to_magnitude(log_mel, fe)                                        # (..., N, K)
+        mel = own.mel_scale(mags.reshape(-1, *mags.shape[-2:]).mT)                  # (B, bands, N)
+        size = (mags.shape[-2] - 1)*fe.hop_length
+        wave = F.pad(net.decode(mel.clamp_min(1e-7).log()), (0, fe.hop_length))[:, :size].reshape(*mags.shape[:-2], size)
+        return wave if isinstance(log_mel, Tensor) else wave.numpy()
+    return sound
+
+
