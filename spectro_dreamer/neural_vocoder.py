@@ -24,7 +24,7 @@ Tensors: log_mel (..., N, M) nats; magnitude (..., N, K), its logarithm in nats 
 """
 
 # %% ../nbs/08c_neural_vocoder.ipynb #33659d29
-import json, math, os, tempfile, time
+import importlib, json, math, os, tempfile, time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -436,7 +436,7 @@ def hub_vocoder(
     fe:FrontEnd,  # of the log-mels it is to make audible: its sample rate, window and hop
 )->Callable:      # log-mel (..., N, M) → wave (..., S), S = (N - 1)*hop_length; numpy in, numpy out
     "A vocoder of others (Siuzdak, Vocos, arXiv 2306.00814). Raises `SpectroError` without its package or the model, and for another clock."
-    try: from vocos import Vocos
+    try: Vocos = importlib.import_module("vocos").Vocos
     except ImportError: raise SpectroError("a vocoder of the hub needs its package: pip install vocos") from None
     try: net = Vocos.from_pretrained(name).eval()
     except Exception as e: raise SpectroError(f"cannot get the vocoder {name}: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from None
