@@ -269,6 +269,7 @@ def behaviour_losses(
     return -norm(returns).mean() - cfg.entropy*plan.entropy.mean(), error.mean(), dict(reward=reward.mean().item(), quality=quality, timbre=timbre, distance=-near,
         returns=returns.mean().item(), entropy=plan.entropy.mean().item(), critic_error=error.mean().item())
 
+# %% ../nbs/11_actor_critic.ipynb #d874ae60
 def train_behaviour(
     model:DreamerModel, # trained with style_parts "global+local"; it stays as it is
     data:SpectrogramData, # its training clips are listened to
