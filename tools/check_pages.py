@@ -101,15 +101,15 @@ def glossary_problems():
 def colab_problems(s):
     """Every chapter opens in Colab, from the list and from its own page, and nothing that is not there does."""
     wanted = {p.name for p in make_pages.numbered()}
-    page, script = ((NBS / name).read_text(encoding="utf-8") if (NBS / name).is_file() else "" for name in ("colab.qmd", "colab.html"))
+    page, script = ((NBS / name).read_text(encoding="utf-8") if (NBS / name).is_file() else "" for name in ("colab.qmd", "colab-link.html"))
     base = make_pages.colab_url(NBS / "X", s)[:-1]
     listed = set(re.findall(re.escape(base) + r"(\S+?\.ipynb)", page))
     mapped = re.search(r"chapters = (\{.*?\});", script)
     by_page = json.loads(mapped[1]) if mapped else {}
-    for what, names in (("colab.qmd", listed), ("colab.html", {f"{stem}.ipynb" for stem in by_page.values()})):
+    for what, names in (("colab.qmd", listed), ("colab-link.html", {f"{stem}.ipynb" for stem in by_page.values()})):
         yield from (f"{what}: {n} does not exist" for n in sorted(names - wanted))
         yield from (f"{what}: lacks {n}" for n in sorted(wanted - names))
-    if base not in script: yield "colab.html: does not lead to Colab"
+    if base not in script: yield "colab-link.html: does not lead to Colab"
     if f"git clone -q --depth 1 {s['git_url']}" not in page or "pip install" not in page: yield "colab.qmd: does not say what to run first"
 
 
@@ -122,8 +122,10 @@ def api_problems():
 
 
 def page_problems():
-    """Links of the pages that are no notebooks: to files that exist, and to places on them that exist."""
+    """Links of the pages that are no notebooks lead to files and places that exist, and no page takes the name of an included file."""
     anchors = {}
+    made = {make_pages.page_name(p) for p in chapters()} | {p.stem for p in NBS.glob("*.qmd")}
+    yield from (f"{p.name} would be overwritten by the page of that name" for p in NBS.glob("*.html") if p.stem in made)
     for path in sorted(NBS.rglob("*.qmd")):
         for target in LINK.findall(path.read_text(encoding="utf-8")):
             if re.match(r"\w+:", target): continue

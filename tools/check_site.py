@@ -155,7 +155,7 @@ def processing_problems():
             return
         for line in lines:
             if "Warning: " in line and "imports and other code" not in line: yield f"nbdev: {line.strip()}"
-        for path in [*chapters(), NBS / "colab.html", *NBS.rglob("*.qmd"), *(p for d in ("audio", "images") for p in (NBS / d).glob("*") if p.is_file())]:
+        for path in [*chapters(), NBS / "colab-link.html", *NBS.rglob("*.qmd"), *(p for d in ("audio", "images") for p in (NBS / d).glob("*") if p.is_file())]:
             name = path.relative_to(NBS)
             if not (copy / "_proc" / name).exists(): yield f"nbdev did not take {name} along"
         for path in chapters(copy / "_proc"):

@@ -271,7 +271,7 @@ def pages():
     """{path: content} of everything that this script writes."""
     s, found = settings(), modules()
     api = {NBS / "api" / f"{m.name}.qmd": module_page(m, s) for m in found}
-    return {**api, NBS / "api" / "index.qmd": index_page(found), NBS / "colab.qmd": colab_page(s), NBS / "colab.html": colab_script(s)}
+    return {**api, NBS / "api" / "index.qmd": index_page(found), NBS / "colab.qmd": colab_page(s), NBS / "colab-link.html": colab_script(s)}
 
 
 def stale(wanted):
