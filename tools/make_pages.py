@@ -75,8 +75,8 @@ def parameters(module, function, skip=()):
 
 
 def returns(module, function):
-    """(type, comment) of what a function returns; the comment is on the line that ends its signature."""
-    if not function.args.args and not function.returns: return None, ""
+    """(type, comment) of what a function returns; the comment is on the line that ends its signature, or on its only line."""
+    if function.lineno == function.end_lineno: return function.returns, module.comments.get(function.lineno, "")
     closing = function.returns.end_lineno if function.returns else None
     if closing is None:  # `): # comment`: the line before the body that begins with a bracket
         lines = module.source.splitlines()
