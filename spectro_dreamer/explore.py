@@ -27,7 +27,6 @@ from torch import Tensor
 from .config import FrontEnd, SpectroError
 from .figures import CYCLE, DECIBELS, LEVELS, SIGNED
 from .preprocessing import DB_PER_NAT, log_mel, mel_frequencies, plot_log_mel, read_audio
-from .rssm import State
 from .world_model import DreamerModel
 from .imagination import busiest, clip_spec, dream_audio, imagine, show_dream
 
