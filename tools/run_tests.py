@@ -18,7 +18,8 @@ PACKAGE = "spectro_dreamer"
 LIGHT = "config figures preprocessing preparation dataset encoder rssm unrolled decoder contrastive world_model tracking compute training actor_critic".split()  # all that a training machine imports
 HEAVY = "librosa mlflow matplotlib pandas psutil safetensors soundfile soxr scipy threadpoolctl torchaudio".split()  # what it may not have
 MB = 2 ** 20
-MINUTE = 60.0       # processor seconds that one chapter's tests may take
+MINUTE = 60.0       # processor seconds that one chapter's tests may take on a quiet machine
+BUSY = 1.5          # what the same work may take on a busy one, where processes share caches and cores
 IMPORT_LIMIT = 0.2  # processor seconds that `import spectro_dreamer` may take
 WEIGHTS = {".pt", ".pth", ".safetensors", ".onnx"}
 PYTHON = sys.executable
@@ -104,7 +105,7 @@ def notebook(path):
     """One notebook's own tests, in a process of its own so that no state leaks from another, and within a minute."""
     spent = processor_seconds(Path(PYTHON).parent / "nbdev_test", "--path", path, "--n_workers", "0", what=path.name)
     without = not os.environ.get(DATA) and DATA in path.read_text(encoding="utf-8")
-    if not os.environ.get(DATA) and spent > MINUTE: raise Failed(f"its tests take {spent:.0f} s of processor time, more than {MINUTE:.0f}: mark what is heavy as slow, and put a smaller test beside it")
+    if not os.environ.get(DATA) and spent > BUSY*MINUTE: raise Failed(f"its tests take {spent:.0f} s of processor time, and a chapter has {MINUTE:.0f}: mark what is heavy as slow, and put a smaller test beside it")
     return f"processor {spent:.0f} s" + (", without real recordings" if without else "")
 
 
