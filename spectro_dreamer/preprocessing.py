@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from .config import FrontEnd, SpectroError
+from .figures import DECIBELS, LEVELS
 
 # %% ../nbs/01_preprocessing.ipynb #7527e212
 def bundled_corpus()->Path:
@@ -212,8 +213,8 @@ def plot_log_mel(
     fe:FrontEnd,
     ax=None,        # matplotlib axes; new ones if None
     title:str="",
-    vmin:float=-60, # dB
-    vmax:float=30,  # dB
+    vmin:float=DECIBELS[0], # dB
+    vmax:float=DECIBELS[1], # dB
     bar:bool=True,  # draw the colour bar
     start:float=0.0,# seconds at the first frame
 ):
@@ -222,7 +223,7 @@ def plot_log_mel(
     if ax is None: ax = plt.subplots(figsize=(9, 2.6))[1]
     spec = np.asarray(spec, dtype=np.float32)
     n, m = spec.shape
-    image = ax.imshow(DB_PER_NAT*spec.T, origin="lower", aspect="auto", cmap="magma", vmin=vmin, vmax=vmax, interpolation="nearest",
+    image = ax.imshow(DB_PER_NAT*spec.T, origin="lower", aspect="auto", cmap=LEVELS, vmin=vmin, vmax=vmax, interpolation="nearest",
                       extent=(start, start + n/fe.frame_rate, 0, m))
     centres, ticks = mel_frequencies(fe, m + 2)[1:-1], [250, 500, 1000, 2000, 4000, 8000]
     ticks = [t for t in ticks if centres[0] < t < centres[-1]]

@@ -1,6 +1,6 @@
 """Check the documentation site without rendering it: one line for each problem, exit 1 when there is one.
 
-The sidebar names exactly the notebooks; links, media and cross-references lead somewhere; no cell shows an error; and
+The sidebar names every notebook, in parts; links, media and cross-references lead somewhere; no cell shows an error; and
 nbdev's own processing of the notebooks, which is all that happens before Quarto takes over, has nothing to warn of.
 """
 
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import yaml
 
+import check_pages, make_pages
 from notebooks import NBS, ROOT, chapters, directives, read, text
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)|\b(?:src|href)=[\"']([^\"']+)[\"']")
@@ -29,22 +30,14 @@ print(proc_nbs(n_workers=0, force=True))
 """
 
 
-def sidebar_entries(contents):
-    """The files a sidebar lists, sections flattened, in order."""
-    for item in contents:
-        if isinstance(item, str): yield item
-        elif "contents" in item: yield from sidebar_entries(item["contents"])
-        elif "href" in item: yield item["href"]
-
-
 def sidebar_problems(nbs, config):
     """Differences between the sidebar and the notebooks there are."""
     contents = yaml.safe_load(config.read_text(encoding="utf-8"))["website"]["sidebar"]["contents"]
-    listed, present = list(sidebar_entries(contents)), [p.name for p in nbs]
+    listed, present = list(check_pages.entries(contents)), [p.name for p in nbs]
     for name in present:
         if name not in listed: yield f"{config.name}: the sidebar lacks {name}"
     for name, times in Counter(listed).items():
-        if name not in present: yield f"{config.name}: the sidebar names {name}, which is not in nbs/"
+        if not (NBS / name).is_file(): yield f"{config.name}: the sidebar names {name}, which is not in nbs/"
         if times > 1: yield f"{config.name}: the sidebar names {name} {times} times"
     if listed[:1] != ["index.ipynb"]: yield f"{config.name}: the sidebar must begin with index.ipynb"
 
@@ -162,9 +155,12 @@ def processing_problems():
             return
         for line in lines:
             if "Warning: " in line and "imports and other code" not in line: yield f"nbdev: {line.strip()}"
-        for path in [*chapters(), *(p for d in ("audio", "images") for p in (NBS / d).glob("*") if p.is_file())]:
+        for path in [*chapters(), NBS / "colab-link.html", *NBS.rglob("*.qmd"), *(p for d in ("audio", "images") for p in (NBS / d).glob("*") if p.is_file())]:
             name = path.relative_to(NBS)
             if not (copy / "_proc" / name).exists(): yield f"nbdev did not take {name} along"
+        for path in chapters(copy / "_proc"):
+            page = f"{make_pages.page_name(path)}.html"
+            if f"output-file: {page}\n" not in text(read(path)["cells"][0]["source"]): yield f"nbdev does not make {page} of {path.name}, where its link to Colab looks for it"
 
 
 def problems():
@@ -177,6 +173,7 @@ def problems():
         for check in (title_problems, link_problems, reference_problems, figure_problems,
                       error_problems, import_problems):
             yield from check(path, nb)
+    yield from check_pages.problems()
     yield from processing_problems()
 
 

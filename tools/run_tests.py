@@ -15,9 +15,11 @@ from pathlib import Path
 from notebooks import MACHINE_PATH, ROOT, chapters, directives, machine_paths, read, text
 
 PACKAGE = "spectro_dreamer"
-LIGHT = "config preprocessing preparation dataset encoder rssm unrolled decoder contrastive world_model tracking compute training actor_critic".split()  # all that a training machine imports
+LIGHT = "config figures preprocessing preparation dataset encoder rssm unrolled decoder contrastive world_model tracking compute training actor_critic".split()  # all that a training machine imports
 HEAVY = "librosa mlflow matplotlib pandas psutil safetensors soundfile soxr scipy threadpoolctl torchaudio".split()  # what it may not have
 MB = 2 ** 20
+MINUTE = 60.0       # processor seconds that one chapter's tests may take
+IMPORT_LIMIT = 0.2  # processor seconds that `import spectro_dreamer` may take
 WEIGHTS = {".pt", ".pth", ".safetensors", ".onnx"}
 PYTHON = sys.executable
 WHEEL_ENV = ROOT / ".venv" / "wheel"  # the environment a wheel is tried in
@@ -38,6 +40,17 @@ def sh(*command, cwd=ROOT, env=None, what=None):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     if done.returncode: raise Failed(f"{what or Path(command[0]).name}: exit {done.returncode}\n" + "\n".join(done.stdout.splitlines()[-60:]))
     return done.stdout
+
+
+def processor_seconds(*command, what):
+    """Run a command like `sh`, and return the processor time that it and its children took: on a busy machine the clock says little."""
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        running = subprocess.Popen([str(c) for c in command], cwd=ROOT, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        _, status, used = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        if running.returncode: raise Failed(f"{what}: exit {running.returncode}\n" + "\n".join(said.read().splitlines()[-60:]))
+    return used.ru_utime + used.ru_stime
 
 
 def fail_if(problems):
@@ -88,9 +101,11 @@ def readme():
 
 
 def notebook(path):
-    """One notebook's own tests, in a process of its own so that no state leaks from another."""
-    sh(Path(PYTHON).parent / "nbdev_test", "--path", path, "--n_workers", "0", what=path.name)
-    if not os.environ.get(DATA) and DATA in path.read_text(encoding="utf-8"): return "without real recordings"
+    """One notebook's own tests, in a process of its own so that no state leaks from another, and within a minute."""
+    spent = processor_seconds(Path(PYTHON).parent / "nbdev_test", "--path", path, "--n_workers", "0", what=path.name)
+    without = not os.environ.get(DATA) and DATA in path.read_text(encoding="utf-8")
+    if not os.environ.get(DATA) and spent > MINUTE: raise Failed(f"its tests take {spent:.0f} s of processor time, more than {MINUTE:.0f}: mark what is heavy as slow, and put a smaller test beside it")
+    return f"processor {spent:.0f} s" + (", without real recordings" if without else "")
 
 
 # The import rule ----------------------------------------------------------------------------------------------------
@@ -170,13 +185,14 @@ for name in modules: importlib.import_module('spectro_dreamer.' + name)
 
 _LAZY = """
 import sys, time
-start = time.perf_counter()
+start = time.process_time()
 import spectro_dreamer
-spent = time.perf_counter() - start
+spent = time.process_time() - start
 assert spectro_dreamer.__version__
 heavy = {'torch', 'numpy', 'librosa', 'mlflow'} & sys.modules.keys()
 assert not heavy, f'import spectro_dreamer loads {heavy}'
-print(f'{1000*spent:.0f} ms')
+assert spent < float(sys.argv[1]), f'import spectro_dreamer takes {spent:.2f} s'
+print(f'{1000*spent:.1f} ms')
 """
 
 
@@ -186,8 +202,8 @@ def light_imports():
 
 
 def lazy_package():
-    """`import spectro_dreamer` alone loads nothing heavy."""
-    return sh(PYTHON, "-c", _LAZY, what="import spectro_dreamer").strip()
+    """`import spectro_dreamer` alone loads nothing heavy and takes no time to speak of."""
+    return sh(PYTHON, "-c", _LAZY, IMPORT_LIMIT, what="import spectro_dreamer").strip()
 
 
 # Site and sizes -----------------------------------------------------------------------------------------------------
