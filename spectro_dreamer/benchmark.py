@@ -8,8 +8,8 @@ __all__ = ['GZIP_ROW', 'RELEASE_HOURS', 'CLIP_FRAMES', 'COLD_SHARE', 'COLD_LEAST
            'gzip_rows', 'Line', 'fit_line', 'growth', 'scaling', 'draw_clips', 'on_cores', 'bench_prepare', 'Item',
            'Items', 'write_items', 'GzipItems', 'SlicedRows', 'sliced', 'rewrite', 'drop_cache', 'write_random',
            'Draws', 'contenders_of', 'one_thread', 'bench_load', 'textbook_core', 'masked_core', 'readable_core',
-           'unrolled_core', 'Census', 'products_alone', 'core_step', 'full_step', 'dream', 'bench_train', 'census_of',
-           'floor_share']
+           'unrolled_core', 'Census', 'products_alone', 'core_step', 'full_step', 'dream', 'captured', 'bench_train',
+           'census_of', 'floor_share']
 
 # %% ../nbs/16_benchmark.ipynb #7fd0c6e4
 """Speed as ratios: clips to HDF5, HDF5 to batches and a step of training, against plainly written rivals, interleaved in one process.
@@ -45,6 +45,7 @@ from .preprocessing import Clip, bundled_corpus, decode, frames_to_tokens, is_ur
 from .rssm import RSSM, State, kl_divergence
 from .unrolled import imagine_fast, observe_fast
 from .world_model import build
+from .compute import pick_device
 
 # %% ../nbs/16_benchmark.ipynb #7c6fe4ed
 class Contender(NamedTuple):
@@ -461,7 +462,7 @@ def _normal(raw): return Independent(Normal((x := raw.chunk(2, -1))[0], F.softpl
 def textbook_core(rssm:RSSM, embeddings, actions): # (B, T, E), (B, T, A) → features (B, T, H + Z), KL (B, T)
     "Rival: everything in the loop."
     B, T, _ = actions.shape
-    h, z, hs, zs, kls = torch.zeros(B, rssm.h_size), torch.zeros(B, rssm.z_size), [], [], []
+    h, z, hs, zs, kls = embeddings.new_zeros(B, rssm.h_size), embeddings.new_zeros(B, rssm.z_size), [], [], []
     for t in range(T):
         h = rssm.gru(torch.cat([z, actions[:, t]], dim=-1), h)
         prior, posterior = _normal(rssm.prior_net(h)), _normal(rssm.posterior_net(torch.cat([h, embeddings[:, t]], dim=-1)))
@@ -472,7 +473,7 @@ def textbook_core(rssm:RSSM, embeddings, actions): # (B, T, E), (B, T, A) → fe
 def masked_core(rssm:RSSM, embeddings, actions): # (T, B, E), (T, B, A) → features (T, B, H + Z), KL (T, B)
     "Rival: the structure of pydreamer's core."
     T, B, _ = actions.shape
-    mask, h, z, hs, zs, raws = torch.ones(T, B, 1), torch.zeros(B, rssm.h_size), torch.zeros(B, rssm.z_size), [], [], []
+    mask, h, z, hs, zs, raws = embeddings.new_ones(T, B, 1), embeddings.new_zeros(B, rssm.h_size), embeddings.new_zeros(B, rssm.z_size), [], [], []
     for t in range(T):
         h, z = h*mask[t], z*mask[t]
         h = rssm.gru(torch.cat([z, actions[t]], dim=-1), h)
@@ -504,11 +505,11 @@ class Census(TorchDispatchMode):
     @property
     def flops(self): return sum(2*a[0]*a[1]*b[1] for (a, _), (b, _) in self.products) # multiplications and additions
 
-def products_alone(census:Census)->Callable:
+def products_alone(census:Census, device="cpu")->Callable:
     "The remembered products, one after the other, on random matrices of their shapes and strides."
     pool = {}
     def matrix(shape, stride):
-        if (shape, stride) not in pool: pool[shape, stride] = torch.randn(1 + sum((n - 1)*s for n, s in zip(shape, stride))).as_strided(shape, stride)
+        if (shape, stride) not in pool: pool[shape, stride] = torch.randn(1 + sum((n - 1)*s for n, s in zip(shape, stride)), device=device).as_strided(shape, stride)
         return pool[shape, stride]
     pairs = [tuple(matrix(*x) for x in p) for p in census.products]
     def run():
@@ -519,12 +520,15 @@ def products_alone(census:Census)->Callable:
 CORES = {"pydreamer's structure": (masked_core, True, False), "textbook loop": (textbook_core, False, False), "ours, readable": (readable_core, False, False),
          "ours, unrolled": (unrolled_core, False, True)} # (core, time first?, fused Adam?)
 
-def core_step(name:str, cfg:ModelConfig, batch_size:int=16, length:int=20)->Callable:
+def _adam(model, device, fused=True): return torch.optim.Adam(model.parameters(), 1e-4, fused=fused, capturable=torch.device(device).type == "cuda")
+
+def core_step(name:str, cfg:ModelConfig, batch_size:int=16, length:int=20, device="cpu")->Callable:
     "A step of a core: forward, loss, backward, Adam."
     torch.manual_seed(0)
-    (core, time_first, fused), rssm = CORES[name], RSSM(cfg)
+    (core, time_first, fused), rssm = CORES[name], RSSM(cfg).to(device)
     lead = (length, batch_size) if time_first else (batch_size, length)
-    e, a, adam = torch.randn(*lead, cfg.embedding_size, requires_grad=True), torch.randn(*lead, cfg.action_size), torch.optim.Adam(rssm.parameters(), 1e-4, fused=fused)
+    e, a = torch.randn(*lead, cfg.embedding_size, device=device, requires_grad=True), torch.randn(*lead, cfg.action_size, device=device)
+    adam = _adam(rssm, device, fused)
     def step():
         feature, kl = core(rssm, e, a)
         adam.zero_grad(); e.grad = None
@@ -532,25 +536,37 @@ def core_step(name:str, cfg:ModelConfig, batch_size:int=16, length:int=20)->Call
         adam.step()
     return step
 
-def full_step(cfg:Config, batch_size:int=16, length:int=20)->Callable:
+def full_step(cfg:Config, batch_size:int=16, length:int=20, device="cpu")->Callable:
     "A step of a whole model on random tokens."
     torch.manual_seed(0)
-    model = build(cfg, [])
-    adam, m = torch.optim.Adam(model.parameters(), 1e-4, fused=True), cfg.model
-    batch = Batch(torch.randn(batch_size, length, m.n_mels, m.token_frames), torch.randn(batch_size, length, m.action_size), torch.rand(batch_size, length, 2))
+    model, m = build(cfg, []).to(device), cfg.model
+    adam = _adam(model, device)
+    batch = Batch(torch.randn(batch_size, length, m.n_mels, m.token_frames), torch.randn(batch_size, length, m.action_size), torch.rand(batch_size, length, 2)).to(device)
     def step():
         adam.zero_grad()
         model.loss(batch, cfg.train).total.mean().backward()
         adam.step()
     return step
 
-def dream(imagine:Callable, rssm:RSSM, starts:int, horizon:int)->Callable:
+def dream(imagine:Callable, rssm:RSSM, starts:int, horizon:int, device="cpu")->Callable:
     "A rollout of many starts without gradient."
-    state, a = State(torch.randn(starts, rssm.h_size), torch.randn(starts, rssm.z_size)), torch.randn(starts, horizon, rssm.gru.input_size - rssm.z_size)
+    normal = partial(torch.randn, device=device)
+    state, a = State(normal(starts, rssm.h_size), normal(starts, rssm.z_size)), normal(starts, horizon, rssm.gru.input_size - rssm.z_size)
     def run():
         with torch.no_grad(): imagine(rssm, state, a)
     return run
 
+def captured(step:Callable, warmup:int=3)->Callable:
+    "A step as a CUDA graph: its operations are recorded once and started together afterwards."
+    side = torch.cuda.Stream(); side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(warmup): step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph): step()
+    return graph.replay
+
+# %% ../nbs/16_benchmark.ipynb #f2dc43d7
 def bench_train(
     part:str="core",    # "core" (the recurrence alone), "step" (whole models) or "imagine" (rollouts)
     rounds:int=5,
@@ -559,28 +575,31 @@ def bench_train(
     h_state_size:int=200, # H, of the core
     starts:int=1000,    # rollouts at a time
     steps:int=3,        # in each round
+    device:str="cpu",   # on a GPU each is timed by the wall, and our steps are also captured
 )->Bench:               # amounts in steps; ratios are speeds
-    "A step of training by the processor's clock, on one thread, against plainly written rivals."
+    "A step of training against plainly written rivals; of the processor, on one thread and by its own clock."
     for name, value in dict(batch_size=batch_size, length=length, h_state_size=h_state_size, starts=starts, steps=steps).items():
         if value < 1: raise SpectroError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+    device = pick_device(device)
     keep_memory() # as in training, and for every contender
-    cfg = ModelConfig(h_state_size=h_state_size, action_size=21, encoder_sees_h=False)
+    cfg, on = ModelConfig(h_state_size=h_state_size, action_size=21, encoder_sees_h=False), dict(device=device)
     if part == "core":
-        title, runs = f"A step of the core, B = {batch_size}, T = {length}, H = {h_state_size}", {name: core_step(name, cfg, batch_size, length) for name in CORES}
+        title, runs = f"A step of the core, B = {batch_size}, T = {length}, H = {h_state_size}", {name: core_step(name, cfg, batch_size, length, **on) for name in CORES}
     elif part == "step":
-        title, runs = f"A step of a whole model, B = {batch_size}, T = {length}, tokens of 4 frames", {f"preset {p}": full_step(preset(p).override(action_size=21, token_frames=4), batch_size, length) for p in ("seed", "dreamer")}
+        title, runs = f"A step of a whole model, B = {batch_size}, T = {length}, tokens of 4 frames", {f"preset {p}": full_step(preset(p).override(action_size=21, token_frames=4), batch_size, length, **on) for p in ("seed", "dreamer")}
     elif part == "imagine":
-        rssm, title = RSSM(cfg), f"A rollout of {starts} starts, {length} steps"
-        runs = {"ours, readable": dream(RSSM.imagine, rssm, starts, length), "ours, unrolled": dream(imagine_fast, rssm, starts, length)}
+        rssm, title = RSSM(cfg).to(device), f"A rollout of {starts} starts, {length} steps"
+        runs = {"ours, readable": dream(RSSM.imagine, rssm, starts, length, **on), "ours, unrolled": dream(imagine_fast, rssm, starts, length, **on)}
     else: raise SpectroError(f"part must be core, step or imagine, got {part!r}")
     with one_thread():
         counts = {name: census_of(run) for name, run in runs.items()}
-        if part == "core": runs["matrix products alone"] = products_alone(counts["ours, unrolled"])
-        rows = interleave([Contender(name, partial(_times, run, steps), steps) for name, run in runs.items()], rounds, time.process_time)
+        if device.type == "cuda": runs |= {f"{name}, captured": captured(runs[name]) for name in ("ours, unrolled", "preset dreamer") if name in runs}
+        if part == "core": runs["matrix products alone"] = products_alone(counts["ours, unrolled"], device)
+        rows = interleave([Contender(name, partial(_times, run, steps, device), steps) for name, run in runs.items()], rounds, time.perf_counter if device.type == "cuda" else time.process_time)
     bench = Bench(title, "steps a round", "steps/s", False, rows, [])
     for name, c in counts.items(): bench.notes.append(f"{name}: {c.operations:,} operations dispatched, {c.flops/1e9:.2f} GFLOP in {len(c.products):,} matrix products")
     if part == "core": bench.notes.append("share of the matrix products' time: " + ", ".join(f"{name} {floor_share(bench, name):.0%}" for name in counts))
-    bench.notes.append(f"{machine()}; one torch thread, processor time")
+    bench.notes.append(f"{machine()}; " + (f"{torch.cuda.get_device_name(device)}, wall time" if device.type == "cuda" else "one torch thread, processor time"))
     return bench
 
 def census_of(run)->Census:
@@ -591,5 +610,6 @@ def census_of(run)->Census:
 
 def floor_share(bench:Bench, name:str)->float: return float(np.median(np.array(bench.row("matrix products alone").seconds)/np.array(bench.row(name).seconds)))
 
-def _times(run, n):
+def _times(run, n, device):
     for _ in range(n): run()
+    if device.type == "cuda": torch.cuda.synchronize(device) # or only the asking would be timed

@@ -20,7 +20,7 @@ Tensors: token (B, M, F) standardised log-mel; style (B, A); h (B, H); z (B, Z);
 """
 
 # %% ../nbs/13_export.ipynb #d6825a09
-import hashlib, importlib, inspect, json, logging, os, re, shutil, time, warnings
+import copy, hashlib, importlib, inspect, json, logging, os, re, shutil, time, warnings
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -272,10 +272,11 @@ def check_export(
     steps:int=40,       # of the free loop: half heard, half dreamt
     seed:int=0,         # of noise and styles
 )->dict:                # graph → output → largest absolute difference; "stream"; "choices" that differ, and of how many
-    "The largest differences between the graphs and PyTorch, over all clips."
-    reader, g, c = OnnxDreamer(folder), torch.Generator().manual_seed(seed), model.config.model
+    "The largest differences between the graphs and PyTorch in double precision, over all clips."
+    reader, g, model = OnnxDreamer(folder), torch.Generator().manual_seed(seed), copy.deepcopy(model).double()
+    c, draw_double = model.config.model, lambda draw, *shape: draw(*shape, generator=g).double()
     worst, choices = {}, dict(differ=0, of=0)
-    def compare(graph, given, wanted, drawn=()):
+    def compare(graph, given, wanted):
         got = reader.run(graph, **{k: v.numpy() for k, v in given.items()})
         same = torch.ones(len(given["h"]), dtype=torch.bool)
         if c.latent == "categorical" and "new_z" in wanted:
@@ -286,7 +287,7 @@ def check_export(
         tokens = model.to_tokens(spec)[None]
         T = tokens.shape[1]
         n = max(T, steps)
-        styles, noise = torch.rand(1, n, c.action_size, generator=g), torch.randn(1, n, c.z_state_size, generator=g)
+        styles, noise = draw_double(torch.rand, 1, n, c.action_size), draw_double(torch.randn, 1, n, c.z_state_size)
         path = model.observe(tokens, styles[:, :T], noise=noise[:, :T])
         before = {k: torch.cat([torch.zeros_like(v[0, :1]), v[0, :-1]]) for k, v in dict(h=path.h, z=path.z).items()}
         step = dict(style=styles[0, :T], noise=noise[0, :T])
