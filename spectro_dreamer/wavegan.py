@@ -7,9 +7,9 @@ __all__ = ['KERNEL', 'PRESETS', 'SILENCE', 'CAN_CHANGE', 'said', 'WaveGANConfig'
            'synthetic_engine', 'Windows', 'recording_of', 'read_windows', 'Parts', 'split_windows', 'Generator',
            'phase_shuffle', 'Critic', 'gradient_penalty', 'profiles', 'set_distance', 'between', 'spread', 'Draw',
            'WaveGANTrainer', 'sound_out', 'look', 'settled', 'checkpoint', 'restore', 'write_csv', 'read_csv',
-           'train_wavegan', 'load_wavegan', 'plot_run', 'write_plots', 'newest_run', 'generate', 'plot_sounds',
-           'generate_files', 'shaped_noise', 'without_phases', 'closest_copy', 'Verdict', 'fad', 'judge', 'usual_sets',
-           'format_verdicts']
+           'train_wavegan', 'wavegan_resume_config', 'load_wavegan', 'plot_run', 'write_plots', 'newest_run',
+           'generate', 'plot_sounds', 'generate_files', 'shaped_noise', 'without_phases', 'closest_copy', 'Verdict',
+           'fad', 'judge', 'usual_sets', 'format_verdicts']
 
 # %% ../nbs/14_wavegan.ipynb #0fed076b
 """WaveGAN: two seconds of sound out of noise, learned with a critic under a gradient penalty, and judged for closeness, diversity and copying.
@@ -597,6 +597,10 @@ def _over(trainer, checks):
     "Why a run should stop, or None."
     if trainer.progress.converged(trainer.cfg): return f"no improvement of {trainer.cfg.min_delta:g} in {trainer.progress.stale} checks"
     if trainer.cfg.stop_converged and checks[-1]["converged"]: return "converged: the critic's held-out estimate and the generator's gradient have settled"
+
+def wavegan_resume_config(path)->WaveGANConfig:
+    "The configuration that a resumed run goes on with."
+    return WaveGANConfig.from_dict(find_checkpoint(path, warn=lambda text: None).data["config"])
 
 def load_wavegan(
     path,         # the folder of a run (then its best model) or a checkpoint of it
