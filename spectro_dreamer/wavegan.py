@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['KERNEL', 'PRESETS', 'SILENCE', 'CAN_CHANGE', 'said', 'WaveGANConfig', 'wavegan_config', 'template',
-           'synthetic_engine', 'Windows', 'recording_of', 'read_windows', 'Parts', 'split_windows', 'Generator',
-           'phase_shuffle', 'Critic', 'gradient_penalty', 'profiles', 'set_distance', 'between', 'spread', 'Draw',
-           'WaveGANTrainer', 'sound_out', 'look', 'settled', 'checkpoint', 'restore', 'write_csv', 'read_csv',
-           'train_wavegan', 'wavegan_resume_config', 'load_wavegan', 'plot_run', 'write_plots', 'newest_run',
-           'generate', 'plot_sounds', 'generate_files', 'shaped_noise', 'without_phases', 'closest_copy', 'Verdict',
-           'fad', 'judge', 'usual_sets', 'format_verdicts']
+           'synthetic_engine', 'levelled', 'Windows', 'recording_of', 'read_windows', 'Parts', 'split_windows',
+           'Generator', 'phase_shuffle', 'Critic', 'gradient_penalty', 'profiles', 'set_distance', 'between', 'spread',
+           'emphasise', 'without_emphasis', 'Draw', 'WaveGANTrainer', 'sound_out', 'look', 'settled', 'checkpoint',
+           'restore', 'write_csv', 'read_csv', 'train_wavegan', 'wavegan_resume_config', 'load_wavegan', 'plot_run',
+           'write_plots', 'newest_run', 'generate', 'plot_sounds', 'generate_files', 'shaped_noise', 'without_phases',
+           'closest_copy', 'Verdict', 'fad', 'judge', 'usual_sets', 'format_verdicts']
 
 # %% ../nbs/14_wavegan.ipynb #0fed076b
 """WaveGAN: two seconds of sound out of noise, learned with a critic under a gradient penalty, and judged for closeness, diversity and copying.
@@ -67,6 +67,7 @@ class WaveGANConfig:
     penalty:float=said(10.0, "weight of the gradient penalty")
     average:float=said(0.0, "decay of the averaged generator that is checked, kept as the best and used; 0 is the last one itself")
     level:float=said(0.1, "root mean square that each window is brought to (less where a peak would pass full scale); 0 leaves windows as they are")
+    emphasis:float=said(0.0, "pre-emphasis: the share of the sample before that is taken off each sample the critic hears, and put back into sounds that are made; 0 is none, the original's way")
     shift:float=said(0.5, "seconds by which a window is moved at random each time it is drawn, within its recording")
     val_split:float=said(0.15, "share of the recordings to choose the best moment by; 0 chooses by the training windows")
     test_split:float=said(0.15, "share of the recordings that training never touches")
@@ -88,7 +89,7 @@ class WaveGANConfig:
         at_least = dict(model_dim=1, latent_dim=1, start=1, sample_rate=1000, phase_shuffle=0, epochs=1, batch_size=1, n_critic=1, penalty=0, level=0, shift=0, split_seed=0, checkpoint_epochs=1, min_delta=0, lr_plateau=0, patience=0, flat=0, quiet=0, settle=2, seed=0)
         for name, least in at_least.items():
             if not least <= getattr(self, name) < math.inf: raise SpectroError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        for name in ("beta1", "beta2", "average", "val_split", "test_split"):
+        for name in ("beta1", "beta2", "average", "emphasis", "val_split", "test_split"):
             if not 0 <= getattr(self, name) < 1: raise SpectroError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf: raise SpectroError(f"learning_rate must be a positive number, got {self.learning_rate}")
         if not self.strides or not all(isinstance(s, int) and 1 <= s <= KERNEL for s in self.strides): raise SpectroError(f"strides must be whole numbers from 1 to {KERNEL}, got {list(self.strides)}")
@@ -182,6 +183,16 @@ def synthetic_engine(
 # %% ../nbs/14_wavegan.ipynb #9bdc8d2b
 SILENCE = -50.0 # dB of full scale; quieter windows are left out
 
+def levelled(
+    waves,       # (n, S)
+    level:float, # root mean square; 0 leaves them as they are
+)->np.ndarray:   # (n, S) float32
+    "Each wave at a level, or as near below as its peak allows; what is quieter than `SILENCE` is taken to be that loud."
+    waves = np.asarray(waves, np.float32)
+    rms, peak = np.sqrt(np.mean(waves**2, -1, keepdims=True)), np.abs(waves).max(-1, keepdims=True)
+    gain = level/np.maximum(rms, 10**(SILENCE/20)) if level else np.ones_like(rms)
+    return waves*np.minimum(gain, 1/np.maximum(peak, 1e-9))
+
 @dataclass(frozen=True, eq=False)
 class Windows:
     "Where windows lie in recordings."
@@ -199,9 +210,7 @@ class Windows:
         which, first = self.spans[i]
         wave = self.waves[which]
         first = min(max(0, first + shift), len(wave) - self.length)
-        x = wave[first:first + self.length]
-        gain = self.level/max(float(np.sqrt(np.mean(x**2))), 10**(SILENCE/20)) if self.level else 1.
-        return x*min(gain, 1/max(float(np.abs(x).max()), 1e-9))
+        return levelled(wave[first:first + self.length], self.level)
 
     def some(self, index, shifts=None)->np.ndarray: # (B, length)
         "Several windows."
@@ -292,6 +301,11 @@ def _pads(stride):
     p = -(-(KERNEL - stride)//2)
     return p, 2*p - (KERNEL - stride)
 
+@torch.no_grad()
+def _begin(layer, terms, gain):
+    "Weights with which the sum of `terms` products has the variance of what goes in, times `gain`; biases of zero."
+    layer.weight.normal_(0, math.sqrt(gain/terms)); layer.bias.zero_()
+
 class Generator(nn.Module):
     "Noise to sound."
     def __init__(self, cfg:WaveGANConfig):
@@ -299,6 +313,8 @@ class Generator(nn.Module):
         self.config, w = cfg, cfg.widths
         self.dense = nn.Linear(cfg.latent_dim, w[0]*cfg.start)
         self.layers = nn.ModuleList(nn.ConvTranspose1d(i, o, KERNEL, s, *_pads(s)) for i, o, s in zip(w, [*w[1:], 1], cfg.strides))
+        _begin(self.dense, cfg.latent_dim, 1)
+        for layer, i, s in zip(self.layers, w, cfg.strides): _begin(layer, i*KERNEL/s, 2 if layer is not self.layers[-1] else .02) # at first a sound has a root mean square of 0.1
 
     def forward(self, z:Tensor)->Tensor: # (B, Z) → (B, 1, S)
         x = self.dense(z).unflatten(1, (-1, self.config.start))
@@ -320,8 +336,10 @@ class Critic(nn.Module):
     def __init__(self, cfg:WaveGANConfig):
         super().__init__()
         w, normal = cfg.widths[::-1], nn.utils.parametrizations.spectral_norm if cfg.spectral_norm else lambda layer: layer
-        self.layers = nn.ModuleList(normal(nn.Conv1d(i, o, KERNEL, s, _pads(s)[0])) for i, o, s in zip([1, *w[:-1]], w, cfg.strides[::-1]))
-        self.out = normal(nn.Linear(w[-1]*cfg.start, 1))
+        layers, out = [nn.Conv1d(i, o, KERNEL, s, _pads(s)[0]) for i, o, s in zip([1, *w[:-1]], w, cfg.strides[::-1])], nn.Linear(w[-1]*cfg.start, 1)
+        for layer in layers: _begin(layer, layer.in_channels*KERNEL, 2/(1 + .2**2))
+        _begin(out, out.in_features, 1)
+        self.layers, self.out = nn.ModuleList(map(normal, layers)), normal(out)
 
     def forward(self, x:Tensor, shifts=None)->Tensor: # (B, 1, S); (layers - 1, B) samples or None → (B,)
         for k, layer in enumerate(self.layers):
@@ -365,6 +383,18 @@ def spread(a:np.ndarray)->float: # (n, 2M) → dB
     n = len(a)
     return float(between(a, a).sum()/(n*(n - 1))) if n > 1 else 0.
 
+# %% ../nbs/14_wavegan.ipynb #1abef7b9
+def emphasise(waves, cfg:WaveGANConfig)->np.ndarray: # (n, S) → (n, S)
+    "What the critic hears of windows."
+    if not cfg.emphasis: return waves
+    return levelled(np.concatenate([waves[:, :1], waves[:, 1:] - cfg.emphasis*waves[:, :-1]], 1), cfg.level)
+
+def without_emphasis(waves, cfg:WaveGANConfig)->np.ndarray: # (n, S) → (n, S)
+    "The way back, to the windows' level."
+    if not cfg.emphasis: return waves
+    from scipy.signal import lfilter
+    return levelled(lfilter([1], [1, -cfg.emphasis], waves), cfg.level)
+
 # %% ../nbs/14_wavegan.ipynb #e0163016
 class Draw(NamedTuple):
     "What is random in a step."
@@ -399,7 +429,7 @@ class WaveGANTrainer:
     def learn_critic(self, d:Draw)->dict:
         "A step of the critic."
         B, dev = len(d.index), self.device
-        real = torch.from_numpy(self.parts.train.some(d.index.tolist(), d.shift.tolist()))[:, None].to(dev)
+        real = torch.from_numpy(emphasise(self.parts.train.some(d.index.tolist(), d.shift.tolist()), self.cfg))[:, None].to(dev)
         with torch.no_grad(): made = self.generator(d.z.to(dev))
         shuffle = d.shuffle.to(dev) if self.cfg.phase_shuffle else None
         some = lambda a, b: None if shuffle is None else shuffle[:, a:b]
@@ -443,7 +473,7 @@ def sound_out(
     seed:int=0,
     batch:int=32,    # sounds at a time
 )->np.ndarray:       # (n, S) float32
-    "Sounds, each from dice of its own, so that asking for more changes none."
+    "What a generator makes, as the critic hears it, each from dice of its own, so that asking for more changes none."
     z = torch.stack([torch.randn(model.config.latent_dim, generator=torch.Generator().manual_seed((seed*1_000_003 + i) % 2**63)) for i in range(n)])
     device = next(model.parameters()).device
     return torch.cat([model(part.to(device))[:, 0].cpu() for part in z.split(batch)]).numpy()
@@ -462,10 +492,10 @@ def look(
     t.critic.eval()
     made, learned = sound_out(t.average, most, seed=t.cfg.seed + 1), t.parts.train.some(np.linspace(0, len(t.parts.train) - 1, min(most, len(t.parts.train))).astype(int))
     held = t.parts.val.all()[:most] if len(t.parts.val) else learned
-    theirs = _opinion(t.critic, made)
-    said = dict(train_wasserstein=_opinion(t.critic, learned) - theirs, val_wasserstein=_opinion(t.critic, held) - theirs)
+    theirs, learned_score, held_score = (_opinion(t.critic, x) for x in (made, emphasise(learned, t.cfg), emphasise(held, t.cfg)))
     t.critic.train()
-    a, b = profiles(made, t.cfg.sample_rate), profiles(held, t.cfg.sample_rate)
+    said = dict(train_wasserstein=learned_score - theirs, val_wasserstein=held_score - theirs)
+    a, b = profiles(without_emphasis(made, t.cfg), t.cfg.sample_rate), profiles(held, t.cfg.sample_rate)
     return said | dict(distance=set_distance(a, b), diversity=spread(a)/max(spread(b), 1e-9))
 
 def settled(
@@ -661,7 +691,7 @@ def generate(
 )->np.ndarray: # (n, S) float32
     "Sounds; asking for more changes none. Raises `SpectroError` for none."
     if n < 1: raise SpectroError(f"need at least one sound, got {n}")
-    return sound_out(model.eval(), n, seed)
+    return without_emphasis(sound_out(model.eval(), n, seed), model.config)
 
 def plot_sounds(
     sets:dict,      # name → waves (n, S), the first of which are drawn in a row
@@ -718,15 +748,16 @@ def closest_copy(
 )->np.ndarray:       # (n,) up to 1
     "The largest correlation of each sound with any equally long stretch of any recording, whatever its sign."
     from scipy import fft
-    S, best = np.shape(waves)[1], np.zeros(len(waves))
+    waves = np.asarray(waves, np.float32)
+    S, best, known = waves.shape[1], np.zeros(len(waves)), {}
+    scale = np.maximum(np.sqrt((waves.astype(np.float64)**2).sum(1)), 1e-9)
     for r in recordings:
-        size = fft.next_fast_len(len(r) + S, real=True)
+        size = fft.next_fast_len(len(r), real=True)                                        # wrapping round spoils only what is cut off
         energy = np.cumsum(np.concatenate([[0.], np.square(r, dtype=np.float64)]))
-        energy = np.sqrt(np.maximum(energy[S:] - energy[:-S], 1e-9))                                                    # of each stretch
-        heard = fft.rfft(r, size)
-        for k, w in enumerate(waves):
-            c = fft.irfft(heard*np.conj(fft.rfft(w, size)), size)[:len(energy)]/energy/max(np.sqrt(np.sum(np.square(w, dtype=np.float64))), 1e-9)
-            best[k] = max(best[k], float(np.abs(c).max()))
+        energy = np.sqrt(np.maximum(energy[S:] - energy[:-S], 1e-9))                       # of each stretch
+        if size not in known: known = {size: np.conj(fft.rfft(waves, size))}
+        c = fft.irfft(known[size]*fft.rfft(r.astype(np.float32), size), size)[:, :len(energy)]
+        best = np.maximum(best, np.abs(c/energy).max(1)/scale)
     return best
 
 # %% ../nbs/14_wavegan.ipynb #0322e37b
@@ -780,12 +811,12 @@ def judge(
                             float(closest_copy(waves, recordings).mean()), *(_mean_score(s, pairs, rate) for s in (calculate_mcd, calculate_stoi, pesq)))
     return out
 
-def usual_sets(parts:Parts, seed:int=0)->dict: # name → waves (n, S), n held-out windows
+def usual_sets(parts:Parts, seed:int=0, rate:int=22050)->dict: # name → waves (n, S), n held-out windows
     "Recordings and the rivals that learn almost nothing."
     n, rng = len(parts.test), np.random.default_rng(seed)
     learned = parts.train.all()
     some = learned[rng.permutation(len(learned))[:n]] if len(learned) >= n else learned[rng.integers(0, len(learned), n)]
-    near = between(profiles(parts.test.all()), profiles(learned)).argmin(1)
+    near = between(profiles(parts.test.all(), rate), profiles(learned, rate)).argmin(1)
     return {"recorded, training": some, "recorded, held out": parts.test.all(), "nearest in training": learned[near], "phases drawn anew": without_phases(some, seed), "noise, mean spectrum": shaped_noise(some, seed)}
 
 def format_verdicts(verdicts:dict)->str:
