@@ -369,7 +369,7 @@ def profiles(
     "Mean and standard deviation over time of each mel band."
     fe = FrontEnd(sample_rate=rate, n_fft=1024, hop_length=256, n_mels=n_mels, fmax=rate/2)
     specs = [DB_PER_NAT*log_mel(np.asarray(w, np.float32), fe) for w in waves]
-    return np.array([np.concatenate([s.mean(0), s.std(0)]) for s in specs])
+    return np.array([np.concatenate([s.mean(0), s.std(0)]) for s in specs], np.float64)
 
 def set_distance(a:np.ndarray, b:np.ndarray)->float: # (n, 2M), (m, 2M) → dB
     "How far the means and the spreads of two sets of profiles are apart."
