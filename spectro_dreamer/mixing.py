@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WAYS', 'Mix', 'Mixed', 'mix_files', 'onset', 'Rare', 'find_rare', 'directed_dreams', 'dream_set']
 
-# %% ../nbs/12b_mixing.ipynb #ba727564
+# %% ../nbs/12b_mixing.ipynb #f230205c
 """Training on recorded and dreamed sequences: a share of every batch, its curriculum, mixed data sets, and dreams of what is rare.
 
 Shapes: batches (B, T, …) as in chapter 2; ρ is the share of the B sequences that are dreamed.
@@ -15,7 +15,7 @@ Shapes: batches (B, T, …) as in chapter 2; ρ is the share of the B sequences 
     directed = directed_dreams("runs/first", "dataset.h5", 100, 40)      # begin just before loud onsets
 """
 
-# %% ../nbs/12b_mixing.ipynb #4acbec67
+# %% ../nbs/12b_mixing.ipynb #261a05a5
 import math
 from dataclasses import replace
 from typing import Callable, NamedTuple
@@ -29,7 +29,7 @@ from .world_model import DreamerModel, load
 from .episodes import Episode
 from .dreams import _source, context_starts, generate_dreams, read_episodes, write_episodes
 
-# %% ../nbs/12b_mixing.ipynb #0fb6b62c
+# %% ../nbs/12b_mixing.ipynb #e477029f
 class Mix:
     "Dreams for training, and the share of each batch that they take. Raises `SpectroError` if they cannot be mixed in."
     def __init__(self,
@@ -68,7 +68,7 @@ class Mix:
         self.fit(batches.data)
         return Mixed(self, batches, make, seed, first)
 
-# %% ../nbs/12b_mixing.ipynb #66848032
+# %% ../nbs/12b_mixing.ipynb #d80cd495
 class Mixed:
     "The batches of an epoch with dreams in them. The same seed gives the same batches."
     def __init__(self, mix:Mix, batches, make:Callable, seed:int, first:int):
@@ -109,7 +109,7 @@ class Mixed:
             out.reset[changed, 0] = 1
         return out
 
-# %% ../nbs/12b_mixing.ipynb #1d7a1eb3
+# %% ../nbs/12b_mixing.ipynb #74967d93
 def mix_files(
     recorded,    # data set, lines or folder
     dreams,      # the same, of dreams
@@ -134,7 +134,7 @@ def mix_files(
     write_episodes([*heard, *(imagined[i] for i in sorted(chosen))], output, packed=packed)
     return dict(recorded=len(heard), dreamed=len(chosen), share=frames/(frames + lasting))
 
-# %% ../nbs/12b_mixing.ipynb #dce61176
+# %% ../nbs/12b_mixing.ipynb #ac0d3643
 def onset(
     features:Tensor, # (N, M) log-mel, nats
     frames:int=5,    # over which the rise is taken: 0.12 s at a hop of 512 samples

@@ -113,6 +113,26 @@ def rates(teacher, dataset, n=192, horizon=20):
     return out | dict(n=n, horizon=horizon, recorded_there=rare.share(data.clip(c)[f:f + data.tokens.n_frames(horizon)] for c, f in places), directed={way: rare.share(frames(d)) for way, d in directed.items()})
 
 
+def picture(teacher, dataset, path):
+    """Two training recordings and how the teacher dreamed them on, in one figure."""
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from spectro_dreamer.preprocessing import plot_log_mel
+    model = load(teacher)
+    data = SpectrogramData(dataset, model.config.train.val_split, model.config.train.split_seed, model.config.tokens)
+    long = [i for i in data.train if data.lengths[i] > 200][:2]
+    dreams = generate_dreams(model, 2, HORIZON, data=data, context=2 * CONTEXT, starts=[[i, 0] for i in long], seed=5)
+    k, rate = 2 * CONTEXT * data.tokens.hop, data.front_end.frame_rate
+    fig, axs = plt.subplots(2, 2, figsize=(11, 4.6), layout="constrained", sharex=True, sharey=True)
+    for column, (i, dream) in zip(axs.T, zip(long, dreams)):
+        ears = data.clip(i)[:k + len(dream)].numpy()
+        for ax, name, spec in zip(column, ("recorded", "heard, then dreamed"), (ears, np.concatenate([ears[:k], dream.features]))):
+            plot_log_mel(spec, data.front_end, ax, name, bar=False); ax.axvline(k / rate, color="w", ls="--", lw=1.2); ax.label_outer()
+    fig.colorbar(axs[0, 0].images[0], ax=axs, label="dB", pad=.01)
+    fig.savefig(path, dpi=90)
+
+
 def students(only, seeds):
     """(name, situation, whose dreams, mix, seed) in the order in which they matter."""
     for seed in seeds:
@@ -169,6 +189,7 @@ def main():
         keep()
     for who in ("few", "all"):
         if who in table["teachers"] and who not in table["rates"]: table["rates"][who] = rates(a.work / f"teacher-{who}", sets[who]); keep(); print(who, table["rates"][who], flush=True)
+    if "few" in table["teachers"]: picture(a.work / "teacher-few", small, a.table.with_suffix(".png"))
 
 
 if __name__ == "__main__":
