@@ -25,7 +25,7 @@ from pathlib import Path
 import h5py, numpy as np, torch
 from .config import FrontEnd, SpectroError, TokenSpec
 from .preprocessing import LOCAL_STYLE, Clip, band_statistics, local_style, tokens_to_frames
-from .preparation import FORMAT, QUIET, Tables
+from .preparation import FORMAT, QUIET, Tables, split_speakers
 from .dataset import SpectrogramData
 from .world_model import DreamerModel, check_front_end, load
 from .imagination import _no_context_scale, dream_noise
@@ -70,6 +70,11 @@ def _layout(episodes)->dict:
     D, A = (same(name, [size(e) for e in episodes]) for name, size in (("number of features", lambda e: e.features.shape[1]), ("kind of action", lambda e: 0 if e.action.ndim == 1 else e.action.shape[1])))
     same("kind", sorted(kinds))
     if kinds == {"log-mel"}:
+        for e in episodes:
+            if lacks := [k for k in ("front_end", "tokens", "style_names") if k not in e.meta]: raise SpectroError(f"episode {e.episode_id}: log-mels need {', '.join(lacks)} in their meta, or another kind")
+        try: mels = FrontEnd(**episodes[0].meta["front_end"]).n_mels; TokenSpec(**episodes[0].meta["tokens"])
+        except TypeError as err: raise SpectroError(f"episode {episodes[0].episode_id}: its front end or tokens are not ours ({err})") from None
+        if mels != D: raise SpectroError(f"episode {episodes[0].episode_id}: {D} features for {mels} mel bands")
         names = same("style columns", [e.meta["style_names"] for e in episodes])
         if len(names) != A: raise SpectroError(f"the episodes have {A} action columns for {len(names)} style columns")
         dtypes = {e.meta.get("dtype", "float32") for e in episodes}
@@ -157,6 +162,7 @@ def write_episodes(
 )->int:                  # episodes written
     "The same, written."
     path = Path(path)
+    if path.suffix != ".jsonl" and (packed or level != "episode"): raise SpectroError(f"level and packing are of lines of JSON, and {path.name} does not end with .jsonl")
     if path.suffix in (".h5", ".hdf5"): return write_dataset(episodes, path)["clips"]
     if path.suffix == ".jsonl": return write_jsonl(episodes, path, level, packed)
     if path.suffix: raise SpectroError(f"{path.name} says neither .h5 nor .jsonl; a folder of NPZ has no suffix")
@@ -193,6 +199,7 @@ def _told(model, data, starts, styles, context, horizon): # (n, context + horizo
         return styles
     if is_sound(model.style_names): return torch.zeros(n, context + horizon, size)
     if data is None: raise SpectroError("a model of actions dreams under actions: give a data set to take them from, or styles")
+    if late := [c for c, f in starts if f + cut.n_frames(context + horizon) > data.lengths[c]]: raise SpectroError(f"clip {late[0]} has no actions for {context} tokens heard and {horizon} dreamed from the start that was asked for")
     return torch.stack([data.style(c)[f:f + cut.n_frames(context + horizon):cut.hop][:context + horizon].cpu() for c, f in starts])
 
 @torch.no_grad()
@@ -222,6 +229,7 @@ def generate_dreams(
         starts = context_starts(source, source.train, n, need, np.random.default_rng((seed, 12)))
     starts = np.zeros((n, 0), int) if starts is None else np.asarray(starts, int)
     if len(starts) != n: raise SpectroError(f"{n} dreams need as many starts, got {len(starts)}")
+    if source and (late := [c for c, f in starts if f < 0 or f + cut.n_frames(context) > source.lengths[c]]): raise SpectroError(f"clip {late[0]} has no {context} tokens from the start that was asked for")
     if source and len(held := set(starts[:, 0].tolist()) - set(source.train.tolist())): raise SpectroError(f"clip {min(held)} is not for training: a dream that begins with it would carry a validation speaker into training")
     told, noise = _told(model, source, starts, styles, context, horizon), dream_noise(n, horizon, model.config.model.z_state_size, seed)
     about = _dream_meta(model, source, temperature, top_p, seed)
@@ -233,6 +241,9 @@ def _source(model, data):
     t = model.config.train
     source = data if isinstance(data, SpectrogramData) else SpectrogramData(data, t.val_split, t.split_seed, model.config.tokens, t.standardise, model.device)
     check_front_end(model, source)
+    held = np.zeros(len(source), bool)
+    held[~source.dreamed] = split_speakers([s for s, d in zip(source.speakers, source.dreamed) if not d], t.val_split, t.split_seed)
+    if held[source.train].any(): raise SpectroError(f"{source.path} was opened with another split than that of the model's training: its validation speakers must not be dreamed from")
     if list(source.style_names) != list(model.style_names): raise SpectroError(f"{source.path} has other style columns than the checkpoint")
     with h5py.File(source.path) as f: source.reward_size, source.whole_actions = int(f.attrs.get("reward_size", 2)), f.attrs.get("actions") == "whole numbers"
     return source

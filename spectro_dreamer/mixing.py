@@ -27,7 +27,7 @@ from .preparation import split_speakers
 from .dataset import Batch, SpectrogramData, in_turn
 from .world_model import DreamerModel, load
 from .episodes import Episode
-from .dreams import _source, context_starts, generate_dreams, read_episodes, write_episodes
+from .dreams import _source, context_starts, generate_dreams, is_sound, read_episodes, write_episodes
 
 # %% ../nbs/12b_mixing.ipynb #e477029f
 class Mix:
@@ -114,7 +114,7 @@ def mix_files(
     recorded,    # data set, lines or folder
     dreams,      # the same, of dreams
     output,      # .h5, .jsonl, or a folder for NPZ
-    share:float, # ρ below 1: of the frames of training speakers and dreams together
+    share:float, # ρ below 1: of the frames of training speakers (by the default split) and dreams together
     seed:int=0,  # of the order in which dreams are taken
     packed:str=None, # of JSONL
 )->dict:         # recorded, dreamed (episodes), share
@@ -218,6 +218,7 @@ def dream_set(
     "Dreams, some of them directed at loud onsets."
     if not 0 <= rare <= 1: raise SpectroError(f"the share of directed dreams lies between 0 and 1, got {rare}")
     if rare and data is None: raise SpectroError("directed dreams begin with recordings: give a data set")
+    if rare and not is_sound((checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint)).style_names): raise SpectroError("loud onsets are of sound: for other episodes call directed_dreams with a `Rare` of your own")
     k = round(rare*n)
     plain = generate_dreams(checkpoint, n - k, horizon, data=data, seed=seed, **how) if n > k else []
     return plain + (directed_dreams(checkpoint, data, k, horizon, seed=seed + 500_009, **how) if k else [])

@@ -1,12 +1,14 @@
 """Measure whether dreams help: students trained on recorded and dreamed speech in several proportions, judged on recorded speakers they never heard.
 
-    python tools/dreams.py --dataset speech.h5 [--work runs/dreams] [--only few cross all] [--seeds 0 1]
+    python tools/dreams.py --dataset speech.h5 [--work runs/dreams] [--only few grain cross] [--seeds 0 1]
 
 `--dataset` is a data set of `spectro_prepare`. Two situations: `few`, 20 minutes of the training clips, and `all` of them. In each a teacher is trained, it dreams, and students are trained from scratch on mixtures, all for the same number of steps.
-`cross`: students of the few recordings with the dreams of the teacher that heard all of them. What is done is not done again, so an interrupted call goes on. Only numbers and a figure of spectrograms are kept in nbs/results/; no sound.
+`cross`: students of the few recordings with the dreams of the teacher that heard all of them; `grain`: dreams with the noise that a mean lacks;
+`directed`: half of the dreams asked for loud onsets. What is done is not done again, so an interrupted call goes on. Only numbers and a figure of spectrograms are kept in nbs/results/; no sound.
 """
 
 import argparse, json, os, platform, sys, time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -56,23 +58,30 @@ def share_held(path, data):
     return len({data.speakers[i] for i in data.val}) / len(speakers)
 
 
+def folder_of(name, work): return work / "".join(c if c.isalnum() else "-" for c in name)
+
+
 def run(name, dataset, cfg, mix, work):
     """Train, or go on, or find it done; the run's folder and the processor time of this call."""
-    folder, start = work / "".join(c if c.isalnum() else "-" for c in name), time.process_time()
+    folder, start = folder_of(name, work), time.process_time()
     if not (folder / "metrics.jsonl").is_file() or history(folder)[-1]["epoch"] < cfg.train.epochs:
         resume = (folder / "checkpoints" / "last.pt").is_file()
         train(dataset, None if resume else cfg, None if resume else folder, resume_from=folder if resume else None, progress=False, use_mlflow=False, mix=mix)
     return folder, time.process_time() - start
 
 
-def dream_set(teacher, dataset, path, seed=0, directed=0.0):
-    """Dreams of a teacher as a data set; `directed` is the share that begins before a loud onset and is told its style."""
+def dreamed(teacher, dataset, path, seed=0, directed=0.0, grain=False):
+    """Dreams of a teacher as a data set; `directed` is the share that begins before a loud onset and is told its style; with `grain` each band gets white noise as strong as the teacher's error in redrawing its training clips."""
     if path.is_file(): return
     model = load(teacher)
     n = round(HOURS * 3600 / (model.config.tokens.seconds(model.front_end) * HORIZON))
     k, how = round(directed * n), dict(context=CONTEXT, with_z=False)
     dreams = generate_dreams(model, n - k, HORIZON, data=dataset, seed=seed, **how)
     if k: dreams += directed_dreams(model, dataset, k, HORIZON, seed=seed + 500_009, **how)
+    if grain:
+        data, dice = SpectrogramData(dataset, model.config.train.val_split), np.random.default_rng(seed)
+        errors = torch.cat([model.reconstruct(data.clip(i)) - data.clip(i)[:model.config.tokens.n_frames(model.config.tokens.n_tokens(int(data.lengths[i])))] for i in data.train[:60]])
+        dreams = [replace(e, features=e.features + dice.standard_normal(e.features.shape) * errors.std(0).numpy()) for e in dreams]
     write_dataset(dreams, path)
 
 
@@ -98,6 +107,16 @@ def judge(folder, data, clips, rare):
     line = line_at(LINES[key], of("kl").value)
     return dict(**{k: of(k).value for k in ("mse", "mse_sampled", "kl", "expected")}, expected_se=of("expected").se, expected_at_onsets=onsets.value, onsets=onsets.n_tokens, line=line, ratio=of("mse_sampled").value / line,
                 ahead=dict(zip((1, 5, 10), ahead.errors["prior"])), held=dict(zip((1, 5, 10), ahead.errors["last frame held"])), band_mean=dict(zip((1, 5, 10), ahead.errors["band mean"])))
+
+
+@torch.no_grad()
+def texture(model, recorded, dreams):
+    """How a set of dreams differs from the recordings it is mixed with: variance, how far a frame is from the one before, and how well a model draws both again. Standardised per band."""
+    def of(data, clips):
+        z = [(data.clip(i) - model.mean) / model.std for i in clips]
+        mse = [(model.reconstruct(data.clip(i)) - data.clip(i)[:model.config.tokens.n_frames(model.config.tokens.n_tokens(int(data.lengths[i])))]).div(model.std).pow(2).mean().item() for i in clips[:100]]
+        return dict(variance=torch.cat(z).var(0).mean().item(), step=torch.cat([x.diff(dim=0) for x in z]).pow(2).mean().item(), redrawn=float(np.mean(mse)), hours=float(data.lengths[clips].sum() / data.front_end.frame_rate / 3600))
+    return dict(recorded=of(recorded, recorded.train), dreamed=of(dreams, np.arange(len(dreams))))
 
 
 def rates(teacher, dataset, n=192, horizon=20):
@@ -138,6 +157,7 @@ def students(only, seeds):
     for seed in seeds:
         for share, mix in SHARES.items():
             if "few" in only: yield f"few, {share}, seed {seed}", "few", "few", mix, seed
+        if "grain" in only and seed == seeds[0]: yield f"grain, 0.5, seed {seed}", "few", "grain", SHARES["0.5"], seed
         if "cross" in only and seed == seeds[0]:
             for share in ("0.5", "0.75"): yield f"cross, {share}, seed {seed}", "few", "all", SHARES[share], seed
     for share, mix in SHARES.items() if "all" in only else (): yield f"all, {share}, seed {seeds[0]}", "all", "all", mix, seeds[0]
@@ -148,7 +168,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
     p.add_argument("--work", type=Path, default=Path("runs/dreams"), help="where data sets and runs go (default: %(default)s)")
-    p.add_argument("--only", nargs="+", default=["few", "cross", "directed", "all"], choices=("few", "cross", "directed", "all"), help="which situations (default: all of them)")
+    p.add_argument("--only", nargs="+", default=["few", "grain", "cross", "directed", "all"], choices=("few", "grain", "cross", "directed", "all"), help="which situations (default: all of them)")
     p.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="of the students; all but `few` are done with the first alone (default: 0 1)")
     p.add_argument("--table", type=Path, default=ROOT/"nbs"/"results"/"dreams.json", help="file to keep the numbers in")
     a = p.parse_args()
@@ -169,10 +189,10 @@ def main():
 
     def taught(which): # the teacher's dreams as a data set
         path = a.work / f"dreams_{which}.h5"
-        who = "few" if which == "directed" else which
+        who = "few" if which in ("directed", "grain") else which
         folder, spent = run(f"teacher {who}", sets[who], base[who].override(seed=100), None, a.work)
         start = time.process_time()
-        dream_set(folder, sets[who], path, directed=.5 if which == "directed" else 0.)
+        dreamed(folder, sets[who], path, directed=.5 if which == "directed" else 0., grain=which == "grain")
         if who not in table["teachers"]:
             table["teachers"][who] = dict(train_seconds=round(spent), dream_seconds=round(time.process_time() - start), **judge(folder, data, data.val, rare))
             keep()
@@ -187,8 +207,13 @@ def main():
         print(f"{name:<28} {r['train_seconds']:4d} s + {r['judge_seconds']} s  best epoch {r['best_epoch']:2d}  MSE {r['mse_sampled']:.4f} at {r['kl']:.1f} nats, {r['ratio']:.2f} of the line; expected {r['expected']:.4f}, at onsets {r['expected_at_onsets']:.3f}; ahead "
               + ", ".join(f"{v:.3f}" for v in r["ahead"].values()), flush=True)
         keep()
+    for name, r in table["runs"].items(): r["train_mse"] = history(folder_of(name, a.work))[-1]["train_recon_loss"] # the mean over recorded and dreamed sequences
     for who in ("few", "all"):
         if who in table["teachers"] and who not in table["rates"]: table["rates"][who] = rates(a.work / f"teacher-{who}", sets[who]); keep(); print(who, table["rates"][who], flush=True)
+        if who in table["teachers"]:
+            table["teachers"][who]["val_loss"] = min(h["val_loss"] for h in history(a.work / f"teacher-{who}"))
+            opened = SpectrogramData(sets[who], base[who].train.val_split)
+            table.setdefault("texture", {})[who] = texture(load(a.work / f"teacher-{who}"), opened, SpectrogramData(a.work / f"dreams_{who}.h5", 0.)); keep()
     if "few" in table["teachers"]: picture(a.work / "teacher-few", small, a.table.with_suffix(".png"))
 
 
