@@ -157,11 +157,13 @@ def students(only, seeds):
     for seed in seeds:
         for share, mix in SHARES.items():
             if "few" in only: yield f"few, {share}, seed {seed}", "few", "few", mix, seed
-        if "grain" in only and seed == seeds[0]: yield f"grain, 0.5, seed {seed}", "few", "grain", SHARES["0.5"], seed
+        if "grain" in only and seed == seeds[0]:
+            yield f"grain, 0.5, seed {seed}", "few", "few grain", SHARES["0.5"], seed
+            yield f"cross with grain, 0.25, seed {seed}", "few", "all grain", SHARES["0.25"], seed
         if "cross" in only and seed == seeds[0]:
             for share in ("0.5", "0.75"): yield f"cross, {share}, seed {seed}", "few", "all", SHARES[share], seed
     for share, mix in SHARES.items() if "all" in only else (): yield f"all, {share}, seed {seeds[0]}", "all", "all", mix, seeds[0]
-    if "directed" in only: yield f"directed, 0.5, seed {seeds[0]}", "few", "directed", SHARES["0.5"], seeds[0]
+    if "directed" in only: yield f"directed, 0.5, seed {seeds[0]}", "few", "few directed", SHARES["0.5"], seeds[0]
 
 
 def main():
@@ -188,11 +190,11 @@ def main():
                           epochs=EPOCHS, dream_hours=HOURS, horizon=HORIZON, context=CONTEXT, machine=f"{platform.machine()}, one thread of {os.cpu_count()} shared cores", torch=torch.__version__)
 
     def taught(which): # the teacher's dreams as a data set
-        path = a.work / f"dreams_{which}.h5"
-        who = "few" if which in ("directed", "grain") else which
+        who, *how = which.split()
+        path = a.work / f"dreams_{'_'.join([who, *how])}.h5"
         folder, spent = run(f"teacher {who}", sets[who], base[who].override(seed=100), None, a.work)
         start = time.process_time()
-        dreamed(folder, sets[who], path, directed=.5 if which == "directed" else 0., grain=which == "grain")
+        dreamed(folder, sets[who], path, directed=.5 if "directed" in how else 0., grain="grain" in how)
         if who not in table["teachers"]:
             table["teachers"][who] = dict(train_seconds=round(spent), dream_seconds=round(time.process_time() - start), **judge(folder, data, data.val, rare))
             keep()
