@@ -61,8 +61,8 @@ class Trainer:
     def judged(self): return self.average or self.model # what is validated and kept as the best
     def _zeros(self, shape): return torch.zeros(shape, dtype=torch.float64, device=self.device)
 
-    def batches(self, epoch):
-        "The training batches of an epoch; None gives those of validation."
+    def batches(self, epoch, mixed=True):
+        "The training batches of an epoch, through the mix if there is one; None gives those of validation."
         t, training = self.cfg.train, epoch is not None
         parts = t.style_parts if training or not t.style_dropout else "none"
         ahead = t.num_workers or 2*(self.device.type == "cuda" and not self.data.in_memory)  # or the GPU would wait for the disk
@@ -71,7 +71,7 @@ class Trainer:
         if not training: return make(self.data, self.data.val)
         seed = self.epoch_seed(epoch)
         batches = make(self.data, self.data.train, seed=seed)
-        return self.mix(batches, make, seed, self.step - self.done) if self.mix else batches
+        return self.mix(batches, make, seed, self.step - self.done) if self.mix and mixed else batches
 
     def epoch_seed(self, epoch): return self.cfg.train.seed*100_003 + epoch
     def generator(self, epoch): return torch.Generator(self.device).manual_seed(self.epoch_seed(epoch))
@@ -137,7 +137,7 @@ def train_epoch(self:Trainer,
 def validate(self:Trainer)->dict:
     "The losses on validation speakers, with fixed frames and noise; and of the first of these batches the variance of what is drawn, and what the prior expects in its second half. Without such speakers only these two, on training clips."
     model, g, part = self.judged.eval(), self.generator(99_991), Objective(self.judged, replace(self.cfg.train, compile=False))
-    batches, sums = self.batches(None if len(self.data.val) else 0), torch.zeros_like(self.sums)
+    batches, sums = self.batches(None if len(self.data.val) else 0, mixed=False), torch.zeros_like(self.sums)
     first = batches.batch(0)
     spread = lambda x: x.var(dim=(0, 1)).sum()
     path = model.observe(first.tokens, first.styles, noise=first.tokens.new_zeros(*first.tokens.shape[:2], self.cfg.model.z_state_size))
