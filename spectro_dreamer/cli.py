@@ -6,7 +6,7 @@
 __all__ = ['TRAIN_FLAGS', 'WHEN_RESUMING', 'WAVEGAN_FLAGS', 'MUSIC_FLAGS', 'DEMO_EPOCHS', 'DEMO_CLIP', 'DEMO_FILES', 'flag',
            'command', 'fail', 'Parser', 'parser', 'clean_main', 'prepare_main', 'join_main', 'bench_main', 'train_main',
            'hearing_parser', 'vocoder_flag', 'infer_main', 'evaluate_main', 'imagine_main', 'complete_main',
-           'restyle_main', 'export_main', 'wavegan_main', 'music_main', 'demo_steps', 'demo_main']
+           'restyle_main', 'export_main', 'wavegan_main', 'music_main', 'dreams_main', 'demo_steps', 'demo_main']
 
 # %% ../nbs/17_cli.ipynb #a6d14feb
 """The console commands: argument parsing only. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
@@ -150,6 +150,20 @@ TRAIN_FLAGS = {"epochs": int, "batch-size": int, "sequence-length": int, "val-sp
                "precision": str, "compile": bool, "ema": float, "patience": int, "lr-plateau": int, "checkpoint-steps": int}
 WHEN_RESUMING = ("epochs", "checkpoint_freq", "checkpoint_steps", "patience", "num_workers", "device") # as in training, which is not imported for --help
 
+def _mix(a):
+    "The dreams that the flags of spectro_train ask for, or None."
+    shares = {k: v for k, v in dict(share=a.dream_share, start=a.dream_share_start, steps=a.dream_share_steps).items() if v is not None}
+    if not a.dreams:
+        if shares: raise SpectroError("a share of dreams needs --dreams")
+        return None
+    from spectro_dreamer.mixing import Mix
+    from spectro_dreamer.training import find_checkpoint
+    if a.resume_from:
+        if shares: raise SpectroError("a resumed run keeps its settings: the share of dreams cannot be changed")
+        was = find_checkpoint(a.resume_from, warn=lambda text: None).data.get("mix") or {}
+        shares = {k: v for k, v in was.items() if k != "dreams"}
+    return Mix(a.dreams, **(dict(share=.5) | shares))
+
 @command
 def train_main(argv=None):
     "spectro_train: train a world model."
@@ -160,6 +174,10 @@ def train_main(argv=None):
     flag(p, "output-dir", help="the run's folder (default: runs/<preset>-<time>)")
     flag(p, "resume-from", help="a run's folder or a checkpoint of it: go on where it stopped")
     flag(p, "init-from", help="a run's folder or a checkpoint of it: begin a new run with its weights and settings")
+    flag(p, "dreams", help="HDF5 file of dreams from spectro_dreams: they take a share of every batch; when resuming, the same again")
+    flag(p, "dream-share", help="of the sequences of a batch (default: 0.5)", type=float)
+    flag(p, "dream-share-start", help="the share at the first step, from which it goes to --dream-share in a straight line", type=float)
+    flag(p, "dream-share-steps", help="over so many steps", type=int)
     flag(p, "no-mlflow", help="metrics to metrics.jsonl only", action="store_true")
     a = p.parse_args(argv)
     from spectro_dreamer.training import history, resume_config, train
@@ -168,7 +186,7 @@ def train_main(argv=None):
     base = resume_config(a.resume_from) if a.resume_from else load(a.init_from).config if a.init_from and not a.preset else preset(a.preset or "seed")
     frozen = [n for n, v in {**changes, "preset": a.preset}.items() if a.resume_from and v is not None and n not in WHEN_RESUMING]
     if frozen: raise SpectroError(f"a resumed run keeps its settings: --{frozen[0].replace('_', '-')} cannot be changed (only {', '.join(WHEN_RESUMING)} can)")
-    run = train(a.dataset_path, base.override(**changes), a.output_dir, a.resume_from, a.init_from, use_mlflow=not a.no_mlflow)
+    run = train(a.dataset_path, base.override(**changes), a.output_dir, a.resume_from, a.init_from, use_mlflow=not a.no_mlflow, mix=_mix(a))
     if os.environ.get("RANK", "0") != "0": return # of the processes that torchrun started, one speaks
     last = history(run)[-1]
     print(f"\n{last['epoch']} epochs done; the best model is {run/'checkpoints'/'best_model.pt'}")
@@ -276,13 +294,21 @@ def export_main(argv=None):
     "spectro_export: a model for use elsewhere."
     p = parser("export", "Write a model for use elsewhere: config.json, model.safetensors and README.md in the manner of Hugging Face, and in onnx/ three ONNX graphs with a reader, checked against PyTorch.")
     flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
-    flag(p, "output-dir", help="where the files go", required=True)
+    flag(p, "output-dir", help="where the files go")
+    flag(p, "artifacts", help="instead, keep what matters of a run, whose folder --checkpoint is, in artifacts/worldmodel/<run>/ (or below --output-dir): checkpoint, manifest, normaliser, graphs", action="store_true")
     flag(p, "audio-path", help="a recording to check the graphs on (default: one of the bundled corpus)")
     flag(p, "no-onnx", help="leave out the graphs", action="store_true")
     flag(p, "int8", help="also write the graphs in eight bits, in onnx-int8/; they are smaller and less exact", action="store_true")
     a = p.parse_args(argv)
     if a.no_onnx and (a.int8 or a.audio_path): raise SpectroError("--int8 and --audio-path concern the graphs, which --no-onnx leaves out")
-    from spectro_dreamer.export import export_files, largest
+    if a.artifacts and (a.int8 or a.audio_path): raise SpectroError("--artifacts keeps the graphs as they are: leave out --int8 and --audio-path")
+    if not a.artifacts and not a.output_dir: raise SpectroError("the following arguments are required: --output-dir")
+    from spectro_dreamer.export import export_files, keep_artifacts, largest
+    if a.artifacts:
+        folder, told = keep_artifacts(a.checkpoint, a.output_dir or "artifacts/worldmodel", not a.no_onnx)
+        _wrote([folder/name for name in (*told["files"], "manifest.json")])
+        if "onnx" in told: print(f"onnx: differs from PyTorch by at most {told['onnx']['differs_by']:.1e} in a step, {told['onnx']['differs_by_in_40_steps']:.1e} in 40")
+        return
     files, checks = export_files(a.checkpoint, a.output_dir, not a.no_onnx, a.int8, a.audio_path)
     _wrote(files)
     for folder, d in checks.items(): print(f"{folder}: differs from PyTorch by at most {largest(d):.1e} in a step, {largest(d, stream=True):.1e} in 40")
@@ -384,6 +410,52 @@ def _music_compose(a):
     from spectro_dreamer.music_lstm import PROMPT, compose_files, format_report
     print(format_report(compose_files(a.checkpoint, a.output_dir, a.n, a.prompt or PROMPT, a.temperature, a.top_p, a.seed, a.tempo, a.device)))
     print(f"wrote {Path(a.output_dir)/'tunes.abc'} and {Path(a.output_dir)/'report.json'}")
+
+# %% ../nbs/17_cli.ipynb #dfa8608e
+@command
+def dreams_main(argv=None):
+    "spectro_dreams: episodes, recorded and dreamed."
+    p = parser("dreams", "Let a model dream and write the dreams down, mix them with recordings, or convert episodes. Files are data sets (.h5), lines of JSON (.jsonl) or folders of NPZ (no suffix).")
+    which = p.add_subparsers(dest="what", required=True, parser_class=Parser)
+    make = which.add_parser("generate", help="dream", description="Dream from contexts of training recordings, or from nothing, and write the dreams as episodes.", allow_abbrev=False)
+    flag(make, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
+    flag(make, "output", help="where the dreams go", required=True)
+    flag(make, "dataset-path", help="HDF5 file whose training clips give the contexts (default: none, dreams begin without a past)")
+    flag(make, "n", 100, "dreams")
+    flag(make, "horizon", 60, "tokens of each")
+    flag(make, "context", 20, "tokens heard before")
+    flag(make, "temperature", 1.0, "scales the noise; 0 follows the prior's mean")
+    flag(make, "top-p", 1.0, "of a model with categorical states: draw among the most probable classes that hold so much of the probability")
+    flag(make, "rare", 0.0, "share of the dreams that begin before a loud onset and are told its style")
+    flag(make, "seed", 0, "of contexts and noise")
+    flag(make, "device", "auto", "cpu, cuda or cuda:N")
+    join = which.add_parser("mix", help="recordings and dreams in one set", description="Write recordings with as many dreams as give them a share of what is trained on.", allow_abbrev=False)
+    for name, about in (("recorded", "episodes or a data set of spectro_prepare"), ("dreams", "episodes from spectro_dreams generate"), ("output", "where the mixture goes")): flag(join, name, help=about, required=True)
+    flag(join, "share", 0.5, "of the frames that are trained on, below 1")
+    flag(join, "seed", 0, "of the order in which dreams are taken")
+    turn = which.add_parser("convert", help="one form into another", description="Convert episodes, checking every line of JSON.", allow_abbrev=False)
+    turn.add_argument("source", help="a data set (.h5), lines (.jsonl) or a folder of NPZ")
+    turn.add_argument("target", help="the same")
+    flag(turn, "level", "episode", "of lines: one for each frame, or for each episode", choices=("frame", "episode"))
+    for q in (make, join, turn): flag(q, "packed", help="of lines: features as base64 of this type; float16 rounds (default: lists of numbers)", choices=("float32", "float16"))
+    a = p.parse_args(argv)
+    dict(generate=_dreams_generate, mix=_dreams_mix, convert=_dreams_convert)[a.what](a)
+
+def _dreams_generate(a):
+    from spectro_dreamer.dreams import write_episodes
+    from spectro_dreamer.mixing import dream_set
+    from spectro_dreamer.training import pick_device
+    dreams = dream_set(a.checkpoint, a.dataset_path, a.n, a.horizon, a.rare, a.seed, context=a.context, temperature=a.temperature, top_p=a.top_p, device=pick_device(a.device))
+    print(f"{write_episodes(dreams, a.output, packed=a.packed)} dreams, {sum(e.timestamp[-1] for e in dreams)/3600:.2f} hours; wrote {a.output}")
+
+def _dreams_mix(a):
+    from spectro_dreamer.mixing import mix_files
+    about = mix_files(a.recorded, a.dreams, a.output, a.share, a.seed, a.packed)
+    print(f"{about['recorded']} recorded and {about['dreamed']} dreamed episodes, {about['share']:.1%} of what is trained on; wrote {a.output}")
+
+def _dreams_convert(a):
+    from spectro_dreamer.dreams import read_episodes, write_episodes
+    print(f"{write_episodes(read_episodes(a.source), a.target, a.level, a.packed)} episodes; wrote {a.target}")
 
 # %% ../nbs/17_cli.ipynb #a9af2af6
 DEMO_EPOCHS = 45 # two to three minutes of training on one core

@@ -36,7 +36,7 @@ class FrontEnd:
     def __post_init__(self):
         if self.hop_length < 1 or self.n_fft < self.hop_length:
             raise SpectroError(f"need n_fft >= hop_length >= 1, got n_fft={self.n_fft}, hop_length={self.hop_length}")
-        if self.n_mels < 2: raise SpectroError(f"need at least 2 mel bands, got n_mels={self.n_mels}")
+        if self.n_mels < 1: raise SpectroError(f"need at least one mel band, got n_mels={self.n_mels}")
         if not 0 <= self.fmin < self.fmax <= self.sample_rate/2:
             raise SpectroError(f"need 0 <= fmin < fmax <= {self.sample_rate/2:g} Hz, got {self.fmin:g} and {self.fmax:g}")
         if not 0 < self.floor < math.inf: raise SpectroError(f"need a floor above 0, got {self.floor}")

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import h5py, numpy as np, torch
 from .config import FrontEnd, SpectroError, TokenSpec
 from .preparation import FORMAT, sources, split_speakers
-from .preprocessing import LOCAL_STYLE, band_statistics, frames_to_tokens
+from .preprocessing import LOCAL_STYLE, STD_FLOOR, band_statistics, frames_to_tokens
 
 # %% ../nbs/02_dataset.ipynb #2f21a274
 class Scale(NamedTuple):
@@ -156,14 +156,16 @@ class SpectrogramData:
         if standardise not in ("band", "clip"): raise SpectroError(f"standardise must be band or clip, got {standardise!r}")
         self.path, self.standardise, self.device = Path(path), standardise, torch.device(device)
         self._read(tokens, in_memory)
-        held = split_speakers(self.speakers, val_split, seed)
+        held = np.zeros(len(self.lengths), bool)
+        held[~self.dreamed] = split_speakers([s for s, d in zip(self.speakers, self.dreamed) if not d], val_split, seed) # a dream is never validated on
         usable = self.lengths >= self.tokens.n_frames(self.tokens.min_tokens)
         self.train, self.val = np.flatnonzero(~held & usable), np.flatnonzero(held & usable)
         if not len(self.train): raise SpectroError(f"{path} leaves no clip to train on: all {len(self.lengths)} clips have one speaker or fewer than {self.tokens.min_tokens} tokens; try --val-split 0")
-        mean, std = band_statistics(self.sums[self.train], self.squares[self.train], self.lengths[self.train])
+        heard = self.train[~self.dreamed[self.train]] if (~self.dreamed[self.train]).any() else self.train
+        mean, std = band_statistics(self.sums[heard], self.squares[heard], self.lengths[heard], self.std_floor)
         self.mean, self.std = (torch.tensor(x, device=device) for x in (mean, std))
         self.voices = timbre(torch.tensor((self.sums/self.lengths[:, None] - mean)/std, dtype=torch.float32, device=device)) # (C, M)
-        self.reward_rows = self._rows(np.concatenate([self.rewards(i).cpu().numpy() for i in range(len(self))])) if self.in_memory else None
+        self.reward_rows = self.given or (self._rows(np.concatenate([self.rewards(i).cpu().numpy() for i in range(len(self))])) if self.in_memory else None)
 
     def _read(self, tokens, in_memory):
         if not self.path.is_file(): raise SpectroError(f"no such data set: {self.path} (make one with spectro_prepare)")
@@ -180,6 +182,9 @@ class SpectrogramData:
                 self.in_memory = fits(f["spectrograms"].nbytes, self.device) if in_memory is None else in_memory
                 read = lambda k: self._rows(f[k][:]) if self.in_memory else Rows.mapped(self.path, k, self.device)
                 self.frames, self.local = read("spectrograms"), read("local_styles")
+                self.given = read("rewards") if "rewards" in f else None # of episodes, which bring their own (chapter 12)
+                self.dreamed = f["clips/dream"][:].astype(bool) if "clips/dream" in f else np.zeros(len(self.paths), bool)
+                self.std_floor = float(f.attrs.get("std_floor", STD_FLOOR))
         except (OSError, KeyError, ValueError, TypeError) as e: raise SpectroError(f"cannot read {self.path} as a data set: {e}") from None
         self.lengths = np.diff(self.offsets)
 
@@ -197,7 +202,8 @@ class SpectrogramData:
         return torch.cat([self.global_styles[i].expand(len(local), -1), local], dim=1)
 
     def rewards(self, i:int):
-        "Rewards of each frame of clip i, (N, 2)."
+        "Rewards of each frame of clip i, (N, 2): those that the file brings, or measured on the spectrogram."
+        if self.given: return self.given[self.offsets[i]:self.offsets[i + 1]]
         return frame_rewards(self.clip(i), (self.clip(i) - self.mean)/self.std, self.quiet[i, None], self.voices[i])
 
     def scale(self, clips=None):
@@ -296,7 +302,7 @@ def cut_sequences(
     cut = lambda x: frames_to_tokens(x, data.tokens.frames, data.tokens.hop)   # (B, L, W) → (B, T, W, F)
     spec = data.frames.runs(starts, frames)                                    # (B, L, M)
     z = data.scale(clips).apply(spec)
-    if data.in_memory: rewards = data.reward_rows.runs(starts, frames)         # (B, L, 2)
+    if data.reward_rows: rewards = data.reward_rows.runs(starts, frames)         # (B, L, 2)
     else: rewards = frame_rewards(spec, (spec - data.mean)/data.std, data.quiet[clips, None], data.voices[clips])
     local = cut(data.local.runs(starts, frames)).mean(-1)                      # (B, T, 3)
     styles = torch.cat([data.global_styles[clips, None].expand(-1, length, -1), local], dim=-1)

@@ -6,7 +6,7 @@
 __all__ = ['GRAPHS', 'READER', 'CARD', 'draw', 'PosteriorStep', 'PriorStep', 'Heads', 'graph_outputs', 'graph_inputs', 'about',
            'graph_of', 'export_onnx', 'OnnxGraphs', 'OnnxDreamer', 'reader_source', 'check_export', 'largest',
            'latency', 'format_latency', 'quantise', 'redrawing_error', 'model_card', 'save_pretrained',
-           'from_pretrained', 'export_files']
+           'from_pretrained', 'export_files', 'keep_artifacts']
 
 # %% ../nbs/13_export.ipynb #d5674318
 """World models for others: ONNX graphs with explicit state and noise, their check against PyTorch, folders in the manner of Hugging Face.
@@ -17,10 +17,11 @@ Tensors: token (B, M, F) standardised log-mel; style (B, A); h (B, H); z (B, Z);
     check_export("mini/onnx", load("mini"), [spec])        # largest differences from PyTorch
     OnnxDreamer("mini/onnx").reconstruct(spec)             # numpy in, numpy out
     save_pretrained(load("mini"), "mini"); from_pretrained("mini")
+    keep_artifacts("runs/first")                           # artifacts/worldmodel/first/
 """
 
 # %% ../nbs/13_export.ipynb #d6825a09
-import copy, hashlib, importlib, inspect, json, logging, os, re, shutil, time, warnings
+import copy, hashlib, importlib, importlib.metadata, inspect, json, logging, os, re, shutil, time, warnings
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 from .config import Config, SpectroError, write_text
 from .rssm import Gaussian, State
 from .world_model import DreamerModel, build, find_model, load, shipped_models
+from .episodes import Normaliser, save_normaliser
 
 # %% ../nbs/13_export.ipynb #ccc8f4c7
 def draw(
@@ -490,3 +492,37 @@ def export_files(
         files += quantise(out/"onnx", out/"onnx-int8")
         checks["onnx-int8"] = check_export(out/"onnx-int8", model, [spec])
     return files, checks
+
+# %% ../nbs/13_export.ipynb #2e8c0e09
+def keep_artifacts(
+    run,              # the folder of a run
+    root="artifacts/worldmodel", # gets a folder with the run's name
+    graphs:bool=True, # the ONNX graphs too, checked against PyTorch
+    tolerance:float=1e-4, # largest difference that is let pass
+)->tuple[Path, dict]: # the folder; the manifest
+    "Gather checkpoint, configuration, metrics, normaliser, graphs and manifest of a run. Raises `SpectroError` if it is no run, or if the graphs do not agree with PyTorch."
+    run = Path(run)
+    best, told = run/"checkpoints"/"best_model.pt", run/"manifest.json"
+    if lacks := [p.name for p in (best, told, run/"config.yaml") if not p.is_file()]: raise SpectroError(f"{run} lacks {', '.join(lacks)}: artifacts are kept of the folder of a run")
+    model, folder = load(best), Path(root)/run.resolve().name
+    if graphs:
+        for name in ("onnx", "onnxscript", "onnxruntime"): _need(name)
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    try:
+        part.mkdir(parents=True)
+        shutil.copy2(best, part/"checkpoint.pt")
+        for name in ("config.yaml", "metrics.jsonl"):
+            if (run/name).is_file(): shutil.copy2(run/name, part/name)
+        save_normaliser(Normaliser(model.mean.double().numpy(), model.std.double().numpy(), 0), part/"normaliser.json")
+        d = json.loads(told.read_text(encoding="utf-8")) | dict(run_id=folder.name, weights=about(model)["weights"], exported_with={p: importlib.metadata.version(p) for p in ("torch", "numpy")})
+        if graphs:
+            export_onnx(model, part/"onnx")
+            frames = model.mean + model.std*torch.randn(model.config.tokens.n_frames(30), len(model.mean), generator=torch.Generator().manual_seed(0))
+            checked = check_export(part/"onnx", model, [frames])
+            if not largest(checked) <= tolerance: raise SpectroError(f"the graphs differ from PyTorch by {largest(checked):.1e}, so nothing was kept: try other versions of torch, onnx and onnxscript")
+            d["onnx"] = dict(differs_by=largest(checked), differs_by_in_40_steps=largest(checked, stream=True), exported_with={p: importlib.metadata.version(p) for p in ("onnx", "onnxscript", "onnxruntime")})
+        d["files"] = {f.relative_to(part).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(part.rglob("*")) if f.is_file()}
+        write_text(part/"manifest.json", json.dumps(d, indent=2) + "\n")
+        shutil.rmtree(folder, ignore_errors=True); os.replace(part, folder)
+    finally: shutil.rmtree(part, ignore_errors=True)
+    return folder, d

@@ -487,6 +487,7 @@ def _about(file):
     try:
         with h5py.File(file) as f:
             if f.attrs.get("format") != FORMAT: raise SpectroError(f"{file} is not a data set of this version: prepare it again")
+            if "clips/episode" in f: raise SpectroError(f"{file} holds episodes, whose rewards and marks a join would lose: mix them with spectro_dreams mix")
             sources(file)
             return Tables.read(f), dict(f.attrs)
     except (OSError, KeyError, ValueError, TypeError) as e: raise SpectroError(f"cannot read {file} as a data set: {e}") from None

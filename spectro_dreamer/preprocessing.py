@@ -256,12 +256,13 @@ def band_statistics(
     sums:np.ndarray,    # (n, M) sum over each clip's frames
     squares:np.ndarray, # (n, M) sum of squares
     lengths:np.ndarray, # (n,) frames in each clip
+    floor:float=STD_FLOOR, # smallest deviation, in nats if the bands are log-mels
 )->tuple[np.ndarray, np.ndarray]: # mean and std per band, (M,) float32 each
-    "Mean and standard deviation per mel band over the given clips; the deviation is at least `STD_FLOOR` nats."
+    "Mean and standard deviation per mel band over the given clips; the deviation is at least `floor`."
     n = lengths.sum()
     mean = sums.sum(axis=0, dtype=np.float64)/n
     std = np.sqrt(np.maximum(squares.sum(axis=0, dtype=np.float64)/n - mean**2, 0))
-    return mean.astype(np.float32), np.maximum(std, STD_FLOOR).astype(np.float32)
+    return mean.astype(np.float32), np.maximum(std, floor).astype(np.float32)
 
 # %% ../nbs/01_preprocessing.ipynb #a49acb19
 def frames_to_tokens(

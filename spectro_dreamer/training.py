@@ -39,9 +39,9 @@ TERMS = dict(total="loss", recon="recon_loss", kl="kl_loss", reward="reward_loss
 CHECK_STEPS = 20 # on a GPU every so many steps are waited for, to see that the gradient is still finite
 
 class Trainer:
-    "Trains a `DreamerModel` on a `SpectrogramData`, epoch by epoch; in a `Team`, each process has one."
-    def __init__(self, cfg:Config, data:SpectrogramData, team:Team=Team()):
-        self.cfg, self.data, self.device, self.team = cfg, data, data.device, team
+    "Trains a `DreamerModel` on a `SpectrogramData`, epoch by epoch; in a `Team`, each process has one. A `mix` (chapter 12b) puts other sequences among those of training."
+    def __init__(self, cfg:Config, data:SpectrogramData, team:Team=Team(), mix=None):
+        self.cfg, self.data, self.device, self.team, self.mix = cfg, data, data.device, team, mix
         seed_everything(cfg.train.seed); keep_memory()
         self.model = build(cfg, data.style_names).to(self.device)
         self.model.mean.copy_(data.mean); self.model.std.copy_(data.std)
@@ -61,16 +61,20 @@ class Trainer:
     def judged(self): return self.average or self.model # what is validated and kept as the best
     def _zeros(self, shape): return torch.zeros(shape, dtype=torch.float64, device=self.device)
 
-    def batches(self, epoch):
-        "The training batches of an epoch; None gives those of validation."
+    def batches(self, epoch, mixed=True):
+        "The training batches of an epoch, through the mix if there is one; None gives those of validation."
         t, training = self.cfg.train, epoch is not None
         parts = t.style_parts if training or not t.style_dropout else "none"
         ahead = t.num_workers or 2*(self.device.type == "cuda" and not self.data.in_memory)  # or the GPU would wait for the disk
         cut = partial(Streams, fresh_starts=t.fresh_starts) if t.carry else Batches
-        return cut(self.data, self.data.train if training else self.data.val, t.batch_size, t.sequence_length,
-            seed=t.seed*100_003 + epoch if training else None, style_parts=parts, style_dropout=t.style_dropout, num_workers=ahead)
+        make = partial(cut, batch_size=t.batch_size, length=t.sequence_length, style_parts=parts, style_dropout=t.style_dropout, num_workers=ahead)
+        if not training: return make(self.data, self.data.val)
+        seed = self.epoch_seed(epoch)
+        batches = make(self.data, self.data.train, seed=seed)
+        return self.mix(batches, make, seed, self.step - self.done) if self.mix and mixed else batches
 
-    def generator(self, epoch): return torch.Generator(self.device).manual_seed(self.cfg.train.seed*100_003 + epoch)
+    def epoch_seed(self, epoch): return self.cfg.train.seed*100_003 + epoch
+    def generator(self, epoch): return torch.Generator(self.device).manual_seed(self.epoch_seed(epoch))
 
     def mine(self, batch:Batch, generator)->tuple[Batch, Tensor]: # (b, T, ...) and noise (b, T, Z)
         "This process's part of a batch, and of the noise that is drawn for the whole of it."
@@ -133,7 +137,7 @@ def train_epoch(self:Trainer,
 def validate(self:Trainer)->dict:
     "The losses on validation speakers, with fixed frames and noise; and of the first of these batches the variance of what is drawn, and what the prior expects in its second half. Without such speakers only these two, on training clips."
     model, g, part = self.judged.eval(), self.generator(99_991), Objective(self.judged, replace(self.cfg.train, compile=False))
-    batches, sums = self.batches(None if len(self.data.val) else 0), torch.zeros_like(self.sums)
+    batches, sums = self.batches(None if len(self.data.val) else 0, mixed=False), torch.zeros_like(self.sums)
     first = batches.batch(0)
     spread = lambda x: x.var(dim=(0, 1)).sum()
     path = model.observe(first.tokens, first.styles, noise=first.tokens.new_zeros(*first.tokens.shape[:2], self.cfg.model.z_state_size))
@@ -170,6 +174,7 @@ def state(self:Trainer)->dict:
     if self.done: out["noise_state"] = self.noise.get_state()
     if self.done and self.carried: out["carried"] = [self._whole(x) for x in self.carried]
     if self.average: out["ema_state_dict"] = self.average.state_dict()
+    if self.mix: out["mix"] = self.mix.about()
     return out
 
 def _whole(self:Trainer, x): # (b, ...) → (B, ...) of every process's part
@@ -245,6 +250,7 @@ def train(
     init_from=None,      # a run's folder (its best model) or a checkpoint: a new run that begins with its weights, and with its configuration if `cfg` is None
     progress:bool=True,  # show progress bars
     use_mlflow:bool=True,
+    mix=None,            # `Mix` of chapter 12b: dreams that take a share of every batch; when resuming: the same again
 )->Path:                 # the run's folder
     "Train a world model, together with the other processes if torchrun started several. Raises `SpectroError` on bad input; after Ctrl-C or a kill the run can be resumed."
     saved = find_checkpoint(resume_from) if resume_from else None
@@ -259,7 +265,7 @@ def train(
         data = SpectrogramData(dataset_path, cfg.train.val_split, cfg.train.split_seed, tokens, cfg.train.standardise, device)
         cfg = replace(cfg, front_end=data.front_end, tokens=data.tokens,
                       model=replace(cfg.model, n_mels=data.front_end.n_mels, action_size=len(data.style_names), token_frames=data.tokens.frames))
-        trainer = Trainer(cfg, data, team)
+        trainer = Trainer(cfg, data, team, mix)
         if source: start_from(trainer, source)
         if saved: _restore(trainer, saved, run_dir)
         elif team.leads and (run_dir/"checkpoints").exists(): raise SpectroError(f"{run_dir} already holds a run: choose another folder, or go on with --resume-from {run_dir}")
@@ -286,7 +292,7 @@ def _lead(trainer, run_dir, progress, use_mlflow):
     if short := trainer.batches(0).left_out:
         print(f"{short} of {len(data.train)} training clips are shorter than a sequence of {cfg.train.sequence_length} tokens and are left out", file=sys.stderr)
     save_config(cfg, run_dir/"config.yaml")
-    write_text(run_dir/"manifest.json", json.dumps(manifest(cfg, data.fingerprint, device=str(trainer.device), processes=trainer.team.size), indent=2))
+    write_text(run_dir/"manifest.json", json.dumps(manifest(cfg, data.fingerprint, device=str(trainer.device), processes=trainer.team.size, **(dict(mix=trainer.mix.about()) if trainer.mix else {})), indent=2))
     tracker, status = Tracker(run_dir, cfg, use_mlflow), "FAILED"
     try: _epochs(trainer, run_dir, tracker, progress); status = "FINISHED"
     except KeyboardInterrupt:
@@ -350,12 +356,15 @@ def _resumed(cfg, saved):
     old = Config.from_dict(saved.data["config"])
     return replace(old, train=replace(old.train, **{k: getattr(cfg.train, k) for k in WHEN_RESUMING})) if cfg else old
 
+def _mixed(about): return "recordings alone" if about is None else f"a mix ({', '.join(f'{k} {v}' for k, v in about.items())})"
+
 def _restore(trainer, saved, run_dir):
     path, d, folder = *saved, run_dir/"checkpoints"
     if "optimizer_state_dict" not in d: raise SpectroError(f"{path} holds weights only and cannot be resumed; use checkpoints/last.pt of its run")
     before = build(Config.from_dict(d["config"]), d["style_names"])
     check_front_end(before, trainer.data)
     if d["data_fingerprint"] != trainer.data.fingerprint: raise SpectroError(f"{path} was trained on other data than {trainer.data.path}: resume with the same data set, or start a new run")
+    if (was := d.get("mix")) != (now := trainer.mix.about() if trainer.mix else None): raise SpectroError(f"{path} was trained on {_mixed(was)}, not on {_mixed(now)}: resume with the same")
     trainer.restore(d)
     if not trainer.team.agree((folder/"best_model.pt").is_file()): trainer.progress.best = math.inf  # another folder: its first epoch is its best so far
     if not trainer.team.leads or not folder.is_dir(): return
