@@ -136,6 +136,7 @@ def bench_main(argv=None):
     flag(train, "h-state-size", 200, "deterministic state of the core")
     flag(train, "starts", 1000, "rollouts at a time")
     flag(train, "steps", 3, "steps in each round")
+    flag(train, "device", "cpu", "cpu, or cuda: then by the wall, and our steps as CUDA graphs too")
     for q in (prepare, load, train): flag(q, "rounds", 5, "timed rounds, after one that is not")
     for q in (prepare, load):
         flag(q, "work-dir", help="where temporary files go (default: the system's folder for them)")

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
+from spectro_dreamer.compute import pick_device
 from spectro_dreamer.config import SpectroError, write_text
 from spectro_dreamer.music_lstm import (MusicConfig, NGram, check_tune, compose, decode, format_survey, judge_tunes, latent_corpus, load_music, lstm_nats, read_tunes, render,
                                         rival_priors, split_tunes, survey, title, train_music)
@@ -41,7 +42,7 @@ def trained(corpus, a):
     run, cfg = Path(a.run), config(a)
     going = (run / "checkpoints" / "last.pt").is_file()
     train_music(corpus, cfg, run, run if going else None, progress=sys.stderr.isatty(), use_mlflow=False)
-    rows, model = history(run), load_music(run, a.device)
+    rows, model = history(run), load_music(run, pick_device(a.device))
     best, timed = min(rows, key=lambda r: r["val_loss"]), [r for r in rows if "cpu_seconds" in r]
     return model, dict(config=model.config.to_dict()["music"], parameters=sum(p.numel() for p in model.parameters()), steps=rows[-1]["epoch"], best_step=best["epoch"], seconds=sum(r["seconds"] for r in rows), cpu_seconds=sum(r["cpu_seconds"] for r in timed) / max(1, len(timed)) * len(rows),
                        machine=f"{'a CPU, %d thread(s)' % torch.get_num_threads() if model.out.weight.device.type == 'cpu' else torch.cuda.get_device_name()}",
