@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from .config import SpectroError, manifest, save_config, seed_everything, write_text
 from .preprocessing import read_audio
 from .rssm import Categorical, check_top_p, kl_divergence
-from .world_model import DreamerModel, read_checkpoint
+from .world_model import DreamerModel, read_checkpoint, write_checkpoint
 from .tracking import Diverged, Tracker, history
 from .compute import lr_factor, pick_device
 from .training import find_checkpoint
@@ -249,13 +249,6 @@ class MusicTrainer:
         self.step, self.best, self.best_step = d["step"], d["best"], d["best_step"]
         torch.set_rng_state(d["rng_state"].cpu())
 
-def _write(path, d):
-    "A checkpoint appears complete or not at all."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with open(part, "wb") as f: torch.save(d, f); f.flush(); os.fsync(f.fileno())
-    os.replace(part, path)
-
 # %% ../nbs/15_music_lstm.ipynb #6556e0d4
 def train_music(
     corpus:Corpus,
@@ -301,9 +294,9 @@ def _steps(trainer, folder, tracker, progress):
         score = metrics.get("val_loss", metrics["train_loss"])
         if score < trainer.best:
             trainer.best, trainer.best_step = score, trainer.step
-            _write(folder/"best_model.pt", {k: v for k, v in trainer.checkpoint().items() if k != "optimizer_state_dict"})
+            write_checkpoint(folder/"best_model.pt", {k: v for k, v in trainer.checkpoint().items() if k != "optimizer_state_dict"})
         if (folder/"last.pt").is_file(): os.replace(folder/"last.pt", folder/"previous.pt")
-        _write(folder/"last.pt", trainer.checkpoint())
+        write_checkpoint(folder/"last.pt", trainer.checkpoint())
         tracker.log(trainer.step, metrics | dict(seconds=time.time() - start, cpu_seconds=time.process_time() - spent))
         if progress: bar.comment = " ".join(f"{k} {v:.3f}" for k, v in metrics.items() if k.endswith("loss"))
         losses, start, spent = [], time.time(), time.process_time()

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from .config import FrontEnd, SpectroError, keep_memory, manifest, save_config, seed_everything, write_text
 from .preprocessing import DB_PER_NAT, log_mel, read_audio
 from .preparation import find_clips, split_speakers
-from .world_model import read_checkpoint
+from .world_model import read_checkpoint, write_checkpoint
 from .tracking import Diverged, Progress, Tracker, history
 from .compute import pick_device, update_average
 from .training import find_checkpoint
@@ -512,17 +512,10 @@ def settled(
     return bool(moved < cfg.flat*abs(w[-n:].mean()) and mean[-1] < cfg.quiet*mean.max())
 
 # %% ../nbs/14_wavegan.ipynb #0123a116
-def _write(path, d):
-    "A checkpoint appears complete or not at all."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with open(part, "wb") as f: torch.save(d, f); f.flush(); os.fsync(f.fileno())
-    os.replace(part, path)
-
 def _keep(trainer, folder):
     "Write `last.pt`; the one before stays as `previous.pt`."
     if (folder/"last.pt").is_file(): os.replace(folder/"last.pt", folder/"previous.pt")
-    _write(folder/"last.pt", checkpoint(trainer) | dict(raw_state_dict=trainer.generator.state_dict(), optimizers=[o.state_dict() for o in trainer.optimizers]))
+    write_checkpoint(folder/"last.pt", checkpoint(trainer) | dict(raw_state_dict=trainer.generator.state_dict(), optimizers=[o.state_dict() for o in trainer.optimizers]))
 
 def checkpoint(trainer:WaveGANTrainer)->dict:
     "Both networks and where they stand."
@@ -602,7 +595,7 @@ def _epochs(trainer, run_dir, tracker, progress):
         epochs.append(dict(epoch=trainer.epoch, step=trainer.step) | _means(rows) | dict(learning_rate=cfg.learning_rate*trainer.progress.lr_scale, seconds=time.time() - start, cpu_seconds=time.process_time() - spent))
         if trainer.epoch % cfg.checkpoint_epochs and trainer.epoch < cfg.epochs: continue
         said = _checked(trainer, checks, steps)
-        if trainer.best_epoch == trainer.epoch: _write(folder/"best_model.pt", checkpoint(trainer))
+        if trainer.best_epoch == trainer.epoch: write_checkpoint(folder/"best_model.pt", checkpoint(trainer))
         write_csv(run_dir/"iterations"/f"epoch_{trainer.epoch:06d}.csv", steps)
         write_csv(tables/"epoch_statistics.csv", epochs); write_csv(tables/"checkpoint_metrics.csv", checks)
         _keep(trainer, folder)
@@ -611,7 +604,7 @@ def _epochs(trainer, run_dir, tracker, progress):
         steps = []
         if said["converged"] and not any(r["converged"] for r in checks[:-1]): print(f"epoch {trainer.epoch}: {CONVERGED}", file=sys.stderr)
         if why := _over(trainer, checks): print(f"{why}; stopped after epoch {trainer.epoch}", file=sys.stderr); break
-    _write(folder/"final_model.pt", checkpoint(trainer))
+    write_checkpoint(folder/"final_model.pt", checkpoint(trainer))
     write_plots(run_dir)
 
 def _means(rows):

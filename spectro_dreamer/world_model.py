@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DreamerModel', 'Losses', 'global_mean', 'reconstruction_nll', 'beta_schedule', 'drawing_errors', 'rollout_nll',
-           'loss', 'scale', 'to_tokens', 'no_style', 'reconstruct', 'save', 'read_checkpoint', 'build', 'load',
-           'find_model', 'shipped_models', 'check_front_end', 'export_safetensors']
+           'loss', 'scale', 'to_tokens', 'no_style', 'reconstruct', 'write_checkpoint', 'save', 'read_checkpoint',
+           'build', 'load', 'find_model', 'shipped_models', 'check_front_end', 'export_safetensors']
 
 # %% ../nbs/06_world_model.ipynb #25f38dbf
 """The parts joined: observe, decode, imagine, the loss, and checkpoints that carry their front end.
@@ -218,23 +218,32 @@ def reconstruct(self:DreamerModel,
 for f in (scale, to_tokens, no_style, reconstruct): setattr(DreamerModel, f.__name__, f)
 
 # %% ../nbs/06_world_model.ipynb #a087aa93
+def write_checkpoint(
+    path,   # file to write
+    d:dict, # what `torch.save` can write and `weights_only` can read
+):
+    "Write a file of tensors and plain values: it appears complete or not at all."
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with open(part, "wb") as f:
+        torch.save(d, f)
+        f.flush(); os.fsync(f.fileno()) # on the disk before it gets its name, or a power cut could leave the name with nothing behind it
+    os.replace(part, path)
+
 def save(
     model:DreamerModel,
     path,        # file to write
     **state,     # anything else to keep: optimisers, epoch, metrics
 ):
     "Write a checkpoint atomically: weights, configuration, front end, style names, and `state`."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with open(part, "wb") as f:
-        torch.save(dict(model_state_dict=model.state_dict(), config=model.config.to_dict(), style_names=list(model.style_names), **state), f)
-        f.flush(); os.fsync(f.fileno()) # on the disk before it gets its name, or a power cut could leave the name with nothing behind it
-    os.replace(part, path)
+    write_checkpoint(path, dict(model_state_dict=model.state_dict(), config=model.config.to_dict(), style_names=list(model.style_names), **state))
 
 def read_checkpoint(path, device="cpu")->dict:
     "The dictionary that `save` wrote, or of a file of `export_safetensors` its part. Raises `SpectroError` if it is missing or is not one of ours."
     if not Path(path).is_file(): raise SpectroError(f"no such checkpoint: {path}")
+    try: torch.device(device)
+    except RuntimeError: raise SpectroError(f"no such device: {device!r}; a checkpoint is read onto cpu, cuda or cuda:N") from None
     read = _read_safetensors if Path(path).suffix == ".safetensors" else partial(torch.load, weights_only=True)
     try: d = read(path, map_location=device)
     except SpectroError: raise
