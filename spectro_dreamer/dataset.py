@@ -160,7 +160,7 @@ class SpectrogramData:
         held[~self.dreamed] = split_speakers([s for s, d in zip(self.speakers, self.dreamed) if not d], val_split, seed) # a dream is never validated on
         usable = self.lengths >= self.tokens.n_frames(self.tokens.min_tokens)
         self.train, self.val = np.flatnonzero(~held & usable), np.flatnonzero(held & usable)
-        if not len(self.train): raise SpectroError(f"{path} leaves no clip to train on: all {len(self.lengths)} clips have one speaker or fewer than {self.tokens.min_tokens} tokens; try --val-split 0")
+        if not len(self.train): raise SpectroError(f"{path} leaves no clip to train on: all {len(self.lengths)} clips have " + (f"one speaker or fewer than {self.tokens.min_tokens} tokens; try --val-split 0" if val_split else f"fewer than the {self.tokens.min_tokens} tokens that training takes"))
         heard = self.train[~self.dreamed[self.train]] if (~self.dreamed[self.train]).any() else self.train
         mean, std = band_statistics(self.sums[heard], self.squares[heard], self.lengths[heard], self.std_floor)
         self.mean, self.std = (torch.tensor(x, device=device) for x in (mean, std))
@@ -185,7 +185,7 @@ class SpectrogramData:
                 self.given = read("rewards") if "rewards" in f else None # of episodes, which bring their own (chapter 12)
                 self.dreamed = f["clips/dream"][:].astype(bool) if "clips/dream" in f else np.zeros(len(self.paths), bool)
                 self.std_floor = float(f.attrs.get("std_floor", STD_FLOOR))
-        except (OSError, KeyError, ValueError, TypeError) as e: raise SpectroError(f"cannot read {self.path} as a data set: {e}") from None
+        except (OSError, KeyError, ValueError, TypeError) as e: raise SpectroError(f"cannot read {self.path} as a data set: {e}" + ("; spectro_dreams convert makes one of lines of JSON" if self.path.suffix == ".jsonl" else "")) from None
         self.lengths = np.diff(self.offsets)
 
     def _rows(self, array): return DeviceRows(array, self.device) if self.device.type == "cuda" else Rows([array])

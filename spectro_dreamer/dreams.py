@@ -20,6 +20,7 @@ Arrays: features (N, D), for sound log-mels in nats; action (N,) or (N, A); rewa
 # %% ../nbs/12_dreams.ipynb #868fafaf
 import hashlib, json, math, os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 import h5py, numpy as np, torch
@@ -41,8 +42,9 @@ def dataset_episodes(
     clips=None,  # which of them; default: all
 ):               # iterator of `Episode`
     "The clips of a data set as episodes. Raises `SpectroError` if the file is not one of ours."
-    try: data = SpectrogramData(path) # split as usual, since the rewards of a recording are relative to the training speakers
-    except SpectroError: data = SpectrogramData(path, 0.)
+    for how in (dict(), dict(val_split=0.), dict(val_split=0., tokens=TokenSpec(1, 1, 1))): # split as usual, since the rewards of a recording are relative to the training speakers; else whole; else with clips too short to train on
+        with suppress(SpectroError): data = SpectrogramData(path, **how); break
+    else: data = SpectrogramData(path) # raises what is wrong with it
     with h5py.File(path) as f:
         own, tables = "clips/meta" in f, Tables.read(f)
         column = lambda name: f[name].asstr()[:] if own else None
@@ -244,7 +246,7 @@ def _source(model, data):
     held = np.zeros(len(source), bool)
     held[~source.dreamed] = split_speakers([s for s, d in zip(source.speakers, source.dreamed) if not d], t.val_split, t.split_seed)
     if held[source.train].any(): raise SpectroError(f"{source.path} was opened with another split than that of the model's training: its validation speakers must not be dreamed from")
-    if list(source.style_names) != list(model.style_names): raise SpectroError(f"{source.path} has other style columns than the checkpoint")
+    if list(source.style_names) != list(model.style_names): raise SpectroError(f"{source.path} has other style columns than the checkpoint: give the data set that it was trained on")
     with h5py.File(source.path) as f: source.reward_size, source.whole_actions = int(f.attrs.get("reward_size", 2)), f.attrs.get("actions") == "whole numbers"
     return source
 

@@ -19,7 +19,7 @@ Arrays: timestamp (N,) seconds; features (N, D); action (N,) whole numbers or (N
 """
 
 # %% ../nbs/11b_episodes.ipynb #56bfa4fa
-import base64, json, math, os, zipfile
+import base64, json, math, os, shutil, zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -273,13 +273,18 @@ def load_normaliser(path)->Normaliser:
     except (ValueError, KeyError, TypeError): raise SpectroError(f"{path} is not a normaliser: a JSON object with mean, std and frames") from None
 
 def write_folder(episodes, folder)->int: # episodes written
-    "Episodes as NPZ in a folder that is made, with `normaliser.json` beside them. Raises `SpectroError` if it holds other episodes."
+    "Episodes as NPZ in a folder that is made, with `normaliser.json` beside them; all of them or, after an error, none. Raises `SpectroError` if it holds other episodes."
     folder, n = Path(folder), 0
+    part = folder.resolve().with_name(f"{folder.resolve().name}.{os.getpid()}.partial")
     if any(folder.glob("*.npz")): raise SpectroError(f"{folder} holds episodes already: choose another folder")
     def written():
         nonlocal n
-        for e in episodes: write_npz(e, folder/f"{n:06d}.npz"); n += 1; yield e
-    save_normaliser(fit_normaliser(written()), folder/"normaliser.json")
+        for e in episodes: write_npz(e, part/f"{n:06d}.npz"); n += 1; yield e
+    try:
+        save_normaliser(fit_normaliser(written()), part/"normaliser.json")
+        folder.mkdir(parents=True, exist_ok=True)
+        for f in sorted(part.iterdir()): os.replace(f, folder/f.name)
+    finally: shutil.rmtree(part, ignore_errors=True)
     return n
 
 def read_folder(folder): # iterator of episodes

@@ -216,6 +216,7 @@ def dream_set(
     **how,               # of `generate_dreams`
 )->list[Episode]:
     "Dreams, some of them directed at loud onsets."
+    if n < 1: raise SpectroError(f"need at least one dream, got {n}")
     if not 0 <= rare <= 1: raise SpectroError(f"the share of directed dreams lies between 0 and 1, got {rare}")
     if rare and data is None: raise SpectroError("directed dreams begin with recordings: give a data set")
     if rare and not is_sound((checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint)).style_names): raise SpectroError("loud onsets are of sound: for other episodes call directed_dreams with a `Rare` of your own")
