@@ -120,6 +120,7 @@ def mix_files(
 )->dict:         # recorded, dreamed (episodes), share
     "Write recordings and dreams as one set. Raises `SpectroError` if the dreams are too few, or are recordings."
     if not 0 <= share < 1: raise SpectroError(f"a mixed set needs a share of at least 0 and below 1, got {share}")
+    if seed < 0: raise SpectroError(f"seed must be at least 0, got {seed}")
     heard, imagined = list(read_episodes(recorded)), list(read_episodes(dreams))
     if real := [e.episode_id for e in imagined if not e.dreamed]: raise SpectroError(f"{dreams}: {real[0]} is no dream")
     held = split_speakers([e.agent_id for e in heard])
@@ -216,7 +217,7 @@ def dream_set(
     **how,               # of `generate_dreams`
 )->list[Episode]:
     "Dreams, some of them directed at loud onsets."
-    if n < 1: raise SpectroError(f"need at least one dream, got {n}")
+    if n < 1 or seed < 0: raise SpectroError(f"need at least one dream and a seed of at least 0, got {n} and {seed}")
     if not 0 <= rare <= 1: raise SpectroError(f"the share of directed dreams lies between 0 and 1, got {rare}")
     if rare and data is None: raise SpectroError("directed dreams begin with recordings: give a data set")
     if rare and not is_sound((checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint)).style_names): raise SpectroError("loud onsets are of sound: for other episodes call directed_dreams with a `Rare` of your own")
