@@ -435,7 +435,7 @@ def dreams_main(argv=None):
     flag(join, "share", 0.5, "of the frames that are trained on, below 1")
     flag(join, "seed", 0, "of the order in which dreams are taken")
     turn = which.add_parser("convert", help="one form into another", description="Convert episodes, checking every line of JSON.", allow_abbrev=False)
-    turn.add_argument("source", help="a data set (.h5), lines (.jsonl) or a folder of NPZ")
+    turn.add_argument("source", help="a data set (.h5), lines (.jsonl) or a folder of NPZ; a line holds episode_id, agent_id, timestamp, features, action, reward and, if there is more to say, meta (chapter 11b); t too if it is one frame")
     turn.add_argument("target", help="the same")
     flag(turn, "level", "episode", "of lines: one for each frame, or for each episode", choices=("frame", "episode"))
     for q in (make, join, turn): flag(q, "packed", help="of lines: features as base64 of this type; float16 rounds (default: lists of numbers)", choices=("float32", "float16"))
@@ -447,7 +447,7 @@ def _dreams_generate(a):
     from spectro_dreamer.mixing import dream_set
     from spectro_dreamer.training import pick_device
     dreams = dream_set(a.checkpoint, a.dataset_path, a.n, a.horizon, a.rare, a.seed, context=a.context, temperature=a.temperature, top_p=a.top_p, device=pick_device(a.device))
-    print(f"{write_episodes(dreams, a.output, packed=a.packed)} dreams, {sum(e.timestamp[-1] for e in dreams)/3600:.2f} hours; wrote {a.output}")
+    print(f"{write_episodes(dreams, a.output, packed=a.packed)} dreams, {sum(e.timestamp[-1] for e in dreams)/60:.1f} minutes; wrote {a.output}")
 
 def _dreams_mix(a):
     from spectro_dreamer.mixing import mix_files

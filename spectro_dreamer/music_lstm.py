@@ -275,7 +275,8 @@ def train_music(
     try: _steps(trainer, run_dir/"checkpoints", tracker, progress); status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
-        print(f"\nstopped at step {trainer.step}; go on with --resume-from {run_dir}", file=sys.stderr)
+        kept = (run_dir/"checkpoints"/"last.pt").is_file()
+        print(f"\nstopped at step {trainer.step}; " + (f"go on with --resume-from {run_dir}" if kept else f"no checkpoint is written before step {cfg.checkpoint_steps}, so begin again"), file=sys.stderr)
         raise
     finally: tracker.close(status)
     return run_dir
