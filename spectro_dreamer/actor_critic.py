@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['L', 'DB_PER_UNIT', 'Contexts', 'check_steerable', 'contexts', 'energy', 'BehaviourConfig', 'TanhNormal', 'Actor',
            'Critic', 'Plan', 'windows', 'dream_with', 'reward_terms', 'lambda_returns', 'Normaliser', 'training_starts',
-           'Behaviour', 'behaviour_losses', 'train_behaviour', 'model_fingerprint', 'save_behaviour', 'load_behaviour',
-           'measured_terms', 'measured_return', 'rival_actions']
+           'Behaviour', 'behaviour_losses', 'train_behaviour', 'save_behaviour', 'load_behaviour', 'measured_terms',
+           'measured_return', 'rival_actions']
 
 # %% ../nbs/11_actor_critic.ipynb #7c8360d6
 """Behaviour learned in imagination: an actor plans the local style, token by token, towards a target contour of energy.
@@ -22,7 +22,7 @@ given (B, A - L) global style; noise (B, T, Z) and dice (B, T, L) standard norma
 """
 
 # %% ../nbs/11_actor_critic.ipynb #35c10324
-import copy, hashlib, math, os
+import copy, math, os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from .preprocessing import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
 from .dataset import Batches, SpectrogramData, frame_rewards
 from .encoder import mlp
 from .rssm import State
-from .world_model import DreamerModel
+from .world_model import DreamerModel, model_fingerprint
 
 # %% ../nbs/11_actor_critic.ipynb #aa8a9742
 L = len(LOCAL_STYLE)           # size of an action
@@ -305,13 +305,6 @@ def train_behaviour(
     return Behaviour(actor.eval(), critic.eval(), history, learner)
 
 # %% ../nbs/11_actor_critic.ipynb #c55e0719
-def model_fingerprint(model:nn.Module)->str:
-    "Sixteen hexadecimal digits that change with any weight."
-    seen = hashlib.sha256()
-    for name, x in sorted(model.state_dict().items()):
-        seen.update(f"{name} {tuple(x.shape)} {x.dtype}".encode()); seen.update(x.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if x.ndim else str(x.item()).encode())
-    return seen.hexdigest()[:16]
-
 def save_behaviour(
     behaviour:Behaviour,
     model:DreamerModel, # in which it was learned

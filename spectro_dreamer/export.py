@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from .config import Config, SpectroError, write_text
 from .rssm import Gaussian, State
-from .world_model import DreamerModel, build, find_model, load, shipped_models
+from .world_model import DreamerModel, build, find_model, load, shipped_models, model_fingerprint
 from .episodes import Normaliser, save_normaliser
 
 # %% ../nbs/13_export.ipynb #ccc8f4c7
@@ -120,9 +120,8 @@ def _write_bytes(path, content): # complete or not at all
 
 def about(model:DreamerModel)->dict:
     "What a user of the graphs must know, as plain values."
-    c, weights = model.config, hashlib.sha256()
-    for k, v in sorted(model.state_dict().items()): weights.update(k.encode() + v.cpu().contiguous().numpy().tobytes())
-    return dict(format=1, weights=weights.hexdigest()[:16], front_end=asdict(c.front_end), tokens=asdict(c.tokens), style_names=list(model.style_names), style_parts=c.train.style_parts,
+    c = model.config
+    return dict(format=1, weights=model_fingerprint(model), front_end=asdict(c.front_end), tokens=asdict(c.tokens), style_names=list(model.style_names), style_parts=c.train.style_parts,
                 standardise=c.train.standardise, mean=model.mean.tolist(), std=model.std.tolist(), latent=c.model.latent, classes=c.model.classes if c.model.latent == "categorical" else None,
                 h_state_size=c.model.h_state_size, z_state_size=c.model.z_state_size, action_size=c.model.action_size, noise="standard normal")
 
@@ -276,8 +275,7 @@ def check_export(
 )->dict:                # graph → output → largest absolute difference; "stream"; "choices" that differ, and of how many
     "The largest differences between the graphs and PyTorch in double precision, over all clips."
     reader, g, model = OnnxDreamer(folder), torch.Generator().manual_seed(seed), copy.deepcopy(model).double()
-    c, draw_double = model.config.model, lambda draw, *shape: draw(*shape, generator=g).double()
-    worst, choices = {}, dict(differ=0, of=0)
+    c, worst, choices = model.config.model, {}, dict(differ=0, of=0)
     def compare(graph, given, wanted):
         got = reader.run(graph, **{k: v.numpy() for k, v in given.items()})
         same = torch.ones(len(given["h"]), dtype=torch.bool)
@@ -289,7 +287,7 @@ def check_export(
         tokens = model.to_tokens(spec)[None]
         T = tokens.shape[1]
         n = max(T, steps)
-        styles, noise = draw_double(torch.rand, 1, n, c.action_size), draw_double(torch.randn, 1, n, c.z_state_size)
+        styles, noise = torch.rand(1, n, c.action_size, generator=g).double(), torch.randn(1, n, c.z_state_size, generator=g).double()
         path = model.observe(tokens, styles[:, :T], noise=noise[:, :T])
         before = {k: torch.cat([torch.zeros_like(v[0, :1]), v[0, :-1]]) for k, v in dict(h=path.h, z=path.z).items()}
         step = dict(style=styles[0, :T], noise=noise[0, :T])

@@ -169,6 +169,7 @@ def find_rare(
     if not places: raise SpectroError("no frame is above the threshold: the measure does not vary")
     return Rare(measure, threshold, np.array(places))
 
+# %% ../nbs/12b_mixing.ipynb #be4f5eea
 WAYS = ("beginning", "style", "both")
 
 def directed_dreams(

@@ -225,6 +225,7 @@ class Windows:
         for i in sorted(set(self.spans[:, 0].tolist())): h.update(self.waves[i].tobytes())
         return h.hexdigest()[:16]
 
+# %% ../nbs/14_wavegan.ipynb #300a65cc
 def recording_of(path)->str:
     "A file's name without its type, and without a letter behind the last hyphen."
     p = Path(path)
@@ -279,6 +280,7 @@ def _why_not(wave, first, length):
     if first < 0 or len(x) < length: return f"shorter than {length} samples"
     if np.mean(x.astype(np.float64)**2) < 10**(SILENCE/10): return f"silent (below {SILENCE:g} dB)"
 
+# %% ../nbs/14_wavegan.ipynb #4cdac1b3
 class Parts(NamedTuple):
     "Windows to learn from, to choose the best moment by, and to be judged on."
     train:Windows
@@ -583,6 +585,7 @@ def train_wavegan(
         if tracker: tracker.close(status)
     return run_dir
 
+# %% ../nbs/14_wavegan.ipynb #aa30b2de
 def _epochs(trainer, run_dir, tracker, progress):
     "The epochs that are left, with a check after every few."
     cfg, folder, tables = trainer.cfg, run_dir/"checkpoints", run_dir/"epochs_statistics"
@@ -628,6 +631,7 @@ def _over(trainer, checks):
     if trainer.progress.converged(trainer.cfg): return f"no improvement of {trainer.cfg.min_delta:g} in {trainer.progress.stale} checks"
     if trainer.cfg.stop_converged and checks[-1]["converged"]: return CONVERGED
 
+# %% ../nbs/14_wavegan.ipynb #df21d0f6
 def wavegan_resume_config(path)->WaveGANConfig:
     "The configuration that a resumed run goes on with."
     return WaveGANConfig.from_dict(find_checkpoint(path, warn=lambda text: None).data["config"])

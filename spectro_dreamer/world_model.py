@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['DreamerModel', 'Losses', 'global_mean', 'reconstruction_nll', 'beta_schedule', 'drawing_errors', 'rollout_nll',
            'loss', 'scale', 'to_tokens', 'no_style', 'reconstruct', 'write_checkpoint', 'save', 'read_checkpoint',
-           'build', 'load', 'find_model', 'shipped_models', 'check_front_end', 'export_safetensors']
+           'build', 'load', 'find_model', 'shipped_models', 'model_fingerprint', 'check_front_end',
+           'export_safetensors']
 
 # %% ../nbs/06_world_model.ipynb #25f38dbf
 """The parts joined: observe, decode, imagine, the loss, and checkpoints that carry their front end.
@@ -18,7 +19,7 @@ Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); spec (N, M)
 """
 
 # %% ../nbs/06_world_model.ipynb #d87aaaa9
-import importlib, json, os
+import hashlib, importlib, json, os
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -282,6 +283,13 @@ def shipped_models()->dict[str, Path]: # name → file
     "The trained models that come with the library; beside each lies its card, `NAME.md`."
     import spectro_dreamer
     return {p.stem: p for p in sorted((Path(spectro_dreamer.__file__).parent/"weights").glob("*.safetensors"))}
+
+def model_fingerprint(model:nn.Module)->str:
+    "Sixteen hexadecimal digits that change with any weight."
+    seen = hashlib.sha256()
+    for name, x in sorted(model.state_dict().items()):
+        seen.update(f"{name} {tuple(x.shape)} {x.dtype}".encode()); seen.update(x.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if x.ndim else str(x.item()).encode())
+    return seen.hexdigest()[:16]
 
 def check_front_end(
     model:DreamerModel,
