@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['world_config', 'WorldWindows', 'world_windows', 'forecast_world', 'log_likelihood', 'WorldScores', 'judge_world',
-           'format_world']
+           'format_world', 'evaluate_world']
 
 # %% ../nbs/12c_agents.ipynb #53f295f4
 """World models of episodes of any feature size: settings, forecasts under given actions, likelihood, and discrepancy between agents.
@@ -17,14 +17,15 @@ Shapes: truth, mean (n, H, D) standardised per feature.
 """
 
 # %% ../nbs/12c_agents.ipynb #63a50c90
-import math
-from dataclasses import dataclass, replace
+import json, math
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
-from .config import Config, SpectroError, preset
+from .config import Config, SpectroError, preset, write_text
 from .dataset import SpectrogramData
-from .world_model import DreamerModel
+from .world_model import DreamerModel, load, model_fingerprint
 from .evaluation import clip_noise, open_split, rollouts
 
 # %% ../nbs/12c_agents.ipynb #3e9a4cab
@@ -52,6 +53,7 @@ def world_windows(
     horizon:int, # H, frames
 )->WorldWindows:
     "Windows that forecast nothing twice. Raises `SpectroError` if no episode is long enough."
+    if context < 1 or horizon < 1: raise SpectroError(f"need a context and a horizon of at least one frame, got {context} and {horizon}")
     cut = lambda x: x.unfold(0, context + horizon, horizon).mT # (n, C + H, W)
     long = [i for i in clips if data.lengths[i] >= context + horizon]
     if not long: raise SpectroError(f"no episode has the {context + horizon} frames of a window: try a smaller context or horizon")
@@ -89,7 +91,7 @@ class WorldScores:
     shuffled:list   # (H,) the model's, under the actions of another window
     context:int
     n:int           # windows
-    reward:float    # mean squared error of the first reward head where the model hears; None if rewards do not vary
+    reward:float    # mean squared error of the first reward head where the model hears
     reward_variance:float
 
     @property
@@ -142,3 +144,22 @@ def format_world(s:WorldScores)->str:
     rows += [f"{k}: nats per frame".ljust(36) + "".join(f"{v[j]:>9.2f}" for j in at) for k, v in s.likelihood.items()]
     rows += ["MSE by agent: " + ", ".join(f"{a} {v:.3f}" for a, v in s.agents.items()) + f"; largest over smallest {s.discrepancy:.2f}, spread {s.spread:.0%} of the mean"]
     return "\n".join([*rows, f"reward where it hears: MSE {s.reward:.3f} of a variance of {s.reward_variance:.3f}"])
+
+# %% ../nbs/12c_agents.ipynb #evalworldx12c
+def evaluate_world(
+    dataset_path,   # HDF5 file of episodes
+    checkpoint,     # a checkpoint, or the folder of a run
+    output_dir,     # gets metrics.json
+    context:int=20, # frames heard
+    horizon:int=15, # H, frames forecast
+    split:str="val",# or "train", "all"
+    seed:int=0,
+)->WorldScores:
+    "Judge a checkpoint and write the scores down. Raises `SpectroError` on bad input; then nothing is written."
+    model = load(checkpoint)
+    if model.of_sound: raise SpectroError(f"{checkpoint} is a model of sound: evaluate of chapter 9 judges it")
+    scores = judge_world(model, dataset_path, context, horizon, split, seed=seed)
+    about = dict(checkpoint=Path(checkpoint).name, model=model_fingerprint(model), dataset=Path(dataset_path).name, split=split, seed=seed, step_seconds=1/model.front_end.frame_rate)
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    write_text(Path(output_dir)/"metrics.json", json.dumps(dict(about=about, discrepancy=scores.discrepancy, spread=scores.spread, **asdict(scores)), indent=1, allow_nan=False))
+    return scores

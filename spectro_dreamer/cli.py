@@ -43,10 +43,12 @@ def fail(main, message, status):
     sys.exit(status)
 
 class Parser(argparse.ArgumentParser):
-    "Says what is wrong with the flags in one line, without the usage."
+    "Takes flags as they are spelled, and says what is wrong with them in one line, without the usage."
+    def __init__(self, *args, **kw): super().__init__(*args, **dict(allow_abbrev=False) | kw)
+    def parts(self): return self.add_subparsers(required=True, parser_class=Parser)
     def error(self, message): self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
-def parser(name, about): return Parser(prog=f"spectro_{name}", description=about, allow_abbrev=False)
+def parser(name, about): return Parser(prog=f"spectro_{name}", description=about)
 
 # %% ../nbs/17_cli.ipynb #eca36f14
 @command
@@ -120,7 +122,7 @@ def join_main(argv=None):
 def bench_main(argv=None):
     "spectro_bench: how fast it is, as ratios to other ways of doing it."
     p = parser("bench", "Measure the speed of preparing recordings, of loading batches or of a step of training against plainly written rivals, interleaved in one process.")
-    which = p.add_subparsers(dest="what", required=True, parser_class=Parser)
+    which = p.parts()
     prepare = which.add_parser("prepare", help="recordings to HDF5, against decoding alone", description="Recordings to HDF5, with ratios to the cost of decoding alone.")
     prepare.add_argument("input_dir", nargs="?", help="a corpus or any folder of audio (default: the bundled corpus)")
     flag(prepare, "n-clips", 400, "clips to use at most")
@@ -137,12 +139,13 @@ def bench_main(argv=None):
     flag(train, "starts", 1000, "rollouts at a time")
     flag(train, "steps", 3, "steps in each round")
     flag(train, "device", "cpu", "cpu, or cuda: then by the wall, and our steps as CUDA graphs too")
+    for q, name in ((prepare, "bench_prepare"), (load, "bench_load"), (train, "bench_train")): q.set_defaults(do=name)
     for q in (prepare, load, train): flag(q, "rounds", 5, "timed rounds, after one that is not")
     for q in (prepare, load):
         flag(q, "work-dir", help="where temporary files go (default: the system's folder for them)")
     a = vars(p.parse_args(argv))
     from spectro_dreamer import benchmark
-    print(benchmark.format_bench({"prepare": benchmark.bench_prepare, "load": benchmark.bench_load, "train": benchmark.bench_train}[a.pop("what")](**a)))
+    print(benchmark.format_bench(getattr(benchmark, a.pop("do"))(**a)))
 
 # %% ../nbs/17_cli.ipynb #2398571b
 # What a flag of spectro_train changes, by name; everything else is the preset's.
@@ -217,7 +220,7 @@ def infer_main(argv=None):
 @command
 def evaluate_main(argv=None):
     "spectro_evaluate: judge a checkpoint on validation speakers."
-    p = parser("evaluate", "Judge a checkpoint on the validation speakers of a data set: metrics.json, figures, a listening page.")
+    p = parser("evaluate", "Judge a checkpoint on the validation speakers of a data set: metrics.json, figures, a listening page. Of a model of other episodes than sound: forecasts, in metrics.json.")
     flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
     flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
     flag(p, "output-dir", "evaluation", "where the files go")
@@ -226,11 +229,22 @@ def evaluate_main(argv=None):
     flag(p, "clips-dir", help="the recordings; with it the audio metrics compare with the originals")
     flag(p, "no-words", action="store_true", help="leave out the speech recogniser, which takes about as long as the sounds last")
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
+    flag(p, "context", help="of a model that is not of sound: frames heard (default: 20)", type=int)
+    flag(p, "horizon", help="of a model that is not of sound: frames forecast (default: 15)", type=int)
     a = p.parse_args(argv)
     from spectro_dreamer.evaluation import evaluate, format_metrics
     from spectro_dreamer.training import pick_device
+    from spectro_dreamer.world_model import load
+    if not load(a.checkpoint).of_sound: return _evaluate_world(a)
+    if (a.context, a.horizon) != (None, None): raise SpectroError("--context and --horizon are for models that are not of sound")
     print(format_metrics(evaluate(a.dataset_path, a.checkpoint, a.output_dir, n_audio=a.n_audio, split=a.split, clips_dir=a.clips_dir, device=pick_device(a.device), words=not a.no_words)))
     print(f"wrote {Path(a.output_dir)/'metrics.json'} and {Path(a.output_dir)/'index.html'}")
+
+def _evaluate_world(a):
+    from spectro_dreamer.agents import evaluate_world, format_world
+    if a.clips_dir: raise SpectroError("--clips-dir is for models of sound, which this one is not")
+    print(format_world(evaluate_world(a.dataset_path, a.checkpoint, a.output_dir, 20 if a.context is None else a.context, 15 if a.horizon is None else a.horizon, a.split)))
+    print(f"wrote {Path(a.output_dir)/'metrics.json'}")
 
 def _wrote(files):
     for f in files: print(f"wrote {f}")
@@ -323,8 +337,8 @@ WAVEGAN_FLAGS = {"epochs": int, "batch-size": int, "learning-rate": float, "mode
 def wavegan_main(argv=None):
     "spectro_wavegan: two seconds of sound out of noise."
     p = parser("wavegan", "Train a WaveGAN on recordings, or let one make sounds.")
-    which = p.add_subparsers(dest="what", required=True, parser_class=Parser)
-    learn = which.add_parser("train", help="learn from recordings", description="Train. Interrupted, go on with --resume-from.", allow_abbrev=False)
+    which = p.parts()
+    learn = which.add_parser("train", help="learn from recordings", description="Train. Interrupted, go on with --resume-from.")
     flag(learn, "data", help="a folder of audio, or a table with the columns path and start_s (default: synthetic engines)")
     flag(learn, "config", help="production, test, or a file of JSON or YAML (default: production, which is for a GPU)")
     for name, kind in WAVEGAN_FLAGS.items(): flag(learn, name, help="see spectro_wavegan template; default: the configuration's", type=kind)
@@ -332,16 +346,17 @@ def wavegan_main(argv=None):
     flag(learn, "output-dir", help="the run's folder (default: runs/wavegan-<time>)")
     flag(learn, "resume-from", help="a run's folder: go on where it stopped, on the same --data; few settings can then be changed")
     flag(learn, "no-mlflow", help="metrics to metrics.jsonl only", action="store_true")
-    show = which.add_parser("template", help="print a commented configuration", description="Print every setting with its meaning, in YAML.", allow_abbrev=False)
+    show = which.add_parser("template", help="print a commented configuration", description="Print every setting with its meaning, in YAML.")
     flag(show, "config", "production", "whose values it shows: production or test")
-    make = which.add_parser("generate", help="make sounds", description="Make sounds: sound_1.wav …, and sounds.png.", allow_abbrev=False)
+    make = which.add_parser("generate", help="make sounds", description="Make sounds: sound_1.wav …, and sounds.png.")
     flag(make, "checkpoint", help="the folder of a run, or a checkpoint (default: the newest runs/wavegan-…)")
     flag(make, "number", 10, "sounds to make")
     flag(make, "output-dir", "sounds", "where the files go")
     flag(make, "seed", 0, "of the noise")
     flag(make, "device", "auto", "cpu, cuda or cuda:N")
+    for q, do in ((learn, _wavegan_train), (show, _wavegan_template), (make, _wavegan_generate)): q.set_defaults(do=do)
     a = p.parse_args(argv)
-    {"train": _wavegan_train, "template": _wavegan_template, "generate": _wavegan_generate}[a.what](a)
+    a.do(a)
 
 def _wavegan_template(a):
     from spectro_dreamer.wavegan import template
@@ -376,15 +391,15 @@ MUSIC_FLAGS = [("embedding", 256, "numbers that stand for a character"), ("hidde
 def music_main(argv=None):
     "spectro_music: a character LSTM that composes."
     p = parser("music", "Train a character LSTM on tunes in ABC notation, or let one compose.")
-    which = p.add_subparsers(dest="what", required=True, parser_class=Parser)
-    learn = which.add_parser("train", help="learn from tunes", description="Train on an ABC file. Interrupted, go on with --resume-from.", allow_abbrev=False)
+    which = p.parts()
+    learn = which.add_parser("train", help="learn from tunes", description="Train on an ABC file. Interrupted, go on with --resume-from.")
     flag(learn, "tunes", help="an ABC file (default: the tunes that come with the library)")
     for name, value, about in MUSIC_FLAGS: flag(learn, name, help=f"{about} (default: {value})", type=type(value))
     flag(learn, "lr-decay", help="cosine decay of the learning rate to a tenth", action="store_true")
     flag(learn, "output-dir", help="the run's folder (default: runs/music-<time>)")
     flag(learn, "resume-from", help="a run's folder: go on where it stopped; only --iterations, --checkpoint-steps and --device can then be changed")
     flag(learn, "no-mlflow", help="metrics to metrics.jsonl only", action="store_true")
-    make = which.add_parser("compose", help="write tunes", description="Compose: tunes.abc, each tune that can be read as MIDI and WAV, and report.json.", allow_abbrev=False)
+    make = which.add_parser("compose", help="write tunes", description="Compose: tunes.abc, each tune that can be read as MIDI and WAV, and report.json.")
     flag(make, "checkpoint", help="the folder of a run, or a checkpoint", required=True)
     flag(make, "output-dir", "tunes", "where the files go")
     flag(make, "n", 4, "tunes to write")
@@ -394,8 +409,9 @@ def music_main(argv=None):
     flag(make, "seed", 0, "of the dice")
     flag(make, "tempo", 120.0, "quarter notes a minute")
     flag(make, "device", "auto", "cpu, cuda or cuda:N")
+    for q, do in ((learn, _music_train), (make, _music_compose)): q.set_defaults(do=do)
     a = p.parse_args(argv)
-    (_music_train if a.what == "train" else _music_compose)(a)
+    a.do(a)
 
 def _music_train(a):
     from dataclasses import replace
@@ -417,8 +433,8 @@ def _music_compose(a):
 def dreams_main(argv=None):
     "spectro_dreams: episodes, recorded and dreamed."
     p = parser("dreams", "Let a model dream and write the dreams down, mix them with recordings, or convert episodes. Files are data sets (.h5), lines of JSON (.jsonl) or folders of NPZ (no suffix).")
-    which = p.add_subparsers(dest="what", required=True, parser_class=Parser)
-    make = which.add_parser("generate", help="dream", description="Dream from contexts of training recordings, or from nothing, and write the dreams as episodes.", allow_abbrev=False)
+    which = p.parts()
+    make = which.add_parser("generate", help="dream", description="Dream from contexts of training recordings, or from nothing, and write the dreams as episodes.")
     flag(make, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
     flag(make, "output", help="where the dreams go", required=True)
     flag(make, "dataset-path", help="HDF5 file whose training clips give the contexts (default: none, dreams begin without a past)")
@@ -430,17 +446,18 @@ def dreams_main(argv=None):
     flag(make, "rare", 0.0, "share of the dreams that begin before a loud onset and are told its style")
     flag(make, "seed", 0, "of contexts and noise")
     flag(make, "device", "auto", "cpu, cuda or cuda:N")
-    join = which.add_parser("mix", help="recordings and dreams in one set", description="Write recordings with as many dreams as give them a share of what is trained on.", allow_abbrev=False)
+    join = which.add_parser("mix", help="recordings and dreams in one set", description="Write recordings with as many dreams as give them a share of what is trained on.")
     for name, about in (("recorded", "episodes or a data set of spectro_prepare"), ("dreams", "episodes from spectro_dreams generate"), ("output", "where the mixture goes")): flag(join, name, help=about, required=True)
     flag(join, "share", 0.5, "of the frames that are trained on, below 1")
     flag(join, "seed", 0, "of the order in which dreams are taken")
-    turn = which.add_parser("convert", help="one form into another", description="Convert episodes, checking every line of JSON.", allow_abbrev=False)
+    turn = which.add_parser("convert", help="one form into another", description="Convert episodes, checking every line of JSON.")
     turn.add_argument("source", help="a data set (.h5), lines (.jsonl) or a folder of NPZ; a line holds episode_id, agent_id, timestamp, features, action, reward and, if there is more to say, meta (chapter 11b); t too if it is one frame")
     turn.add_argument("target", help="the same")
     flag(turn, "level", "episode", "of lines: one for each frame, or for each episode", choices=("frame", "episode"))
     for q in (make, join, turn): flag(q, "packed", help="of lines: features as base64 of this type; float16 rounds (default: lists of numbers)", choices=("float32", "float16"))
+    for q, do in ((make, _dreams_generate), (join, _dreams_mix), (turn, _dreams_convert)): q.set_defaults(do=do)
     a = p.parse_args(argv)
-    dict(generate=_dreams_generate, mix=_dreams_mix, convert=_dreams_convert)[a.what](a)
+    a.do(a)
 
 def _dreams_generate(a):
     from spectro_dreamer.dreams import write_episodes

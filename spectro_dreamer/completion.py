@@ -32,7 +32,7 @@ from .config import FrontEnd, SpectroError
 from .preprocessing import frames_to_tokens, log_mel, plot_log_mel, read_audio, tokens_to_frames
 from .dataset import Scale, SpectrogramData
 from .rssm import State
-from .world_model import DreamerModel, load
+from .world_model import DreamerModel, load_of_sound
 from .vocoder import save_audio, vocode
 from .evaluation import Metric, pool
 from .rivals import VAR, energy_score
@@ -415,7 +415,7 @@ def complete_files(
 )->list[Path]:      # the files written
     "Let a model fill a gap in a recording. What the recording holds there is not heard."
     import matplotlib.pyplot as plt
-    model, out = load(checkpoint, device), Path(output_dir)
+    model, out = load_of_sound(checkpoint, device), Path(output_dir)
     fe = model.front_end
     done, waves = complete_sound(model, read_audio(audio_path, fe.sample_rate), *gap, particles=particles, keep=samples, temperature=temperature, seed=seed)
     fig, names = show_completion(done), ["gap.wav", "interpolated.wav", *(f"completed{f'_{i}' if i else ''}.wav" for i in range(samples))]

@@ -168,6 +168,7 @@ class SpectrogramData:
         self.reward_rows = self.given or (self._rows(np.concatenate([self.rewards(i).cpu().numpy() for i in range(len(self))])) if self.in_memory else None)
 
     def _read(self, tokens, in_memory):
+        if self.path.is_dir(): raise SpectroError(f"{self.path} is a folder, and a data set is a file: spectro_prepare makes one of recordings, spectro_dreams convert one of episodes")
         if not self.path.is_file(): raise SpectroError(f"no such data set: {self.path} (make one with spectro_prepare)")
         try:
             with h5py.File(self.path) as f:

@@ -32,7 +32,7 @@ from .preparation import clip_file
 from .preprocessing import frames_to_tokens, mel_frequencies, plot_log_mel, read_audio, tokens_to_frames
 from .dataset import Scale, SpectrogramData, clip_scale, style_mask, trivial_errors
 from .rssm import Path as StatePath, kl_divergence
-from .world_model import DreamerModel, check_front_end, load
+from .world_model import DreamerModel, check_front_end, load_of_sound
 from .training import pick_device
 from .vocoder import save_audio, vocode
 from .metrics import PAIR_METRICS, calculate_mcd, calculate_stoi, left_out, score_sets, sound_scores
@@ -554,7 +554,7 @@ def evaluate(
     words:bool=True,      # let a recogniser hear the clips that have a sentence; about as long as they last, for each of their sounds
 )->dict:                  # what metrics.json holds
     "Judge a checkpoint: numbers, figures, sounds and a page. Raises `SpectroError` on bad input; then nothing is written."
-    model = load(checkpoint, pick_device(device))
+    model = load_of_sound(checkpoint, pick_device(device))
     data, clips = open_split(model, dataset_path, split)
     trained = model.config.train.style_parts if data.style_names == model.style_names else "none"
     conditions, picks = list(dict.fromkeys(("none", trained))), pick_clips(data, clips, n_audio)

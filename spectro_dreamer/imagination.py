@@ -30,7 +30,7 @@ from .config import FrontEnd, SpectroError, TokenSpec
 from .preprocessing import log_mel, plot_log_mel, read_audio, tokens_to_frames
 from .dataset import Scale
 from .rssm import State, kl_divergence
-from .world_model import DreamerModel, load
+from .world_model import DreamerModel, load_of_sound
 from .vocoder import save_audio, vocode
 from .neural_vocoder import sounding
 
@@ -289,7 +289,7 @@ def diversity(
 
 # %% ../nbs/10_imagination.ipynb #88931d20
 def _hear(checkpoint, audio_path, device): # model, log-mel of the recording
-    model = load(checkpoint, device)
+    model = load_of_sound(checkpoint, device)
     return model, torch.from_numpy(log_mel(read_audio(audio_path, model.front_end.sample_rate), model.front_end))
 
 def _write(output_dir, figures, waves, sample_rate)->list[Path]:

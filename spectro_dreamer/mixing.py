@@ -27,7 +27,7 @@ from .preparation import split_speakers
 from .dataset import Batch, SpectrogramData, in_turn
 from .world_model import DreamerModel, load
 from .episodes import Episode
-from .dreams import _source, context_starts, generate_dreams, is_sound, read_episodes, write_episodes
+from .dreams import _source, context_starts, generate_dreams, read_episodes, write_episodes
 
 # %% ../nbs/12b_mixing.ipynb #e477029f
 class Mix:
@@ -221,7 +221,7 @@ def dream_set(
     if n < 1 or seed < 0: raise SpectroError(f"need at least one dream and a seed of at least 0, got {n} and {seed}")
     if not 0 <= rare <= 1: raise SpectroError(f"the share of directed dreams lies between 0 and 1, got {rare}")
     if rare and data is None: raise SpectroError("directed dreams begin with recordings: give a data set")
-    if rare and not is_sound((checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint)).style_names): raise SpectroError("loud onsets are of sound: for other episodes call directed_dreams with a `Rare` of your own")
+    if rare and not (checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint)).of_sound: raise SpectroError("loud onsets are of sound: for other episodes call directed_dreams with a `Rare` of your own")
     k = round(rare*n)
     plain = generate_dreams(checkpoint, n - k, horizon, data=data, seed=seed, **how) if n > k else []
     return plain + (directed_dreams(checkpoint, data, k, horizon, seed=seed + 500_009, **how) if k else [])

@@ -33,7 +33,7 @@ from .config import FrontEnd, SpectroError
 from .preprocessing import GLOBAL_FIELDS, LOCAL_STYLE, Clip, frames_to_tokens, global_style, local_style, log_mel, mel_frequencies, plot_log_mel, read_audio, tokens_to_frames
 from .dataset import SpectrogramData, style_mask
 from .rssm import Categorical, Gaussian, State, Path as StatePath
-from .world_model import DreamerModel, load
+from .world_model import DreamerModel, load_of_sound
 from .vocoder import save_audio, vocode
 from .rivals import fit_probe, over_time
 from .imagination import clip_spec, imagine
@@ -355,7 +355,7 @@ def restyle_files(
 )->list[Path]:       # the files written
     "Redraw a recording under another style."
     import matplotlib.pyplot as plt
-    model, out = load(checkpoint, device), Path(output_dir)
+    model, out = load_of_sound(checkpoint, device), Path(output_dir)
     fe, hear = model.front_end, lambda path: torch.from_numpy(log_mel(read_audio(path, model.front_end.sample_rate), model.front_end))
     if not math.isfinite(louder): raise SpectroError(f"need a finite number of dB, got {louder:g}")
     spec, was, to = hear(audio_path), parse_who(was), parse_who(to)

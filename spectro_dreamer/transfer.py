@@ -29,7 +29,7 @@ from torch import Tensor
 from .config import SpectroError
 from .preprocessing import tokens_to_frames
 from .dataset import SpectrogramData
-from .world_model import DreamerModel, load
+from .world_model import DreamerModel, load_of_sound
 from .vocoder import save_audio, vocode
 from .imagination import clip_spec
 from .restyling import WAYS, balance, cepstral_distance, content_kept, energy_of, gain, match_bands, parse_who, restyle, show_restyled, style_of, texture
@@ -270,7 +270,7 @@ def transfer_files(
 )->list[Path]:       # the files written
     "One recording in the style of another."
     import matplotlib.pyplot as plt
-    model, out = load(checkpoint, device), Path(output_dir)
+    model, out = load_of_sound(checkpoint, device), Path(output_dir)
     fe, (content, style), (was, to) = model.front_end, (clip_spec(model, p) for p in (audio_path, style_path)), map(parse_who, (was, to))
     asked = asked_style(model, content, style, was, to or was, strength=strength)
     new = transfer_style(model, content, style, was, to or was, strength=strength, guide=guide, way=way)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DreamerModel', 'Losses', 'global_mean', 'reconstruction_nll', 'beta_schedule', 'drawing_errors', 'rollout_nll',
            'loss', 'scale', 'to_tokens', 'no_style', 'reconstruct', 'write_checkpoint', 'save', 'read_checkpoint',
-           'build', 'load', 'find_model', 'shipped_models', 'model_fingerprint', 'check_front_end',
+           'build', 'load', 'load_of_sound', 'find_model', 'shipped_models', 'model_fingerprint', 'check_front_end',
            'export_safetensors']
 
 # %% ../nbs/06_world_model.ipynb #25f38dbf
@@ -27,7 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from .config import Config, ModelConfig, SpectroError, TrainConfig
-from .preprocessing import frames_to_tokens, tokens_to_frames
+from .preprocessing import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
 from .dataset import Batch, Scale, clip_scale
 from .encoder import Encoder
 from .rssm import RSSM, Path as StatePath, State, kl_divergence, kl_loss
@@ -72,6 +72,8 @@ class DreamerModel(nn.Module):
 
     @property
     def front_end(self): return self.config.front_end
+    @property
+    def of_sound(self): return set(LOCAL_STYLE) <= set(self.style_names) # whether its frames are log-mels; a model of other episodes (chapter 12) has other actions
     @property
     def device(self): return self.mean.device
     def heads(self): return [*self.reward_head.parameters(), *self.style_reward_head.parameters()] # for their own optimiser
@@ -265,10 +267,20 @@ def load(
     "Load a model with its front end. Raises `SpectroError` if the checkpoint is missing, unreadable or does not fit."
     path = find_model(path)
     d = read_checkpoint(path, device)
+    if "front_end" not in d["config"]: raise SpectroError(f"{path} is no world model: its configuration has {', '.join(d['config'])}")
     model = build(Config.from_dict(d["config"]), d["style_names"])
     try: model.load_state_dict(d["model_state_dict"])
     except RuntimeError as e: raise SpectroError(f"the weights in {path} do not fit its own configuration: {str(e).splitlines()[0]}") from None
     return model.to(device).eval()
+
+def load_of_sound(
+    path,        # what `load` takes
+    device="cpu",
+)->DreamerModel:
+    "The same, for whatever can hear or draw sound only. Raises `SpectroError` if it is a model of other episodes."
+    model = load(path, device)
+    if not model.of_sound: raise SpectroError(f"{path} is no model of sound: spectro_evaluate judges it, spectro_dreams lets it dream")
+    return model
 
 def find_model(path)->Path: # of a file
     "Where a model is: a checkpoint as it is, of a run's folder the best model, and if there is no such file or folder, the model of that name that ships with the library."
