@@ -202,7 +202,7 @@ def plot_codecs(
 ):
     "Draw coders by their bits and errors, both axes logarithmic; returns the figure."
     import matplotlib.pyplot as plt
-    fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    fig, ax = plt.subplots(figsize=(9, 4), layout="constrained")
     if line: ax.plot(np.array(line["nats_per_token"])*per_second/math.log(2), line["mse"], "k", label="Gaussian line of these clips, log-mels")
     families = {}
     for name, p in result["points"].items(): families.setdefault(name.split(",")[0], []).append((name, p))
@@ -210,7 +210,9 @@ def plot_codecs(
         coded = [(p["bits_per_second"]["value"], p["mse_frames"]["value"], p["mse_low"]["value"]) for _, p in members if "bits_per_second" in p]
         if not coded: ax.axhline(members[0][1]["mse_frames"]["value"], color="0.6", ls="--", lw=1, label=f"{family} (no bits counted)"); continue
         x, y, low = zip(*sorted(coded))
-        ax.plot(x, y, "o-", color=f"C{k}", ms=4, label=family); ax.plot(x, low, "s:", color=f"C{k}", ms=3, lw=1, label=f"{family}, below {result['low']:.0f} Hz")
+        mark = "os^Dv"[k % 5]
+        ax.plot(x, y, f"{mark}-", color=f"C{k}", ms=4, label=family); ax.plot(x, low, f"{mark}:", color=f"C{k}", mfc="w", ms=4, lw=1, label=f"{family}, below {result['low']:.0f} Hz")
     if models: ax.plot(*zip(*sorted(models.values())), "k*", ms=8, ls="", label="world models, log-mels")
-    ax.set(xscale="log", yscale="log", xlabel="bits per second", ylabel="MSE per bin", xlim=(10, None)); ax.legend(fontsize=7)
+    ax.set(xscale="log", yscale="log", xlabel="bits per second", ylabel="MSE per bin", xlim=(10, None))
+    fig.legend(loc="outside right upper", fontsize=8)
     return fig

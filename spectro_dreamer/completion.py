@@ -29,6 +29,7 @@ import torch
 from scipy.linalg import solve_toeplitz, solveh_banded
 from torch import Tensor
 from .config import FrontEnd, SpectroError
+from .figures import styled_figures
 from .preprocessing import frames_to_tokens, log_mel, plot_log_mel, read_audio, tokens_to_frames
 from .dataset import Scale, SpectrogramData
 from .rssm import State
@@ -364,7 +365,7 @@ def plot_gaps(
     for ax, measure in zip(axs, measures):
         for k, name in enumerate(result.names):
             x = [result.metric(name, l, measure) for l in lengths]
-            ax.errorbar(lengths, [m.value for m in x], [2*(m.se or 0) for m in x], fmt="o-" if name == "world model" else "s--", ms=4, capsize=2, color=f"C{k}", label=name)
+            ax.errorbar(lengths, [m.value for m in x], [2*(m.se or 0) for m in x], fmt="os^Dv"[k % 5] + ("-" if name == "world model" else "--" if k < 6 else ":"), ms=4, capsize=2, color=f"C{k}", label=name)
         ax.set(xlabel="length of the gap (s)", ylabel=title[measure], xscale="log", ylim=(0, None))
         ax.set_xticks(lengths, [f"{l:.2g}" for l in lengths]); ax.minorticks_off()
     fig.legend(*axs[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, title="±2 se")
@@ -418,9 +419,9 @@ def complete_files(
     model, out = load_of_sound(checkpoint, device), Path(output_dir)
     fe = model.front_end
     done, waves = complete_sound(model, read_audio(audio_path, fe.sample_rate), *gap, particles=particles, keep=samples, temperature=temperature, seed=seed)
-    fig, names = show_completion(done), ["gap.wav", "interpolated.wav", *(f"completed{f'_{i}' if i else ''}.wav" for i in range(samples))]
+    names = ["gap.wav", "interpolated.wav", *(f"completed{f'_{i}' if i else ''}.wav" for i in range(samples))]
     out.mkdir(parents=True, exist_ok=True)
-    fig.savefig(out/"completion.png", dpi=110); plt.close(fig)
+    with styled_figures(): fig = show_completion(done); fig.savefig(out/"completion.png"); plt.close(fig)
     for name, wave in zip(names, waves): save_audio(out/name, wave, fe.sample_rate)
     return [out/name for name in ("completion.png", *names)]
 

@@ -28,6 +28,7 @@ from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
 from .config import FrontEnd, SpectroError, write_text
+from .figures import SIGNED, styled_figures
 from .preparation import clip_file
 from .preprocessing import frames_to_tokens, mel_frequencies, plot_log_mel, read_audio, tokens_to_frames
 from .dataset import Scale, SpectrogramData, clip_scale, style_mask, trivial_errors
@@ -178,12 +179,12 @@ def plot_kl(
     "Draw the nats that each latent dimension carries, largest first; returns the figure."
     import matplotlib.pyplot as plt
     fig, ax = plt.subplots(figsize=(8, 2.8), layout="constrained")
-    for label, m in metrics.items():
+    for k, (label, m) in enumerate(metrics.items()):
         kl = sorted(m["kl_by_dimension"].value, reverse=True)
-        ax.plot(range(1, len(kl) + 1), np.maximum(kl, 1e-5), "o-", ms=3, label=f"{label}: {m['kl'].value:.1f} nats per token, {m['active_units'].value} of {len(kl)} active")
+        ax.plot(range(1, len(kl) + 1), np.maximum(kl, 1e-5), ("o-", "s--", "^:")[k % 3], ms=3, label=f"{label}: {m['kl'].value:.1f} nats per token, {m['active_units'].value} of {len(kl)} active")
     ax.axhline(ACTIVE, color="k", ls=":", label="active above this")
     ax.set(xlabel="latent dimension, sorted", ylabel="KL (nats per token)", yscale="log")
-    fig.legend(loc="outside upper center", ncol=3, fontsize=8)
+    fig.legend(loc="outside upper center", ncol=2, fontsize=8)
     return fig
 
 # %% ../nbs/09_evaluation.ipynb #e339c111
@@ -194,11 +195,11 @@ def plot_bands(
     "Draw the error and the correlation of each mel band over its frequency; returns the figure."
     import matplotlib.pyplot as plt
     fig, axs = plt.subplots(1, 2, figsize=(9, 2.6), layout="constrained")
-    khz = mel_frequencies(fe, fe.n_mels + 2)[1:-1]/1000
+    hz = mel_frequencies(fe, fe.n_mels + 2)[1:-1]
     for ax, name, label in zip(axs, ("mse_by_band", "correlation_by_band"), ("MSE", "Pearson's correlation")):
-        for k, (who, m) in enumerate(metrics.items()): ax.plot(khz, m[name].value, f"C{k}", label=who)
-        ax.set(xlabel="frequency (kHz, log)", ylabel=label, xscale="log")
-        ax.set_xticks([.1, .2, .5, 1, 2, 5, 10], [.1, .2, .5, 1, 2, 5, 10]); ax.minorticks_off()
+        for k, (who, m) in enumerate(metrics.items()): ax.plot(hz, m[name].value, ("-", "--", ":")[k % 3], label=who)
+        ax.set(xlabel="frequency (Hz)", ylabel=label, xscale="log")
+        ax.set_xticks([100, 200, 500, 1000, 2000, 5000, 10000], [100, 200, 500, "1k", "2k", "5k", "10k"]); ax.minorticks_off()
     axs[0].set_ylim(bottom=0); axs[1].set_ylim(top=1); axs[0].legend(fontsize=8)
     return fig
 
@@ -338,9 +339,9 @@ def plot_open_loop(
     for k, (label, r) in enumerate(results.items()):
         ax.errorbar(r.horizons, r.errors["prior"], [2*(s or 0) for s in r.se["prior"]], fmt="o-", ms=4, capsize=2, color=f"C{k}", label=f"{label}: mean of {r.samples} rollouts, ±2 se")
         ax.plot(r.horizons, r.errors["prior, one rollout"], "--", color=f"C{k}", lw=1, label=f"{label}: one rollout")
-    ax.axvline(0, color="k", lw=1); ax.text(0, 0.02, " ears close", transform=ax.get_xaxis_transform())
+    ax.axvline(0, color="k", lw=1); ax.text(0, 0.98, " ears close", va="top", transform=ax.get_xaxis_transform())
     ax.set(xlabel="horizon (tokens after the last one heard)", ylabel="MSE per bin", ylim=(0, None))
-    ax.secondary_xaxis("top", functions=(lambda t: t*step, lambda s: s/step)).set_xlabel("seconds")
+    ax.secondary_xaxis("top", functions=(lambda t: t*step, lambda s: s/step)).set_xlabel("time after the last one heard (s)")
     fig.legend(loc="outside right upper", fontsize=8)
     return fig
 
@@ -374,7 +375,7 @@ def plot_reconstructions(
         mse = (((drawn - true)/model.std.cpu().numpy())**2).mean()
         words = data.sentences[i] if len(data.sentences[i]) < 40 else data.sentences[i][:38] + "…"
         for ax, s, title in zip(row, (true, drawn), (words, f"reconstruction, style: {style_parts}")): plot_log_mel(s, data.front_end, ax, title, bar=ax is row[1])
-        plot_log_mel(drawn - true, data.front_end, row[2], f"error, MSE {mse:.2f}", vmin=-25, vmax=25).images[0].set_cmap("RdBu_r")
+        plot_log_mel(drawn - true, data.front_end, row[2], f"error, MSE {mse:.2f}", vmin=-25, vmax=25).images[0].set_cmap(SIGNED)
     return fig
 
 # %% ../nbs/09_evaluation.ipynb #77587474
@@ -516,10 +517,11 @@ def _loops(model, data, clips, conditions, seed, progress): # empty if no clip i
     except SpectroError as e: print(f"no open loop: {e}", file=sys.stderr); return {}
 
 def _figures(model, data, clips, rec, loops, output_dir): # the names of what was drawn
-    figures = {"reconstructions.png": plot_reconstructions(model, data, clips[:3]), "kl_per_dimension.png": plot_kl({f"style: {c}": m for c, m in rec.items()}),
-               "bands.png": plot_bands({f"style: {c}": m for c, m in rec.items()}, data.front_end)}
-    if loops: figures["open_loop.png"] = plot_open_loop({f"style: {c}" + ("" if c == "none" else " (a leak)"): r for c, r in loops.items()})
-    for name, fig in figures.items(): _save_figure(fig, Path(output_dir)/name)
+    with styled_figures():
+        figures = {"reconstructions.png": plot_reconstructions(model, data, clips[:3]), "kl_per_dimension.png": plot_kl({f"style: {c}": m for c, m in rec.items()}),
+                   "bands.png": plot_bands({f"style: {c}": m for c, m in rec.items()}, data.front_end)}
+        if loops: figures["open_loop.png"] = plot_open_loop({f"style: {c}" + ("" if c == "none" else " (a leak)"): r for c, r in loops.items()})
+        for name, fig in figures.items(): _save_figure(fig, Path(output_dir)/name)
     return list(figures)
 
 def _save_figure(fig, path):

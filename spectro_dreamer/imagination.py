@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from .config import FrontEnd, SpectroError, TokenSpec
+from .figures import styled_figures
 from .preprocessing import log_mel, plot_log_mel, read_audio, tokens_to_frames
 from .dataset import Scale
 from .rssm import State, kl_divergence
@@ -296,7 +297,7 @@ def _write(output_dir, figures, waves, sample_rate)->list[Path]:
     import matplotlib.pyplot as plt
     out = Path(output_dir)
     out.mkdir(parents=True, exist_ok=True)
-    for name, fig in figures.items(): fig.savefig(out/name, dpi=110); plt.close(fig)
+    for name, fig in figures.items(): fig.savefig(out/name); plt.close(fig)
     for name, wave in waves.items(): save_audio(out/name, wave, sample_rate)
     return [out/name for name in (*figures, *waves)]
 
@@ -312,10 +313,11 @@ def infer(
     sound = sounding(model.front_end, vocoder)
     again, fe = model.reconstruct(spec).cpu(), model.front_end
     specs = {"input": spec[:len(again)], "recon": again}
-    figures = {f"{name}.png": plot_log_mel(s, fe, title=title).figure for (name, s), title in zip(specs.items(), ("recording", "reconstruction"))}
     copy = sounding(model.front_end, vocoder, own=False) if vocoder else sound # the recording's own log-mel is to be trusted, whatever the vocoder learned from
     waves = {"copy.wav": copy(specs["input"].numpy()), "recon.wav": sound(again.numpy())}
-    return _write(output_dir, figures, waves, fe.sample_rate)
+    with styled_figures():
+        figures = {f"{name}.png": plot_log_mel(s, fe, title=title).figure for (name, s), title in zip(specs.items(), ("recording", "reconstruction"))}
+        return _write(output_dir, figures, waves, fe.sample_rate)
 
 def imagine_files(
     checkpoint,     # a checkpoint or the folder of a run
@@ -334,6 +336,7 @@ def imagine_files(
     model, spec = _hear(checkpoint, audio_path, device)
     sound = sounding(model.front_end, vocoder)
     dream = imagine(model, spec, context, seconds, samples, temperature, seed, top_p=top_p)
-    figures = {"continuation.png": triptych(model, dream), "dreams.png": show_dream(dream, samples)}
     waves = {f"imagined{f'_{i}' if i else ''}.wav": sound(x.numpy()) for i, x in enumerate(dream.spec)}
-    return _write(output_dir, figures, waves, dream.front_end.sample_rate)
+    with styled_figures():
+        figures = {"continuation.png": triptych(model, dream), "dreams.png": show_dream(dream, samples)}
+        return _write(output_dir, figures, waves, dream.front_end.sample_rate)

@@ -30,6 +30,7 @@ from typing import Callable, NamedTuple
 import numpy as np, torch
 from torch import Tensor
 from .config import FrontEnd, SpectroError
+from .figures import CYCLE
 from .preprocessing import frames_to_tokens, log_mel, open_binary, decode, resample
 from .dataset import Scale, SpectrogramData
 from .world_model import DreamerModel, build
@@ -94,14 +95,14 @@ def plot_use(
     import matplotlib.pyplot as plt
     grouped = {n: u for n, u in use.items() if u.kind == "categorical"}
     fig, axs = plt.subplots(1, 1 + bool(grouped), figsize=(5.5*(1 + bool(grouped)), 3), layout="constrained", squeeze=False)
-    for name, u in use.items(): axs[0, 0].plot(sorted(u.by_unit, reverse=True), "o-", ms=3, label=f"{name}: {u.active} of {u.units} active, {u.nats_per_token:.1f} nats")
+    for k, (name, u) in enumerate(use.items()): axs[0, 0].plot(sorted(u.by_unit, reverse=True), ("o-", "s--", "^:")[k % 3], ms=3, label=f"{name}: {u.active} of {u.units} active, {u.nats_per_token:.1f} nats")
     axs[0, 0].axhline(0.01, color="k", ls=":", lw=1)
     axs[0, 0].set(xlabel="latent dimension or group, by rank", ylabel="nats per token", yscale="log"); axs[0, 0].legend(fontsize=8)
     for name, u in grouped.items():
         label = f"{name}: mean {u.perplexity:.1f}, of single tokens {u.perplexity_single:.1f}"
         axs[0, 1].bar(range(u.units), sorted(u.perplexity_by_unit, reverse=True), alpha=.6, label=label)
         axs[0, 1].axhline(u.classes, color="k", ls=":", lw=1)
-    if grouped: axs[0, 1].set(xlabel="group, by rank", ylabel="classes in use (perplexity)", ylim=(1, None)); axs[0, 1].legend(fontsize=8)
+    if grouped: axs[0, 1].set(xlabel="group, by rank", ylabel="classes in use (perplexity)", ylim=(1, 1.25*max(u.classes for u in grouped.values()))); axs[0, 1].legend(fontsize=8)
     return fig
 
 # %% ../nbs/09c_latents.ipynb #770f4a80
@@ -161,7 +162,7 @@ def plot_smoothness(
     "Draw autocorrelations over the lag; returns the figure."
     import matplotlib.pyplot as plt
     fig, ax = plt.subplots(figsize=(6.5, 3), layout="constrained")
-    for name, m in moves.items(): ax.plot(np.arange(len(m.autocorrelation))*(seconds_per_token or 1), m.autocorrelation, "o-", ms=3, label=f"{name}: step {m.step:.2f}")
+    for k, (name, m) in enumerate(moves.items()): ax.plot(np.arange(len(m.autocorrelation))*(seconds_per_token or 1), m.autocorrelation, "os^Dv"[k % 5] + ("-", "--")[k % 2], ms=3, label=f"{name}: step {m.step:.2f}")
     ax.axhline(1/math.e, color="k", ls=":", lw=1); ax.axhline(0, color="k", lw=.5)
     ax.set(xlabel="lag (s)" if seconds_per_token else "lag (tokens)", ylabel="autocorrelation within clips")
     ax.legend(fontsize=8)
@@ -242,11 +243,12 @@ def plot_latents(
             kinds = sorted(set(labels.tolist()))
             for k, kind in enumerate(kinds):
                 at = labels == kind
-                ax.scatter(*xy[at].T, s=size, alpha=.6, lw=0, color=plt.get_cmap("viridis" if name.startswith("cluster") else "hsv")(k/len(kinds)), label=str(kind)[:8])
+                ordered = name.startswith("cluster") # from quiet to loud
+                ax.scatter(*xy[at].T, s=size, alpha=.6, lw=0, color=plt.get_cmap("viridis")(k/len(kinds)) if ordered else CYCLE[k % 6], marker="o" if ordered else "osDPX"[k % 5], label=str(kind)[:8])
             for way in ways: ax.plot(*xy[way].T, "k-", lw=.8, alpha=.7); ax.plot(*xy[way[0]], "k^", ms=6)
             ax.set_title(f"{space} by {name}" + (f"\n{notes[space, name]}" if notes and (space, name) in notes else ""), fontsize=9)
             ax.set(xticks=[], yticks=[])
-            if len(kinds) <= 12: ax.legend(fontsize=6, markerscale=2, ncols=2, handletextpad=0, borderpad=.2)
+            if len(kinds) <= 12: ax.legend(fontsize=8, markerscale=1.5, ncols=2, handletextpad=.1, columnspacing=1, borderpad=.2)
     return fig
 
 def picture(
@@ -491,11 +493,12 @@ def plot_noise(
         chance = next(iter(r["clean"].values())).chance
         for ax, kind in zip(row, kinds):
             if kind not in r: ax.set_axis_off(); continue
-            for name, scores in r[kind].items():
+            for k, (name, scores) in enumerate(r[kind].items()):
                 snrs = sorted(scores)
                 end = snrs[-1] + 5
                 y, e = zip(*[(scores[s].accuracy, scores[s].se or 0) for s in snrs], (r["clean"][name].accuracy, r["clean"][name].se or 0))
-                ax.errorbar([*snrs, end], y, e, fmt="s--" if name in ("log-mel", "MFCC", "untrained", "GRU") else "o-", ms=4, capsize=2, lw=1.2, label=name)
+                fmt = "os^Dv"[k % 5] + ("--" if name in ("log-mel", "MFCC", "untrained", "GRU") else "-")
+                ax.errorbar([*snrs, end], y, e, fmt=fmt, ms=4, capsize=2, lw=1.2, label=name)
             ax.axhline(chance, color="k", ls=":", lw=1)
             ax.set_xticks([*snrs, end], [*snrs, "clean"])
             ax.set(title=f"{task}, {kind} noise", xlabel="signal-to-noise ratio (dB)")
@@ -571,11 +574,11 @@ def plot_words(
     fig, axs = plt.subplots(1, len(kinds), figsize=(1.5 + 4.2*len(kinds), 3.2), layout="constrained", squeeze=False, sharey=True)
     for ax, kind in zip(axs[0], kinds):
         snrs = sorted(heard[kind])
-        for name, clean in heard["clean"].items():
+        for k, (name, clean) in enumerate(heard["clean"].items()):
             row = [*(heard[kind][s][name] for s in snrs), clean]
-            ax.errorbar([*snrs, snrs[-1] + 5], [w.rate for w in row], [w.se for w in row], fmt="o-", ms=4, capsize=2, lw=1.2, label=name)
+            ax.errorbar([*snrs, snrs[-1] + 5], [w.rate for w in row], [w.se for w in row], fmt=("o-", "s--", "^:")[k % 3], ms=4, capsize=2, lw=1.2, label=name)
         ax.set_xticks([*snrs, snrs[-1] + 5], [*snrs, "clean"])
-        ax.set(title=f"{kind} noise", xlabel="signal-to-noise ratio (dB)", ylim=(0, None))
-    axs[0, 0].set(ylabel="word error rate")
+        ax.set(title=f"{kind} noise", xlabel="signal-to-noise ratio (dB)")
+    axs[0, 0].set(ylabel="word error rate", ylim=(0, None))
     fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return fig

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from .config import FrontEnd, SpectroError
+from .figures import styled_figures
 from .preprocessing import GLOBAL_FIELDS, LOCAL_STYLE, Clip, frames_to_tokens, global_style, local_style, log_mel, mel_frequencies, plot_log_mel, read_audio, tokens_to_frames
 from .dataset import SpectrogramData, style_mask
 from .rssm import Categorical, Gaussian, State, Path as StatePath
@@ -229,7 +230,7 @@ def show_restyled(
     for k, (ax, (title, x)) in enumerate(zip(axs, specs.items())):
         plot_log_mel(x, fe, ax, title, bar=False)
         ax.set_xlabel(""); ax.tick_params(axis="y", labelsize=8)
-        axs[-1].plot(np.arange(len(x))/fe.frame_rate, energy_of(x), color=f"C{k}", label=title)
+        axs[-1].plot(np.arange(len(x))/fe.frame_rate, energy_of(x), ("-", "--", "-.")[k % 3], label=title)
     for label, e in (energies or {}).items(): axs[-1].plot(np.arange(len(e))/fe.frame_rate, e, "k:", label=label)
     axs[-1].set(xlabel="time (s)", ylabel="energy (4 nats)"); axs[-1].legend(fontsize=7, ncol=2)
     fig.colorbar(axs[0].images[0], ax=list(axs[:-1]), label="dB", pad=.01)
@@ -326,7 +327,8 @@ def plot_restyled(scores:dict):
         lines = {}
         for name, row in scores[task].items(): lines.setdefault(name.split(", guide")[0], []).append((np.mean(row[key]), np.mean(row["kept"])))
         for k, (name, points) in enumerate(lines.items()):
-            ax.plot(*zip(*points), "s" if name.startswith("rival") else "o-", ms=4, color="k" if name.startswith("rival: w") else "grey" if name.startswith("rival") else f"C{k}", label=name)
+            mark, colour = ("X", "k" if name.startswith("rival: w") else "grey") if name.startswith("rival") else ("os^Dv"[k % 5] + "-", f"C{k}")
+            ax.plot(*zip(*points), mark, ms=5, color=colour, label=name)
         ax.axvline(1, color="k", ls=":", lw=.8)
         ax.set(xlabel=key + ", share of the way", title=task)
     axs[0, 0].set_ylabel("content kept (correlation)")
@@ -364,9 +366,9 @@ def restyle_files(
     own, target = style_of(model, spec, was), style_of(model, spec, was | to, energy)
     again, new = model.reconstruct(spec, own).cpu(), restyle(model, spec, target, own, way, guide)
     specs = {"recorded": spec[:len(new)], "reconstruction": again} | ({"rival: gain": gain(spec, energy)[:len(new)]} if louder or like_path else {}) | {f"restyled ({way}, guide {guide:g})": new}
-    fig, names = show_restyled(fe, specs, {"energy asked for": energy} if louder or like_path else None), ["recon.wav", *["gain.wav"]*("rival: gain" in specs), "restyled.wav"]
+    names = ["recon.wav", *["gain.wav"]*("rival: gain" in specs), "restyled.wav"]
     waves = [vocode(x.numpy(), fe) for x in list(specs.values())[1:]]
     out.mkdir(parents=True, exist_ok=True)
-    fig.savefig(out/"restyled.png", dpi=110); plt.close(fig)
+    with styled_figures(): fig = show_restyled(fe, specs, {"energy asked for": energy} if louder or like_path else None); fig.savefig(out/"restyled.png"); plt.close(fig)
     for name, wave in zip(names, waves): save_audio(out/name, wave, fe.sample_rate)
     return [out/name for name in ("restyled.png", *names)]

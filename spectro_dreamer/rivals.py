@@ -426,8 +426,8 @@ def plot_forecasts(
     fig, axs = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
     greys = dict(zip(TRIVIAL, ("k:", "0.75", "0.5")))
     for ax, measure in zip(axs, ("mse", "energy")):
-        for k, name in enumerate(f for f in result.forecasters if f not in TRIVIAL):
-            x, style = result.metric(name, measure, part), "o-" if name in result.models else "s--"
+        for k, name in enumerate([*result.models, *(f for f in result.forecasters if f not in (*result.models, *TRIVIAL))]):
+            x, style = result.metric(name, measure, part), "os^Dv"[k % 5] + ("-" if name in result.models else "--" if k < 6 else ":")
             ax.errorbar(result.horizons, [v.value for v in x], [2*(v.se or 0) for v in x], fmt=style, ms=4, capsize=2, color=f"C{k}", label=name)
         for name, style in greys.items(): ax.plot(result.horizons, [v.value for v in result.metric(name, measure, part)], style, label=name)
         ax.set(xlabel="horizon (tokens after the last one heard)", ylabel="MSE per bin, mean forecast" if measure == "mse" else "energy score per root bin")

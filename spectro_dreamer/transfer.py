@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from .config import SpectroError
+from .figures import CYCLE, styled_figures
 from .preprocessing import tokens_to_frames
 from .dataset import SpectrogramData
 from .world_model import DreamerModel, load_of_sound
@@ -249,7 +250,8 @@ def plot_transfers(scores:dict):
     for ax, judge in zip(axs[0], judges):
         for k, (name, row) in enumerate(scores.items()):
             y, se = share(row[judge])
-            ax.errorbar(np.mean(row["cepstral"]), y, se, fmt="s" if name.startswith("rival") else "o", color="k" if name.startswith(("rival", "nothing")) else plt.get_cmap("tab20")(k), alpha=.8, label=name)
+            colour = "k" if name.startswith(("rival", "nothing")) else CYCLE[k % 6]
+            ax.errorbar(np.mean(row["cepstral"]), y, se, fmt="os^Dv"[k % 5], color=colour, label=name)
         ax.axhline(0, color="0.7", lw=.8); ax.axhline(1, color="0.7", lw=.8)
         ax.set(xlabel="cepstral distance from A (dB)", ylabel="share of the way to B's voice", title=judge)
     fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=7)
@@ -277,8 +279,8 @@ def transfer_files(
     again = model.reconstruct(content, asked.own).cpu()
     waves = {"recon.wav": again, "bands.wav": match_bands(content, style)[:len(new)], "restyled.wav": new}
     specs = dict(zip(("recorded", "the other recording", "reconstruction", "rival: matched bands", f"restyled ({way}, guide {guide:g})"), (content[:len(new)], style, *waves.values())))
-    fig, waves = show_restyled(fe, specs, {"energy asked for": asked.energy}), {name: vocode(x.numpy(), fe) for name, x in waves.items()}
+    waves = {name: vocode(x.numpy(), fe) for name, x in waves.items()}
     out.mkdir(parents=True, exist_ok=True)
-    fig.savefig(out/"restyled.png", dpi=110); plt.close(fig)
+    with styled_figures(): fig = show_restyled(fe, specs, {"energy asked for": asked.energy}); fig.savefig(out/"restyled.png"); plt.close(fig)
     for name, wave in waves.items(): save_audio(out/name, wave, fe.sample_rate)
     return [out/name for name in ("restyled.png", *waves)]

@@ -19,6 +19,7 @@ import torch
 
 from spectro_dreamer.config import SpectroError, preset, seed_everything, write_text
 from spectro_dreamer.dataset import Scale, SpectrogramData
+from spectro_dreamer.figures import figure_style
 from spectro_dreamer.free_dreams import fit_classifier, format_scores, free_dreams, score_dreams, shuffled, tamed, var_dreams
 from spectro_dreamer.preparation import split_speakers
 from spectro_dreamer.restyling import energy_of, gain, like, restyle, style_of, style_shift, warp
@@ -136,8 +137,9 @@ def figure(sets, model, path):
     from spectro_dreamer.preprocessing import plot_log_mel
     fig, axs = plt.subplots(len(sets), 6, figsize=(11, 1.5 * len(sets)), layout="constrained", sharey=True)
     for row, (name, specs) in zip(axs, sets.items()):
-        for ax, x in zip(row, specs): plot_log_mel(x, model.front_end, ax, "", bar=False); ax.set(xlabel="", ylabel=""); ax.tick_params(labelsize=6)
+        for ax, x in zip(row, specs): plot_log_mel(x, model.front_end, ax, "", bar=False); ax.label_outer()
         row[0].set_title(name, fontsize=8, loc="left")
+    fig.colorbar(axs[0, 0].images[0], ax=axs, label="dB", pad=.01)
     fig.savefig(path, dpi=90)
 
 
@@ -161,6 +163,7 @@ def main():
     a = p.parse_args()
     import matplotlib
     matplotlib.use("Agg")
+    figure_style()
     try: measure(a)
     except SpectroError as e: sys.exit(f"digit_dreams: {e}")
     except OSError as e: sys.exit(f"digit_dreams: {e.strerror or e}: {e.filename or ''}")

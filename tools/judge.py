@@ -31,6 +31,7 @@ from spectro_dreamer.completion import GapsInSound, bend, format_gaps, gap_error
 from spectro_dreamer.config import SpectroError, write_text
 from spectro_dreamer.dataset import Batches
 from spectro_dreamer.evaluation import open_split, pick_clips
+from spectro_dreamer.figures import figure_style
 from spectro_dreamer.metrics import WINDOW, enough_vectors, fad_by_size
 from spectro_dreamer.preparation import clip_file
 from spectro_dreamer.preprocessing import log_mel, read_audio
@@ -207,7 +208,13 @@ def codecs(models, data, clips, about, out, a):
     rate = data.front_end.sample_rate
     result = judge_codecs(coders, data, clips, lambda i: read_audio(clip_file(a.clips, data.paths[i]), rate), show=bar("codecs"))
     print(format_codecs(result))
-    save(out, "codecs", dict(about=about, **result), plot_codecs(result, rate_line(data, clips), 1/data.tokens.seconds(data.front_end)))
+    told = dict(about=about, **result, line=rate_line(data, clips), tokens_per_second=1/data.tokens.seconds(data.front_end))
+    save(out, "codecs", told, draw_codecs(told))
+
+
+def draw_codecs(told):
+    """codecs.png, of what codecs.json holds."""
+    return plot_codecs(told, told["line"], told["tokens_per_second"])
 
 
 def recording(data, a):
@@ -243,11 +250,17 @@ def completion(models, data, clips, about, out, a):
     for kind, gaps in ({"gaps of frames": {}} | ({"gaps in the sound": dict(gaps=sound)} if a.clips else {})).items():
         found = gap_errors(model, data, clips, (.05, .1, .2, .5), others, seed=a.seed, most=a.gaps, show=bar("completion", "clips and lengths"), **gaps)
         print(f"{kind}: {format_gaps(found, ('mse', 'energy', 'sample', 'seams'))}", flush=True)
-        result[kind], figures[kind] = found.to_dict(), plot_gaps(found, ("mse", "energy", "seams"))
+        result[kind], figures[kind] = found.to_dict(), draw_gaps(found, kind)
         file = "completion" if kind == "gaps of frames" else "completion_sound"
-        figures[kind].suptitle(kind)
         figures[kind].savefig(out / f"{file}.png", dpi=110)
         write_text(out / "completion.json", json.dumps(dict(about=about, model=name, rivals={"VAR(5)": told}, gaps_of_each_clip=a.gaps, **result), indent=1, allow_nan=False))
+
+
+def draw_gaps(found, kind):
+    """What is missing there, under its name; returns the figure."""
+    fig = plot_gaps(found, ("mse", "energy", "seams"))
+    fig.suptitle(kind)
+    return fig
 
 
 def words(models, data, clips, about, out, a):
@@ -306,7 +319,7 @@ def plot_fad(tables):
     import matplotlib.pyplot as plt
     fig, axs = plt.subplots(1, len(tables), figsize=(1 + 4 * len(tables), 3.4), layout="constrained", squeeze=False, sharey=True)
     for ax, ((window, hop, split), rows) in zip(axs[0], tables.items()):
-        for name in next(iter(rows.values())): ax.errorbar(list(rows), [r[name].mean for r in rows.values()], [r[name].spread for r in rows.values()], fmt="o-", ms=4, capsize=2, label=name)
+        for k, name in enumerate(next(iter(rows.values()))): ax.errorbar(list(rows), [r[name].mean for r in rows.values()], [r[name].spread for r in rows.values()], fmt="os^Dv"[k % 5] + "-", ms=4, capsize=2, label=name)
         ax.set(title=f"window {window:g} s, hop {hop:g} s\nhalves of different {split}", xlabel="N, vectors in each set", xscale="log", yscale="log")
         ax.set_xticks(list(rows), list(map(str, rows)))
         ax.minorticks_off()
@@ -497,6 +510,7 @@ def main():
     if "latents" in a.parts and (missing := [n for n in needed if not getattr(a, n)]): p.error("latents need --" + ", --".join(missing).replace("_", "-"))
     import matplotlib
     matplotlib.use("Agg")
+    figure_style()
     try: judge(a)
     except SpectroError as e: sys.exit(f"judge: {e}")
     except OSError as e: sys.exit(f"judge: {e.strerror or e}: {e.filename or ''}")

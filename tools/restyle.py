@@ -23,6 +23,7 @@ import torch
 
 from spectro_dreamer.config import SpectroError, write_text
 from spectro_dreamer.evaluation import open_split
+from spectro_dreamer.figures import figure_style
 from spectro_dreamer.free_dreams import fit_classifier
 from spectro_dreamer.imagination import imagine
 from spectro_dreamer.metrics import calculate_wer, left_out, plain_words, recognise
@@ -200,6 +201,7 @@ def main():
     if a.digits and not a.labels: p.error("--digits needs --labels")
     import matplotlib
     matplotlib.use("Agg")
+    figure_style()
     try: (transferred if a.pairs else measure)(a)
     except SpectroError as e: sys.exit(f"restyle: {e}")
     except OSError as e: sys.exit(f"restyle: {e.strerror or e}: {e.filename or ''}")
