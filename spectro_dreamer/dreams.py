@@ -173,7 +173,9 @@ def write_episodes(
     return write_folder(episodes, path)
 
 # %% ../nbs/12_dreams.ipynb #66c1235b
-def is_sound(names)->bool: return set(LOCAL_STYLE) <= set(names) # of style columns: whether the frames are log-mels
+def is_sound(names)->bool: # names of style columns
+    "Whether the frames are log-mels."
+    return set(LOCAL_STYLE) <= set(names)
 
 def context_starts(
     data:SpectrogramData,
