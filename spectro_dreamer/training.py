@@ -14,7 +14,7 @@ __all__ = ['TERMS', 'CHECK_STEPS', 'WHEN_RESUMING', 'Trainer', 'train_step', 'ch
     run = train("dataset.h5", cfg, resume_from="runs/first")     # goes on where it stopped
     model = load("runs/first")
 
-In several processes: torchrun --nproc-per-node 2 $(which spectro_train) --dataset-path dataset.h5
+In several processes: `torchrun --nproc-per-node 2 $(which spectro_train) --dataset-path dataset.h5`
 """
 
 # %% ../nbs/07_training.ipynb #f31c6bc7

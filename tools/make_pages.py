@@ -6,7 +6,7 @@ Everything is read from the source, nothing is imported: signatures, docstrings,
 (docments). `--check` writes nothing and exits 1 when a page is not what would be written.
 """
 
-import argparse, ast, configparser, io, json, re, sys, tokenize
+import argparse, ast, configparser, io, json, re, sys, textwrap, tokenize
 from pathlib import Path
 
 from notebooks import NBS, ROOT, chapters, read, text
@@ -105,7 +105,7 @@ def escaped(words):
     """Prose for a markdown table cell: code stays code, formulas stay formulas, and nothing else means anything to Pandoc."""
     parts = re.split(r"(`[^`]+`|\$[^\s$](?:[^$]*[^\s$])?\$(?!\d))", " ".join(words.split()))
     def kept(p): return p.replace("|", " or ") if p[0] == "`" else p.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
-    return "".join(kept(p) if i % 2 else re.sub(r"([\\*_<>$|@~^\[\]{}#])", r"\\\1", p) for i, p in enumerate(parts))
+    return "".join(kept(p) if i % 2 else re.sub(r"([\\*_<>$|@~^\[\]{}#]|(?<=-)-)", r"\\\1", p) for i, p in enumerate(parts))
 
 
 def code(node):
@@ -194,11 +194,16 @@ def front(title, description, image="images/card.png"):
 def full_name(name, node): return f"{owner}.{name}" if isinstance(node, ast.FunctionDef) and (owner := method_of(node)) else name
 
 
+def block(words):
+    """A paragraph of a module's docstring; its indented lines are an example."""
+    return f"```python\n{textwrap.dedent(words)}\n```" if words.startswith("    ") else escaped(words)
+
+
 def module_page(module, s):
     """The page of one module."""
     kinds = {ast.FunctionDef: function_section, ast.ClassDef: class_section, ast.Assign: constant_section}
     where = f"[{chapter_title(NBS/module.notebook)}](../{module.notebook}) · [source]({s['git_url']}/blob/{s['branch']}/spectro_dreamer/{module.name}.py)"
-    about = f"```text\n{module.about.strip()}\n```" if module.about else ""
+    about = "\n\n".join(block(b) for b in re.split(r"\n{2,}", module.about.strip("\n")))
     return "\n\n".join(p for p in [front(f"spectro_dreamer.{module.name}", module.question, "../images/card.png"), where, about, *(kinds[type(n)](module, name, n) for name, n in module.symbols())] if p) + "\n"
 
 
