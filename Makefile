@@ -53,6 +53,7 @@ export: env  ## write the library, README.md and the API pages from the notebook
 
 docs: env  ## render the site into _docs (needs Quarto)
 	@command -v quarto >/dev/null || { echo "make docs needs Quarto, which is not installed (see quarto.org)" >&2; exit 1; }
+	@touch README.md # or nbdev, finding it older than the index, writes one of its own over it
 	@PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_docs
 
 clean:  ## remove what was built; keeps .venv, data/ and runs/

@@ -176,6 +176,7 @@ class Line(NamedTuple):
     def __call__(self, x): return self.intercept + self.slope*x
 
 def fit_line(x, y)->Line:
+    "The line with the least squared error through the points."
     slope, intercept = np.polyfit(x, y, 1)
     left = np.asarray(y) - (intercept + slope*np.asarray(x))
     return Line(float(slope), float(intercept), float(1 - left.var()/np.var(y)))
@@ -201,6 +202,7 @@ def draw_clips(
     input_dir,    # as for `prepare`; local
     n_clips:int,  # at most; None takes all
 )->tuple[list[Job], list[float]]: # clips that decode, in a random but fixed order, and their seconds
+    "Choose the clips, and decode each once to be sure of it."
     if is_url(input_dir): raise SpectroError("the rivals read local files: copy some of the recordings to a folder first")
     jobs, seconds = find_clips(input_dir)[0], {}
     for i in np.random.default_rng(0).permutation(len(jobs))[:n_clips]:
@@ -489,7 +491,9 @@ def readable_core(rssm:RSSM, embeddings, actions, observe=None):
     path = (observe or partial(rssm.observe, lambda x, h: x))(embeddings, actions)
     return path.feature, kl_divergence(path.posterior, path.prior).sum(-1)
 
-def unrolled_core(rssm:RSSM, embeddings, actions): return readable_core(rssm, embeddings, actions, partial(observe_fast, rssm, None))
+def unrolled_core(rssm:RSSM, embeddings, actions):
+    "Chapter 04b's."
+    return readable_core(rssm, embeddings, actions, partial(observe_fast, rssm, None))
 
 # %% ../nbs/16_benchmark.ipynb #0557e3fd
 class Census(TorchDispatchMode):
@@ -608,7 +612,9 @@ def census_of(run)->Census:
     with Census() as census: run()
     return census
 
-def floor_share(bench:Bench, name:str)->float: return float(np.median(np.array(bench.row("matrix products alone").seconds)/np.array(bench.row(name).seconds)))
+def floor_share(bench:Bench, name:str)->float:
+    "Which share of a contender's time its matrix products alone would take."
+    return float(np.median(np.array(bench.row("matrix products alone").seconds)/np.array(bench.row(name).seconds)))
 
 def _times(run, n, device):
     for _ in range(n): run()

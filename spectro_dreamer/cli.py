@@ -39,6 +39,7 @@ def command(main):
     return wrapped
 
 def fail(main, message, status):
+    "Say in one line what went wrong, and leave."
     print(f"spectro_{main.__name__.removesuffix('_main')}: {message}", file=sys.stderr)
     sys.exit(status)
 
@@ -48,7 +49,9 @@ class Parser(argparse.ArgumentParser):
     def parts(self): return self.add_subparsers(required=True, parser_class=Parser)
     def error(self, message): self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
-def parser(name, about): return Parser(prog=f"spectro_{name}", description=about)
+def parser(name, about):
+    "A parser of flags as every command here has it."
+    return Parser(prog=f"spectro_{name}", description=about)
 
 # %% ../nbs/17_cli.ipynb #eca36f14
 @command
@@ -205,7 +208,9 @@ def hearing_parser(name, about):
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
     return p
 
-def vocoder_flag(p): flag(p, "vocoder", help="a trained vocoder of chapter 08c for the checkpoint's front end, or mini, which comes with the library, or hub:NAME of a Vocos model; without it sounds are made by a method that has learned nothing")
+def vocoder_flag(p):
+    "Add `--vocoder`."
+    flag(p, "vocoder", help="a trained vocoder of chapter 08c for the checkpoint's front end, or mini, which comes with the library, or hub:NAME of a Vocos model; without it sounds are made by a method that has learned nothing")
 
 @command
 def infer_main(argv=None):

@@ -80,7 +80,9 @@ def conv_sizes(
     for _ in range(n_layers): sizes.append(tuple((s + 2*PADDING - k)//STRIDE + 1 for s, k in zip(sizes[-1], KERNEL)))
     return sizes
 
-def conv_channels(cfg:ModelConfig): return [cfg.in_channels] + [cfg.cnn_depth*2**i for i in (1, 2, 3)] # channels of the feature maps
+def conv_channels(cfg:ModelConfig)->list[int]:
+    "Channels of the token and of the feature maps."
+    return [cfg.in_channels] + [cfg.cnn_depth*2**i for i in (1, 2, 3)]
 
 class TokenCNN(nn.Module):
     "Three strided convolutions with activations over a token, flattened."

@@ -264,7 +264,9 @@ def fit_normaliser(episodes)->Normaliser:
     std = np.sqrt(total/n)
     return Normaliser(mean, np.where(std > 1e-7*(1 + np.abs(mean)), std, 1.), n)
 
-def save_normaliser(norm:Normaliser, path): write_text(path, json.dumps(dict(mean=norm.mean.tolist(), std=norm.std.tolist(), frames=norm.frames)) + "\n")
+def save_normaliser(norm:Normaliser, path):
+    "Write it as JSON."
+    write_text(path, json.dumps(dict(mean=norm.mean.tolist(), std=norm.std.tolist(), frames=norm.frames)) + "\n")
 
 def load_normaliser(path)->Normaliser:
     "Raises `SpectroError` if the file is missing or is no normaliser."

@@ -84,7 +84,9 @@ def encode(text:str, symbols:list)->Tensor: # (n,)
     if strange := sorted(set(text) - set(known)): raise SpectroError(f"the model has never seen {''.join(strange)!r}; its characters are {''.join(symbols).strip()}")
     return torch.tensor([known[c] for c in text], dtype=torch.long)
 
-def decode(ids, symbols:list)->str: return "".join(symbols[i] for i in ids)
+def decode(ids, symbols:list)->str:
+    "The text that the numbers of its symbols stand for."
+    return "".join(symbols[i] for i in ids)
 
 def split_tunes(
     tunes:list[str],

@@ -14,7 +14,7 @@ __all__ = ['TERMS', 'CHECK_STEPS', 'WHEN_RESUMING', 'Trainer', 'train_step', 'ch
     run = train("dataset.h5", cfg, resume_from="runs/first")     # goes on where it stopped
     model = load("runs/first")
 
-In several processes: torchrun --nproc-per-node 2 $(which spectro_train) --dataset-path dataset.h5
+In several processes: `torchrun --nproc-per-node 2 $(which spectro_train) --dataset-path dataset.h5`
 """
 
 # %% ../nbs/07_training.ipynb #f31c6bc7
@@ -105,7 +105,9 @@ def check(self:Trainer):
     "Raise `Diverged` if a gradient of this epoch was not finite."
     if not self.norms.isfinite().all(): raise Diverged(f"training diverged at step {self.step}: the gradient is not finite; try a lower --lr (the last good checkpoint is kept)")
 
-def lr_factor_now(self:Trainer)->float: return lr_factor(self.step, self.total_steps, self.cfg.train)*self.progress.lr_scale
+def lr_factor_now(self:Trainer)->float:
+    "What the learning rates are multiplied by at this step."
+    return lr_factor(self.step, self.total_steps, self.cfg.train)*self.progress.lr_scale
 
 Trainer.train_step, Trainer.check, Trainer.lr_factor = train_step, check, lr_factor_now
 

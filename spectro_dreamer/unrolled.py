@@ -48,7 +48,9 @@ class Net(NamedTuple):
     @property
     def deep(self)->list[Tensor]: return [p for pair in zip(self.norms, self.linears) for m in pair if m for p in (m.weight, m.bias)] # of `Deep`
 
-def linear_like(m)->bool: return type(m) is nn.Linear and m.bias is not None
+def linear_like(m)->bool:
+    "Whether it is a linear layer with a bias, and nothing that inherits from one."
+    return type(m) is nn.Linear and m.bias is not None
 
 def take_apart(net:nn.Module)->Net: # None if it is not what `mlp` makes
     "The layers of a network of `mlp`."
@@ -64,8 +66,13 @@ def take_apart(net:nn.Module)->Net: # None if it is not what `mlp` makes
     return Net(first, norms, acts[0], linears, beside) if len(set(acts)) == 1 else None
 
 # %% ../nbs/04b_unrolled.ipynb #b55ad2b0
-def steps(x): return x.unbind(0) # (T, …) → T views
-def over(dy, x): return dy.flatten(0, 1).t() @ x.flatten(0, 1) # (T, B, n), (T, B, m) → (n, m): a weight's gradient
+def steps(x): # (T, …) → T views
+    "A sequence, step by step."
+    return x.unbind(0)
+
+def over(dy, x): # (T, B, n), (T, B, m) → (n, m)
+    "A weight's gradient, over all steps at once."
+    return dy.flatten(0, 1).t() @ x.flatten(0, 1)
 
 class Layer(NamedTuple):
     "An activation, the normalisation before it if any, and the linear layer after it."
@@ -403,7 +410,9 @@ def unroll(
     h, z, *out = Unrolled.apply(plan, noise, keep, *w.flat) if plan.kept else Recurrence(plan, w, noise, keep).forward()[0]
     return h, z, made.made(*out)
 
-def turned(x): return None if x is None else x.transpose(0, 1).contiguous() # (B, T, …) ↔ (T, B, …)
+def turned(x): # (B, T, …) ↔ (T, B, …)
+    "Time first instead of batch first, or the other way round."
+    return None if x is None else x.transpose(0, 1).contiguous()
 
 # %% ../nbs/04b_unrolled.ipynb #88f69115
 def supports(

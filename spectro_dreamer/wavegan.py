@@ -45,7 +45,9 @@ from .metrics import calculate_mcd, calculate_pesq, calculate_stoi, frechet, mfc
 # %% ../nbs/14_wavegan.ipynb #646505b6
 KERNEL = 25 # samples that each convolution sees
 
-def said(default, help): return field(default=default, metadata=dict(help=help))
+def said(default, help):
+    "A setting with the words that the command says of it."
+    return field(default=default, metadata=dict(help=help))
 
 @dataclass(frozen=True)
 class WaveGANConfig:

@@ -3,7 +3,7 @@
 Each check yields one line for each problem; `check_site.py` runs them all. Nothing is rendered and nothing imported.
 """
 
-import json, re, struct
+import ast, json, re, struct
 from urllib.parse import unquote
 
 import yaml
@@ -31,6 +31,12 @@ def entries(contents):
         elif "href" in item: yield item["href"]
 
 
+def named(contents):
+    """(file, words) of each part of the sidebar that gives its own words."""
+    for item in contents:
+        if isinstance(item, dict): yield from named(item["contents"]) if "contents" in item else [(item["href"], item["text"])]
+
+
 def part_problems():
     """The sidebar's parts by name, chapters in their order, both themes, the search, and what every page includes."""
     site, html = configuration()["website"], configuration()["format"]["html"]
@@ -40,9 +46,13 @@ def part_problems():
     numbered = [name for name in listed if name[:2].isdigit()]
     for a, b in zip(numbered, numbered[1:]):
         if a > b: yield f"_quarto.yml: {a} stands before {b}"
+    words = dict(named(site["sidebar"]["contents"]))
+    for name in numbered:
+        if name != "20_report.ipynb" and words.get(name) != (title := make_pages.chapter_title(NBS / name)): yield f"_quarto.yml: {name} must be called `{title}`, as the prose counts chapters"
     for name in ("20_report.ipynb", "glossary.ipynb", "api/index.qmd", "colab.qmd"):
         if name not in listed: yield f"_quarto.yml: the sidebar lacks {name}"
     if not {"light", "dark"} <= set(html["theme"]): yield "_quarto.yml: needs a light and a dark theme"
+    yield from (f"_quarto.yml: there is no {f}" for layers in html["theme"].values() for f in layers if f.endswith(".scss") and not (NBS / f).is_file())
     if not site.get("search"): yield "_quarto.yml: needs a search"
     if not (NBS / html.get("include-after-body", "-")).is_file(): yield "_quarto.yml: include-after-body names no file"
 
@@ -56,6 +66,8 @@ def picture_problems():
         data = path.read_bytes()
         if data[:8] != b"\x89PNG\r\n\x1a\n" or struct.unpack(">II", data[16:24]) != size: yield f"{path.name} is not a PNG of {size[0]} x {size[1]}"
         if len(data) > limit: yield f"{path.name} has {len(data)/1000:.0f} kB, more than {limit/1000:.0f}"
+    if not any(c["cell_type"] == "raw" and f"image: {site.get('image')}\n" in text(c["source"]) for c in read(NBS / "index.ipynb")["cells"]):
+        yield "index.ipynb: its raw cell must name the card, or Quarto shows the page's first picture instead"
     if not site.get("open-graph") or site.get("twitter-card", {}).get("card-style") != "summary_large_image": yield "_quarto.yml: the card is not shown: open-graph, twitter-card"
 
 
@@ -117,8 +129,13 @@ def api_problems():
     """The pages are what the library gives, and every exported name is on its module's page."""
     for path in make_pages.stale(make_pages.pages()): yield f"{path.relative_to(ROOT)} is not what the library gives: run tools/make_pages.py"
     for module in make_pages.modules():
-        missing = module.exported - {name for name, _ in module.symbols()}
+        symbols = list(module.symbols())
+        missing = module.exported - {name for name, _ in symbols}
         if missing: yield f"api/{module.name}.qmd lacks {', '.join(sorted(missing))}"
+        full = [make_pages.full_name(name, node) for name, node in symbols]
+        yield from (f"api/{module.name}.qmd has {n} twice" for n in sorted({n for n in full if full.count(n) > 1}))
+        for name, node in symbols:
+            if isinstance(node, ast.FunctionDef) and not make_pages.docstring(node): yield f"{module.notebook}: {name} has no docstring, and its page would say `Call self as a function`"
 
 
 def page_problems():

@@ -100,8 +100,9 @@ def figure_problems(path, nb):
         if not label.startswith("fig-"): continue
         if not any(d.startswith(("fig-cap:", "fig-subcap:")) for d in directives(source)):
             yield f"{path.name} cell {i}: {label} has no fig-cap"
-        if not any(_SHOWN & o.get("data", {}).keys() for o in cell["outputs"]):
-            yield f"{path.name} cell {i}: {label} shows no picture"
+        shown = [bool(_SHOWN & o["data"].keys()) for o in cell["outputs"] if "data" in o]
+        if not any(shown): yield f"{path.name} cell {i}: {label} shows no picture"
+        elif not all(shown): yield f"{path.name} cell {i}: {label} shows text beside its picture, which Quarto makes a figure of its own (end the last line with `;`)"
 
 
 def error_problems(path, nb):
@@ -132,6 +133,7 @@ def title_problems(path, nb):
     """nbdev takes the page's title from the first `# …` line and its description from the quote below."""
     first = next((source for _, _, source in cells(nb, "markdown")), "")
     if not re.match(r"# \S[^\n]*\n+> \S", first): yield f"{path.name}: does not begin with a `# title` and a `> quote` line"
+    if first.count("\n>") > 1: yield f"{path.name}: the quote has several lines; nbdev takes the first alone for the page's description"
 
 
 def process(copy):

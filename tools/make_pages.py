@@ -6,7 +6,7 @@ Everything is read from the source, nothing is imported: signatures, docstrings,
 (docments). `--check` writes nothing and exits 1 when a page is not what would be written.
 """
 
-import argparse, ast, configparser, io, json, re, sys, tokenize
+import argparse, ast, configparser, io, json, re, sys, textwrap, tokenize
 from pathlib import Path
 
 from notebooks import NBS, ROOT, chapters, read, text
@@ -55,7 +55,8 @@ class Module:
         """(name, node) of each exported definition, as they stand."""
         for node in self.tree.body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)): names = [node.name]
-            elif isinstance(node, ast.Assign): names = [n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+            elif isinstance(node, ast.Assign):  # `Class.method = f` defines no name: the method has its own section
+                names = [n.id for t in node.targets for n in getattr(t, "elts", [t]) if isinstance(n, ast.Name)]
             else: continue
             yield from ((name, node) for name in names if name in self.exported)
 
@@ -101,9 +102,10 @@ def method_of(function):
 # Writing markdown -----------------------------------------------------------------------------------------------------
 
 def escaped(words):
-    """Prose for a markdown table cell: code stays code, and nothing else means anything to Pandoc."""
-    parts = re.split(r"(`[^`]+`)", " ".join(words.split()))
-    return "".join(p.replace("|", " or ") if i % 2 else re.sub(r"([\\*_<>$|@~^\[\]{}#])", r"\\\1", p) for i, p in enumerate(parts))
+    """Prose for a markdown table cell: code stays code, formulas stay formulas, and nothing else means anything to Pandoc."""
+    parts = re.split(r"(`[^`]+`|\$[^\s$](?:[^$]*[^\s$])?\$(?!\d))", " ".join(words.split()))
+    def kept(p): return p.replace("|", " or ") if p[0] == "`" else p.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
+    return "".join(kept(p) if i % 2 else re.sub(r"([\\*_<>$|@~^\[\]{}#]|(?<=-)-)", r"\\\1", p) for i, p in enumerate(parts))
 
 
 def code(node):
@@ -183,18 +185,26 @@ def constant_section(module, name, node):
 def section(name, *parts): return "\n\n".join([f"## {name} {{#{name.replace('.', '-')}}}", *(p for p in parts if p)])
 
 
-def front(title, description): return f"---\ntitle: {json.dumps(title, ensure_ascii=False)}\ndescription: {json.dumps(description, ensure_ascii=False)}\n---\n\n{HEADER}\n"
+def front(title, description, image="images/card.png"):
+    """The page's head. The card's path is said from the page: Quarto looks for the site's own beside each page."""
+    said = {"title": title, "description": description, "image": image}
+    return "\n".join(["---", *(f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in said.items()), "---", "", HEADER, ""])
 
 
 def full_name(name, node): return f"{owner}.{name}" if isinstance(node, ast.FunctionDef) and (owner := method_of(node)) else name
+
+
+def block(words):
+    """A paragraph of a module's docstring; its indented lines are an example."""
+    return f"```python\n{textwrap.dedent(words)}\n```" if words.startswith("    ") else escaped(words)
 
 
 def module_page(module, s):
     """The page of one module."""
     kinds = {ast.FunctionDef: function_section, ast.ClassDef: class_section, ast.Assign: constant_section}
     where = f"[{chapter_title(NBS/module.notebook)}](../{module.notebook}) · [source]({s['git_url']}/blob/{s['branch']}/spectro_dreamer/{module.name}.py)"
-    about = f"```text\n{module.about.strip()}\n```" if module.about else ""
-    return "\n\n".join(p for p in [front(f"spectro_dreamer.{module.name}", module.question), where, about, *(kinds[type(n)](module, name, n) for name, n in module.symbols())] if p) + "\n"
+    about = "\n\n".join(block(b) for b in re.split(r"\n{2,}", module.about.strip("\n")))
+    return "\n\n".join(p for p in [front(f"spectro_dreamer.{module.name}", module.question, "../images/card.png"), where, about, *(kinds[type(n)](module, name, n) for name, n in module.symbols())] if p) + "\n"
 
 
 def index_page(modules):
@@ -202,7 +212,7 @@ def index_page(modules):
     rows = [f"| [`{m.name}`]({m.name}.qmd) | [{chapter_title(NBS/m.notebook)}](../{m.notebook}) | {escaped(m.question)} |" for m in modules]
     names = sorted({(full_name(name, node), m.name) for m in modules for name, node in m.symbols()}, key=lambda x: (x[0].lower(), x))
     links = [f"[`{n}`]({m}.qmd#{n.replace('.', '-')})" for n, m in names]
-    return "\n".join([front("API", "Every exported name, with its signature and what its parameters are."),
+    return "\n".join([front("API", "Every exported name, with its signature and what its parameters are.", "../images/card.png"),
                       "What the chapters explain, to look up. Shapes are written (B, T, …): B batch, T tokens in time, M mel bands, F frames in a token.\n",
                       "## Modules\n", "| module | chapter | its question |", "|---|---|---|", *rows, "", f"## All {len(links)} names\n", " · ".join(links), ""])
 
