@@ -8,18 +8,16 @@ __all__ = ['KERNEL', 'PRESETS', 'SILENCE', 'CONVERGED', 'CAN_CHANGE', 'said', 'W
            'Generator', 'phase_shuffle', 'Critic', 'gradient_penalty', 'profiles', 'set_distance', 'between', 'spread',
            'emphasise', 'without_emphasis', 'Draw', 'WaveGANTrainer', 'sound_out', 'look', 'settled', 'checkpoint',
            'restore', 'write_csv', 'read_csv', 'train_wavegan', 'wavegan_resume_config', 'load_wavegan', 'plot_run',
-           'write_plots', 'newest_run', 'generate', 'plot_sounds', 'generate_files', 'shaped_noise', 'without_phases',
-           'closest_copy', 'Verdict', 'fad', 'judge', 'usual_sets', 'format_verdicts']
+           'write_plots', 'newest_run', 'generate', 'plot_sounds', 'generate_files']
 
 # %% ../nbs/14_wavegan.ipynb #0fed076b
-"""WaveGAN: two seconds of sound out of noise, learned with a critic under a gradient penalty, and judged for closeness, diversity and copying.
+"""WaveGAN: two seconds of sound out of noise, learned with a critic under a gradient penalty.
 
 Latents z (B, Z); sounds (B, 1, S), S samples, and as numpy waves (S,); scores of the critic (B,); profiles (n, 2M) dB.
 
     parts = split_windows(read_windows("engine/segments_2s.tsv", cfg := wavegan_config("test")), cfg)
     run = train_wavegan(parts, cfg, "runs/engines")
-    sounds = generate(load_wavegan(run), 10)
-    print(format_verdicts(judge({"WaveGAN": sounds}, parts, cfg.sample_rate)))
+    sounds = generate(load_wavegan(run), 10)             # judged in chapter 14b
 """
 
 # %% ../nbs/14_wavegan.ipynb #f2cb115b
@@ -40,7 +38,6 @@ from .tracking import Diverged, Progress, Tracker, history
 from .compute import pick_device, update_average
 from .training import find_checkpoint
 from .vocoder import save_audio
-from .metrics import calculate_mcd, calculate_pesq, calculate_stoi, frechet, mfcc_statistics
 
 # %% ../nbs/14_wavegan.ipynb #646505b6
 KERNEL = 25 # samples that each convolution sees
@@ -730,101 +727,3 @@ def generate_files(
     rows = {f"seed {seed}, sounds {k + 1} to {min(k + 5, n)}": waves[k:k + 5] for k in range(0, min(n, 20), 5)}
     fig = plot_sounds(rows, rate, min(5, n)); fig.savefig(out/"sounds.png", dpi=80); plt.close(fig)
     return [*files, out/"sounds.png"]
-
-# %% ../nbs/14_wavegan.ipynb #f90d7ab0
-def shaped_noise(waves, seed:int=0)->np.ndarray: # (n, S) → (n, S)
-    "Noise with the mean spectrum of some sounds, smoothed over 21 Hz, and their root mean square."
-    rng, (n, S) = np.random.default_rng(seed), np.shape(waves)
-    power = np.mean(np.abs(np.fft.rfft(waves))**2, 0)
-    power = np.convolve(np.pad(power, 21, mode="reflect"), np.ones(43)/43, "valid")
-    made = np.fft.irfft(np.fft.rfft(rng.normal(size=(n, S)))*np.sqrt(power), S)
-    return (made*np.sqrt(np.mean(np.square(waves))/np.mean(made**2))).astype(np.float32)
-
-def without_phases(waves, seed:int=0)->np.ndarray: # (n, S) → (n, S)
-    "Each sound with its own magnitudes at every frequency and phases drawn at random."
-    spectrum = np.fft.rfft(waves)
-    turn = np.exp(2j*np.pi*np.random.default_rng(seed).random(spectrum.shape)); turn[:, [0, -1]] = 1
-    return np.fft.irfft(np.abs(spectrum)*turn, np.shape(waves)[1]).astype(np.float32)
-
-def closest_copy(
-    waves,           # (n, S)
-    recordings:list, # of (R,), R ≥ S
-)->np.ndarray:       # (n,) up to 1
-    "The largest correlation of each sound with any equally long stretch of any recording, whatever its sign."
-    from scipy import fft
-    waves = np.asarray(waves, np.float32)
-    S, best, known = waves.shape[1], np.zeros(len(waves)), {}
-    scale = np.maximum(np.sqrt((waves.astype(np.float64)**2).sum(1)), 1e-9)
-    for r in recordings:
-        size = fft.next_fast_len(len(r), real=True)                                        # wrapping round spoils only what is cut off
-        energy = np.cumsum(np.concatenate([[0.], np.square(r, dtype=np.float64)]))
-        energy = np.sqrt(np.maximum(energy[S:] - energy[:-S], 1e-9))                       # of each stretch
-        if size not in known: known = {size: np.conj(fft.rfft(waves, size))}
-        c = fft.irfft(known[size]*fft.rfft(r.astype(np.float32), size), size)[:, :len(energy)]
-        best = np.maximum(best, np.abs(c/energy).max(1)/scale)
-    return best
-
-# %% ../nbs/14_wavegan.ipynb #0322e37b
-class Verdict(NamedTuple):
-    "What was found about a set of sounds, beside held-out windows."
-    n:int              # sounds
-    frechet:float      # Fréchet distance to held-out windows
-    distance:float     # of the sets of profiles, dB
-    diversity:float    # spread, over that of held-out windows
-    neighbours:int     # training windows that are the nearest to some sound
-    popular:float      # share of the sounds that have the most popular one
-    nearest:float      # mean distance to the nearest training window, dB
-    copied:float       # mean of the largest correlations with any stretch of a training recording
-    mcd:float          # mean over held-out windows of the mel cepstral distance of the nearest sound, dB
-    stoi:float         # the same of STOI
-    pesq:float|None    # the same of narrow-band PESQ; None without its library, or where it finds no speech at all
-
-def _mean_score(score, pairs, rate):
-    "Mean over the pairs for which a metric is defined, or None."
-    found = []
-    for x, y in pairs:
-        with contextlib.suppress(SpectroError): found.append(score(x, y, rate))
-    return float(np.mean(found)) if found else None
-
-def fad(waves, held, rate:int=22050)->float: # (n, S), (m, S)
-    "Fréchet distance between MFCC statistics of half seconds, overlapping by half, of two sets."
-    a, b = (np.concatenate([mfcc_statistics(w, rate, hop=.25) for w in x]) for x in (waves, held))
-    return frechet(a, b)
-
-def judge(
-    sets:dict,       # name → waves (n, S)
-    parts:Parts,
-    rate:int=22050,  # hertz
-    show=iter,       # wraps the sets, for a progress bar
-)->dict:             # name → `Verdict`
-    "Judge sets of sounds. Raises `SpectroError` unless all are as many as the held-out windows, since a Fréchet distance depends on it."
-    held, learned = parts.test.all(), parts.train.all()
-    if wrong := [f"{name} {len(s)}" for name, s in sets.items() if len(s) != len(held)]: raise SpectroError(f"each set must have {len(held)} sounds, as many as there are held-out windows; got {', '.join(wrong)}")
-    if len(held) < 8: raise SpectroError(f"judging needs 8 held-out windows, there are {len(held)}: raise test_split")
-    there, known = profiles(held, rate), profiles(learned, rate)
-    recordings = [parts.train.waves[i] for i in sorted(set(parts.train.spans[:, 0].tolist()))]
-    out = {}
-    for name in show(list(sets)):
-        waves = np.asarray(sets[name], np.float32)
-        p = profiles(waves, rate)
-        near = between(p, known)
-        nearest = near.argmin(1)
-        pairs = [(h, waves[j]) for h, j in zip(held, between(there, p).argmin(1))]
-        pesq = lambda x, y, r: calculate_pesq(x, y, r, narrow=True)
-        out[name] = Verdict(len(waves), fad(waves, held, rate), set_distance(p, there), spread(p)/spread(there), len(set(nearest.tolist())), float(np.bincount(nearest).max()/len(waves)), float(near.min(1).mean()),
-                            float(closest_copy(waves, recordings).mean()), *(_mean_score(s, pairs, rate) for s in (calculate_mcd, calculate_stoi, pesq)))
-    return out
-
-def usual_sets(parts:Parts, seed:int=0, rate:int=22050)->dict: # name → waves (n, S), n held-out windows
-    "Recordings and the rivals that learn almost nothing."
-    n, rng = len(parts.test), np.random.default_rng(seed)
-    learned = parts.train.all()
-    some = learned[rng.permutation(len(learned))[:n]] if len(learned) >= n else learned[rng.integers(0, len(learned), n)]
-    near = between(profiles(parts.test.all(), rate), profiles(learned, rate)).argmin(1)
-    return {"recorded, training": some, "recorded, held out": parts.test.all(), "nearest in training": learned[near], "phases drawn anew": without_phases(some, seed), "noise, mean spectrum": shaped_noise(some, seed)}
-
-def format_verdicts(verdicts:dict)->str:
-    "A table."
-    head = f"{next(iter(verdicts.values())).n} sounds each".ljust(24) + "".join(f"{h:>11}" for h in ("Fréchet", "distance", "diversity", "neighbours", "popular", "nearest", "copied", "MCD", "STOI", "PESQ"))
-    def line(name, v): return f"{name:<24}{v.frechet:11.1f}{v.distance:11.2f}{v.diversity:11.2f}{v.neighbours:11}{v.popular:11.0%}{v.nearest:11.2f}{v.copied:11.2f}{v.mcd:11.2f}{v.stoi:11.2f}" + (f"{v.pesq:11.2f}" if v.pesq is not None else f"{'none':>11}")
-    return "\n".join([head, *(line(*x) for x in verdicts.items())])

@@ -1,4 +1,4 @@
-"""WaveGAN and a world model, taught the same recordings of engines and judged on others (chapter 14).
+"""WaveGAN and a world model, taught the same recordings of engines and judged on others (chapters 14 and 14b).
 
     python tools/engine.py train --engines engine --run runs/engine                          # the WaveGAN; interrupted, it goes on
     python tools/engine.py world --engines engine --world runs/engine_world                  # the world model
@@ -18,14 +18,15 @@ import numpy as np
 import torch
 
 from spectro_dreamer.config import SpectroError, preset, write_text
+from spectro_dreamer.engine_judges import fad, format_verdicts, judge, usual_sets
 from spectro_dreamer.free_dreams import free_dreams
 from spectro_dreamer.preparation import prepare
 from spectro_dreamer.preprocessing import log_mel
 from spectro_dreamer.tracking import history
 from spectro_dreamer.training import train
 from spectro_dreamer.vocoder import save_audio, vocode
-from spectro_dreamer.wavegan import (Critic, Generator, Parts, WaveGANTrainer, fad, format_verdicts, generate, judge, levelled, load_wavegan, plot_sounds, profiles, read_csv, read_windows, set_distance, split_windows,
-                                     spread, train_wavegan, usual_sets, wavegan_config)
+from spectro_dreamer.wavegan import (Critic, Generator, Parts, WaveGANTrainer, generate, levelled, load_wavegan, plot_sounds, profiles,
+                                     read_csv, read_windows, set_distance, split_windows, spread, train_wavegan, wavegan_config)
 from spectro_dreamer.world_model import load
 
 
