@@ -64,7 +64,8 @@ class WaveGANConfig:
     penalty:float=said(10.0, "weight of the gradient penalty")
     average:float=said(0.0, "decay of the averaged generator that is checked, kept as the best and used; 0 is the last one itself")
     level:float=said(0.1, "root mean square that each window is brought to (less where a peak would pass full scale); 0 leaves windows as they are")
-    emphasis:float=said(0.0, "pre-emphasis: the share of the sample before that is taken off each sample the critic hears, and put back into sounds that are made; 0 is none, the original's way")
+    emphasis:float=said(0.0, "pre-emphasis: the share of the sample before that is taken off each sample the critic hears, "
+                             "and put back into sounds that are made; 0 is none, the original's way")
     shift:float=said(0.5, "seconds by which a window is moved at random each time it is drawn, within its recording")
     val_split:float=said(0.15, "share of the recordings to choose the best moment by; 0 chooses by the training windows")
     test_split:float=said(0.15, "share of the recordings that training never touches")
@@ -83,19 +84,24 @@ class WaveGANConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "strides", tuple(self.strides))
-        at_least = dict(model_dim=1, latent_dim=1, start=1, sample_rate=1000, phase_shuffle=0, epochs=1, batch_size=1, n_critic=1, penalty=0, level=0, shift=0, split_seed=0, checkpoint_epochs=1, min_delta=0, lr_plateau=0, patience=0, flat=0, quiet=0, settle=2, seed=0)
+        at_least = dict(model_dim=1, latent_dim=1, start=1, sample_rate=1000, phase_shuffle=0, epochs=1, batch_size=1, n_critic=1,
+                        penalty=0, level=0, shift=0, split_seed=0, checkpoint_epochs=1, min_delta=0, lr_plateau=0, patience=0,
+                        flat=0, quiet=0, settle=2, seed=0)
         for name, least in at_least.items():
             if not least <= getattr(self, name) < math.inf: raise SpectroError(f"{name} must be at least {least}, got {getattr(self, name)}")
         for name in ("beta1", "beta2", "average", "emphasis", "val_split", "test_split"):
             if not 0 <= getattr(self, name) < 1: raise SpectroError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf: raise SpectroError(f"learning_rate must be a positive number, got {self.learning_rate}")
-        if not self.strides or not all(isinstance(s, int) and 1 <= s <= KERNEL for s in self.strides): raise SpectroError(f"strides must be whole numbers from 1 to {KERNEL}, got {list(self.strides)}")
-        if self.phase_shuffle >= (shortest := self.start*math.prod(self.strides[:1])): raise SpectroError(f"phase_shuffle must be below {shortest}, the shortest length that is shifted, got {self.phase_shuffle}")
+        if not self.strides or not all(isinstance(s, int) and 1 <= s <= KERNEL for s in self.strides):
+            raise SpectroError(f"strides must be whole numbers from 1 to {KERNEL}, got {list(self.strides)}")
+        if self.phase_shuffle >= (shortest := self.start*math.prod(self.strides[:1])):
+            raise SpectroError(f"phase_shuffle must be below {shortest}, the shortest length that is shifted, got {self.phase_shuffle}")
 
     @property
     def length(self): return self.start*math.prod(self.strides) # S
     @property
-    def widths(self): return [self.model_dim*max(1, 2**(len(self.strides) - 2 - k)) for k in range(len(self.strides))] # channels into each layer of the generator
+    def widths(self): # channels into each layer of the generator
+        return [self.model_dim*max(1, 2**(len(self.strides) - 2 - k)) for k in range(len(self.strides))]
     @property
     def train(self): return self # as the tracker and the manifest ask for it
     def to_dict(self): return dict(wavegan=asdict(self))
@@ -107,6 +113,7 @@ class WaveGANConfig:
 
 # %% ../nbs/14_wavegan.ipynb #0a7ca1e4
 PRESETS = dict(production={}, test=dict(model_dim=4, epochs=15, batch_size=8, checkpoint_epochs=5, phase_shuffle=2))
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "a list of whole numbers"}
 
 def _typed(name, value):
     "A value from a file in the type of its field. Raises `SpectroError`."
@@ -115,14 +122,15 @@ def _typed(name, value):
     if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         with contextlib.suppress(ValueError): value = float(value)
     if kind is tuple and isinstance(value, list): value = tuple(value)
-    if type(value) is not kind: raise SpectroError(f"{name} must be {dict(int='a whole number', float='a number', str='text', bool='true or false', tuple='a list of whole numbers')[kind.__name__]}, got {value!r}")
+    if type(value) is not kind: raise SpectroError(f"{name} must be {_KINDS[kind]}, got {value!r}")
     return value
 
 def _read_settings(path):
     "The settings in a file of JSON or YAML."
     import yaml
     try: text = path.read_text(encoding="utf-8")
-    except FileNotFoundError: raise SpectroError(f"no configuration {path}: name production, test, or a file of JSON or YAML (spectro_wavegan template prints one)") from None
+    except FileNotFoundError:
+        raise SpectroError(f"no configuration {path}: name production, test, or a file of JSON or YAML (spectro_wavegan template prints one)") from None
     except UnicodeDecodeError: raise SpectroError(f"{path} is not text in UTF-8") from None
     try: d = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (json.JSONDecodeError, yaml.YAMLError) as e: raise SpectroError(f"{path} is neither JSON nor YAML: {str(e).splitlines()[0]}") from None
@@ -149,7 +157,8 @@ def template(
     "A commented file of every setting, in YAML."
     cfg = wavegan_config(base)
     show = lambda v: json.dumps(list(v) if isinstance(v, tuple) else v)
-    return "# Settings of spectro_wavegan train --config FILE. What is left out is the preset's.\n" + "".join(f"\n# {f.metadata['help']}\n{f.name}: {show(getattr(cfg, f.name))}\n" for f in fields(cfg))
+    lines = (f"\n# {f.metadata['help']}\n{f.name}: {show(getattr(cfg, f.name))}\n" for f in fields(cfg))
+    return "# Settings of spectro_wavegan train --config FILE. What is left out is the preset's.\n" + "".join(lines)
 
 # %% ../nbs/14_wavegan.ipynb #8c66758e
 def synthetic_engine(
@@ -164,7 +173,8 @@ def synthetic_engine(
     cylinders, speed = int(rng.choice([1, 2, 3, 4, 6, 8])), math.exp(rng.uniform(math.log(700), math.log(3500)))  # revolutions a minute
     knots = np.cumsum(rng.normal(0, .06, round(seconds/.4) + 2)); knots -= knots.mean()
     wander = np.interp(np.arange(n)/rate, .4*np.arange(len(knots)), knots)
-    fired = np.cumsum(speed*np.exp(wander)/60*cylinders/2)/rate                                                   # four strokes: each cylinder fires every other turn
+    # four strokes: each cylinder fires every other turn
+    fired = np.cumsum(speed*np.exp(wander)/60*cylinders/2)/rate
     at = np.flatnonzero(np.diff(np.floor(fired)) > 0)
     late = np.clip(at + rng.normal(0, .02*rate/(len(at)/seconds + 1), len(at)), 0, n - 1).astype(int)
     pulses = np.zeros(n)
@@ -230,8 +240,10 @@ def recording_of(path)->str:
 
 def _table(path):
     "Rows (file, seconds, group) of a table of windows."
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as f: rows = list(csv.DictReader(f, delimiter="," if path.suffix.lower() == ".csv" else "\t"))
-    if not rows or not {"path", "start_s"} <= rows[0].keys(): raise SpectroError(f"{path} must have rows with the columns path and start_s (in a .csv divided by commas, else by tabs)")
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as f:
+        rows = list(csv.DictReader(f, delimiter="," if path.suffix.lower() == ".csv" else "\t"))
+    if not rows or not {"path", "start_s"} <= rows[0].keys():
+        raise SpectroError(f"{path} must have rows with the columns path and start_s (in a .csv divided by commas, else by tabs)")
     try: found = [(path.parent/r["path"], float(r["start_s"]), r.get("group") or recording_of(r["path"])) for r in rows]
     except (TypeError, ValueError): found = [(path, math.nan, "")]
     if not all(math.isfinite(start) for _, start, _ in found): raise SpectroError(f"{path} has a row without a path, or whose start_s is no number")
@@ -249,7 +261,9 @@ def read_windows(
     if path is None:
         waves = {f"engine {k}": synthetic_engine(2*cfg.length/rate, rate, k) for k in range(48)}
         rows = list(_place(waves, rate, cfg.length))
-    elif not Path(path).exists(): raise SpectroError(f"no such data set: {path}; --data takes a folder of audio or a table with the columns path and start_s, and without --data synthetic engines are used")
+    elif not Path(path).exists():
+        raise SpectroError(f"no such data set: {path}; --data takes a folder of audio or a table with the columns path and start_s, "
+                           f"and without --data synthetic engines are used")
     else:
         rows, (jobs, skipped) = (_table(Path(path)), ([], {})) if Path(path).is_file() else (None, find_clips(path))
         waves, left_out = _read_all([r[0] for r in rows] if rows else [Path(j.file) for j in jobs], rate)
@@ -294,7 +308,9 @@ def split_windows(windows:Windows, cfg:WaveGANConfig)->Parts:
     val = np.zeros(len(groups), bool)
     left = [g for g, t in zip(groups, test) if not t]
     if left: val[~test] = split_speakers(left, cfg.val_split/(1 - cfg.test_split), cfg.split_seed)
-    if not (~test & ~val).any(): raise SpectroError(f"all windows are of {len(set(groups))} recording(s), too few to hold some out: take more, or set val_split and test_split to 0 (--val-split 0 --test-split 0)")
+    if not (~test & ~val).any():
+        raise SpectroError(f"all windows are of {len(set(groups))} recording(s), too few to hold some out: take more, "
+                           f"or set val_split and test_split to 0 (--val-split 0 --test-split 0)")
     return Parts(*(windows.part(k) for k in (~test & ~val, val, test)))
 
 # %% ../nbs/14_wavegan.ipynb #07604147
@@ -316,7 +332,8 @@ class Generator(nn.Module):
         self.dense = nn.Linear(cfg.latent_dim, w[0]*cfg.start)
         self.layers = nn.ModuleList(nn.ConvTranspose1d(i, o, KERNEL, s, *_pads(s)) for i, o, s in zip(w, [*w[1:], 1], cfg.strides))
         _begin(self.dense, cfg.latent_dim, 1)
-        for layer, i, s in zip(self.layers, w, cfg.strides): _begin(layer, i*KERNEL/s, 2 if layer is not self.layers[-1] else .02) # at first a sound has a root mean square of 0.1
+        # at first a sound has a root mean square of 0.1
+        for layer, i, s in zip(self.layers, w, cfg.strides): _begin(layer, i*KERNEL/s, 2 if layer is not self.layers[-1] else .02)
 
     def forward(self, z:Tensor)->Tensor: # (B, Z) → (B, 1, S)
         x = self.dense(z).unflatten(1, (-1, self.config.start))
@@ -425,7 +442,8 @@ class WaveGANTrainer:
         B, at = cfg.batch_size, torch.arange(step*cfg.batch_size, (step + 1)*cfg.batch_size)
         order = {p: torch.randperm(n, generator=torch.Generator().manual_seed(cfg.seed*7_000_003 + p)) for p in range(int(at[0])//n, int(at[-1])//n + 1)}
         far, m = round(cfg.shift*cfg.sample_rate), cfg.phase_shuffle
-        return Draw(torch.stack([order[i//n][i % n] for i in at.tolist()]), torch.randint(-far, far + 1, (B,), generator=g), torch.randn(B, cfg.latent_dim, generator=g), torch.rand(B, 1, 1, generator=g),
+        return Draw(torch.stack([order[i//n][i % n] for i in at.tolist()]), torch.randint(-far, far + 1, (B,), generator=g),
+                    torch.randn(B, cfg.latent_dim, generator=g), torch.rand(B, 1, 1, generator=g),
                     torch.randint(-m, m + 1, (len(cfg.strides) - 1, 3*B), generator=g))
 
     def learn_critic(self, d:Draw)->dict:
@@ -456,7 +474,9 @@ class WaveGANTrainer:
         for group in optimizer.param_groups: group["lr"] = self.cfg.learning_rate*self.progress.lr_scale
         optimizer.zero_grad(); loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
-        if not norm.isfinite(): raise Diverged(f"training diverged at step {self.step}: the gradient of the {('generator', 'critic')[which]} is not finite; try a lower --learning-rate (the last good checkpoint is kept)")
+        if not norm.isfinite():
+            raise Diverged(f"training diverged at step {self.step}: the gradient of the {('generator', 'critic')[which]} is not finite; "
+                           f"try a lower --learning-rate (the last good checkpoint is kept)")
         optimizer.step()
         return norm.item()
 
@@ -492,7 +512,8 @@ def look(
     "A check: distances, diversity, and the critic's estimates."
     t = trainer
     t.critic.eval()
-    made, learned = sound_out(t.average, most, seed=t.cfg.seed + 1), t.parts.train.some(np.linspace(0, len(t.parts.train) - 1, min(most, len(t.parts.train))).astype(int))
+    n = len(t.parts.train)
+    made, learned = sound_out(t.average, most, seed=t.cfg.seed + 1), t.parts.train.some(np.linspace(0, n - 1, min(most, n)).astype(int))
     held = t.parts.val.all()[:most] if len(t.parts.val) else learned
     theirs, learned_score, held_score = (_opinion(t.critic, x) for x in (made, emphasise(learned, t.cfg), emphasise(held, t.cfg)))
     t.critic.train()
@@ -516,12 +537,14 @@ def settled(
 def _keep(trainer, folder):
     "Write `last.pt`; the one before stays as `previous.pt`."
     if (folder/"last.pt").is_file(): os.replace(folder/"last.pt", folder/"previous.pt")
-    write_checkpoint(folder/"last.pt", checkpoint(trainer) | dict(raw_state_dict=trainer.generator.state_dict(), optimizers=[o.state_dict() for o in trainer.optimizers]))
+    write_checkpoint(folder/"last.pt", checkpoint(trainer) | dict(raw_state_dict=trainer.generator.state_dict(),
+                                                                  optimizers=[o.state_dict() for o in trainer.optimizers]))
 
 def checkpoint(trainer:WaveGANTrainer)->dict:
     "Both networks and where they stand."
     t = trainer
-    return dict(model_state_dict=t.average.state_dict(), critic_state_dict=t.critic.state_dict(), config=t.cfg.to_dict(), step=t.step, epoch=t.epoch, best_epoch=t.best_epoch, progress=t.progress.state(), data_fingerprint=t.parts.fingerprint)
+    return dict(model_state_dict=t.average.state_dict(), critic_state_dict=t.critic.state_dict(), config=t.cfg.to_dict(), step=t.step,
+                epoch=t.epoch, best_epoch=t.best_epoch, progress=t.progress.state(), data_fingerprint=t.parts.fingerprint)
 
 def restore(trainer:WaveGANTrainer, d:dict):
     "Stand where a checkpoint stood."
@@ -539,7 +562,8 @@ def write_csv(path, rows:list[dict]):
 def read_csv(path)->list[dict]:
     "The numbers of a table; empty cells are left out. No rows if there is no file."
     if not Path(path).is_file(): return []
-    with open(path, newline="", encoding="utf-8") as f: return [{k: int(v) if v.isdigit() else float(v) for k, v in row.items() if v} for row in csv.DictReader(f)]
+    with open(path, newline="", encoding="utf-8") as f:
+        return [{k: int(v) if v.isdigit() else float(v) for k, v in row.items() if v} for row in csv.DictReader(f)]
 
 # %% ../nbs/14_wavegan.ipynb #66b5923e
 CONVERGED = "converged: the critic's held-out estimate and the generator's gradient have settled"
@@ -554,7 +578,7 @@ def train_wavegan(
     progress:bool=True,     # show a progress bar
     use_mlflow:bool=True,
 )->Path:
-    "Train, or go on training; returns the run's folder. When resuming, only what `CAN_CHANGE` names is taken of `cfg`. Raises `SpectroError`, also when a GPU's memory is full, or `Diverged`."
+    "Train, or go on; returns the run's folder. When resuming, only `CAN_CHANGE` is taken of `cfg`. Raises `SpectroError` or `Diverged`."
     saved = find_checkpoint(resume_from) if resume_from else None
     if saved:
         old = WaveGANConfig.from_dict(saved.data["config"])
@@ -562,22 +586,28 @@ def train_wavegan(
         if saved.data["data_fingerprint"] != parts.fingerprint: raise SpectroError(f"{resume_from} was trained on other windows, or on another split of them")
     cfg = cfg or WaveGANConfig()
     run_dir = Path(run_dir or resume_from or f"runs/wavegan-{datetime.now():%Y%m%d-%H%M%S}")
-    if not saved and any((run_dir/"checkpoints"/name).exists() for name in _KEPT): raise SpectroError(f"{run_dir} already holds a run: resume it, or choose another folder")
+    if not saved and any((run_dir/"checkpoints"/name).exists() for name in _KEPT):
+        raise SpectroError(f"{run_dir} already holds a run: resume it, or choose another folder")
     tracker, status, trainer = None, "FAILED", None
     try:
         trainer = WaveGANTrainer(parts, cfg)
         if saved: restore(trainer, saved.data)
-        else: write_text(run_dir/"manifest.json", json.dumps(manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts], left_out=len(parts.train.left_out)), indent=2) + "\n")
+        else:
+            write_text(run_dir/"manifest.json", json.dumps(manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts],
+                                                                    left_out=len(parts.train.left_out)), indent=2) + "\n")
         for name in ("config.yaml", "epochs_statistics/configuration.json"): save_config(cfg, run_dir/name)
         tracker = Tracker(run_dir, cfg, use_mlflow)
         _epochs(trainer, run_dir, tracker, progress); status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         kept = any((run_dir/"checkpoints"/name).is_file() for name in _KEPT)
-        print(f"\nstopped at step {trainer.step if trainer else 0}; " + (f"go on from the last checkpoint with --resume-from {run_dir}" if kept else f"no checkpoint is written before epoch {cfg.checkpoint_epochs}, so begin again"), file=sys.stderr)
+        print(f"\nstopped at step {trainer.step if trainer else 0}; "
+              + (f"go on from the last checkpoint with --resume-from {run_dir}" if kept
+                 else f"no checkpoint is written before epoch {cfg.checkpoint_epochs}, so begin again"), file=sys.stderr)
         raise
     except torch.cuda.OutOfMemoryError:
-        raise SpectroError(f"the GPU's memory does not hold a step with batch_size {cfg.batch_size} and model_dim {cfg.model_dim}: try --batch-size {max(1, cfg.batch_size//2)} or --model-dim {max(1, cfg.model_dim//2)} in a new run, or --device cpu" ) from None
+        raise SpectroError(f"the GPU's memory does not hold a step with batch_size {cfg.batch_size} and model_dim {cfg.model_dim}: "
+                           f"try --batch-size {max(1, cfg.batch_size//2)} or --model-dim {max(1, cfg.model_dim//2)} in a new run, or --device cpu") from None
     finally:
         if tracker: tracker.close(status)
     return run_dir
@@ -596,7 +626,9 @@ def _epochs(trainer, run_dir, tracker, progress):
         start, spent = time.time(), time.process_time()
         rows = [trainer.learn() for _ in range(trainer.steps_per_epoch)]
         trainer.epoch += 1; steps += rows
-        epochs.append(dict(epoch=trainer.epoch, step=trainer.step) | _means(rows) | dict(learning_rate=cfg.learning_rate*trainer.progress.lr_scale, seconds=time.time() - start, cpu_seconds=time.process_time() - spent))
+        epochs.append(dict(epoch=trainer.epoch, step=trainer.step) | _means(rows)
+                      | dict(learning_rate=cfg.learning_rate*trainer.progress.lr_scale, seconds=time.time() - start,
+                             cpu_seconds=time.process_time() - spent))
         if trainer.epoch % cfg.checkpoint_epochs and trainer.epoch < cfg.epochs: continue
         said = _checked(trainer, checks, steps)
         if trainer.best_epoch == trainer.epoch: write_checkpoint(folder/"best_model.pt", checkpoint(trainer))
@@ -663,12 +695,16 @@ def plot_run(
     fig, axs = plt.subplots(1, len(parts), figsize=(4.6*len(parts), 3), layout="constrained", squeeze=False)
     for ax, part in zip(axs[0], parts):
         if part == "losses":
-            _draw(ax, epochs, dict(critic_loss=("critic", "-"), generator_loss=("generator", "--"), wasserstein=("Wasserstein estimate", ":"))); ax.set(ylabel="loss (the critic's own unit)")
+            _draw(ax, epochs, dict(critic_loss=("critic", "-"), generator_loss=("generator", "--"), wasserstein=("Wasserstein estimate", ":")))
+            ax.set(ylabel="loss (the critic's own unit)")
         if part == "gradient_norms":
             _draw(ax, epochs, dict(critic_grad=("critic", "-"), generator_grad=("generator", "--"))); ax.set(ylabel="norm of the gradient", yscale="log")
         if part == "convergence":
-            _draw(ax, checks, dict(train_wasserstein=("estimate, learned", ":"), val_wasserstein=("estimate, held out", "-"))); ax.set(ylabel="Wasserstein estimate")
-            other = ax.twinx(); other.plot([r["epoch"] for r in checks], [r["distance"] for r in checks], "k--", lw=1, label="distance"); other.set_ylabel("distance (dB, dashed)")
+            _draw(ax, checks, dict(train_wasserstein=("estimate, learned", ":"), val_wasserstein=("estimate, held out", "-")))
+            ax.set(ylabel="Wasserstein estimate")
+            other = ax.twinx()
+            other.plot([r["epoch"] for r in checks], [r["distance"] for r in checks], "k--", lw=1, label="distance")
+            other.set_ylabel("distance (dB, dashed)")
     return fig
 
 def write_plots(run_dir):
