@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from .config import SpectroError, write_text
 
-# %% ../nbs/11b_episodes.ipynb #93e8dbf7
+# %% ../nbs/11b_episodes.ipynb #93e8dbf6
 class Faulty(ValueError):
     "What is wrong with a value; whoever knows the file and the line adds them."
 
@@ -53,6 +53,7 @@ def _action(value): # whole numbers, one a frame, or vectors
     if a.ndim == 1: raise Faulty("action must be a whole number of 64 bits or a vector, got a broken number")
     return _float32(a, "action")
 
+# %% ../nbs/11b_episodes.ipynb #93e8dbf7
 @dataclass(frozen=True, eq=False)
 class Episode:
     "A sequence of frames. Raises `SpectroError` if its arrays do not fit each other."
@@ -73,7 +74,9 @@ class Episode:
     def __eq__(self, other): # all of it, to the last bit
         return isinstance(other, Episode) and all(np.array_equal(a, b) if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) else a is b or a == b
                                                   for a, b in ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
-    def __repr__(self): return f"Episode({self.episode_id!r} of {self.agent_id!r}: {len(self)} frames of {self.features.shape[1]} features)"
+    def __repr__(self):
+        who = self.agent_id if len(self.agent_id) < 20 else self.agent_id[:12] + "…"
+        return f"Episode({self.episode_id!r} of {who!r}: {len(self)} frames of {self.features.shape[1]} features)"
 
     @property
     def dreamed(self)->bool: return bool(self.meta.get("dream"))
@@ -126,6 +129,7 @@ def unpack(d:dict)->np.ndarray:
     if a is None: raise ValueError(f"{len(raw)} bytes are not {d['shape']} of {d['dtype']}")
     return a.reshape(d["shape"]).astype(d["dtype"])
 
+# %% ../nbs/11b_episodes.ipynb #781730cf
 LEVELS = ("frame", "episode")
 NEEDED = ("episode_id", "agent_id", "timestamp", "features", "action", "reward")
 
@@ -222,6 +226,7 @@ class _Checker:
 
 def _one_more(a): return a[None] # of one frame, a list of frames
 
+# %% ../nbs/11b_episodes.ipynb #9fa68883
 def read_jsonl(path):
     "Iterate over the episodes of a JSONL file of either level, checking every line. Raises `SpectroError` with file and line."
     path, checker, n = Path(path), _Checker(), 0
@@ -257,6 +262,7 @@ def read_npz(path)->Episode:
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as err:
         raise SpectroError(f"{path} is not a readable episode: {err}") from None
 
+# %% ../nbs/11b_episodes.ipynb #8f2046f5
 class Normaliser(NamedTuple):
     "Mean and deviation of each feature over frames."
     mean:np.ndarray # (D,) float64
@@ -288,6 +294,7 @@ def load_normaliser(path)->Normaliser:
     except FileNotFoundError: raise SpectroError(f"no such file: {path}") from None
     except (ValueError, KeyError, TypeError): raise SpectroError(f"{path} is not a normaliser: a JSON object with mean, std and frames") from None
 
+# %% ../nbs/11b_episodes.ipynb #8f2046f6
 def write_folder(episodes, folder)->int: # episodes written
     "Episodes as NPZ in a new folder, with `normaliser.json`; all of them or, after an error, none. Raises `SpectroError` if it holds other episodes."
     folder, n = Path(folder), 0

@@ -31,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from .config import FrontEnd, SpectroError, keep_memory, manifest, save_config, seed_everything, write_text
+from .figures import styled_figures
 from .preprocessing import DB_PER_NAT, log_mel, read_audio
 from .preparation import find_clips, split_speakers
 from .world_model import read_checkpoint, write_checkpoint
@@ -340,6 +341,7 @@ class Generator(nn.Module):
         for layer in self.layers: x = layer(F.relu(x))
         return x.tanh()
 
+# %% ../nbs/14_wavegan.ipynb #07604148
 def phase_shuffle(
     x:Tensor,     # (B, C, L)
     shift:Tensor, # (B,) whole numbers, samples to the right, smaller than L
@@ -350,6 +352,7 @@ def phase_shuffle(
     at = L - 1 - (L - 1 - at).abs()
     return x.gather(2, at[:, None].expand_as(x))
 
+# %% ../nbs/14_wavegan.ipynb #0760414a
 class Critic(nn.Module):
     "How real a sound is, without a scale."
     def __init__(self, cfg:WaveGANConfig):
@@ -681,7 +684,7 @@ def _draw(ax, rows, keys, x="epoch"):
     for k, (name, style) in keys.items():
         at = [r for r in rows if k in r]
         ax.plot([r[x] for r in at], [r[k] for r in at], style, label=name, lw=1)
-    ax.set_xlabel(x); ax.legend(fontsize=8)
+    ax.set_xlabel(x); ax.legend()
 
 def plot_run(
     run_dir,
@@ -712,7 +715,7 @@ def write_plots(run_dir):
     import matplotlib.pyplot as plt
     folder = Path(run_dir)/"plots"; folder.mkdir(parents=True, exist_ok=True)
     for part in ("losses", "gradient_norms", "convergence"):
-        fig = plot_run(run_dir, (part,)); fig.savefig(folder/f"{part}.png", dpi=100); plt.close(fig)
+        with styled_figures(): fig = plot_run(run_dir, (part,)); fig.savefig(folder/f"{part}.png", dpi=100); plt.close(fig)
 
 # %% ../nbs/14_wavegan.ipynb #4c1a839c
 def newest_run(runs="runs")->Path:
@@ -761,5 +764,5 @@ def generate_files(
     files = [out/f"sound_{k}.wav" for k in range(1, n + 1)]
     for f, w in zip(files, waves): save_audio(f, w, rate)
     rows = {f"seed {seed}, sounds {k + 1} to {min(k + 5, n)}": waves[k:k + 5] for k in range(0, min(n, 20), 5)}
-    fig = plot_sounds(rows, rate, min(5, n)); fig.savefig(out/"sounds.png", dpi=80); plt.close(fig)
+    with styled_figures(): fig = plot_sounds(rows, rate, min(5, n)); fig.savefig(out/"sounds.png", dpi=80); plt.close(fig)
     return [*files, out/"sounds.png"]

@@ -19,6 +19,7 @@ import torch
 
 from spectro_dreamer.config import SpectroError, preset, write_text
 from spectro_dreamer.engine_judges import fad, format_verdicts, judge, usual_sets
+from spectro_dreamer.figures import figure_style
 from spectro_dreamer.free_dreams import free_dreams
 from spectro_dreamer.preparation import prepare
 from spectro_dreamer.preprocessing import log_mel
@@ -157,6 +158,7 @@ def judge_part(a):
         for name, waves in sets.items():
             for k in range(6): save_audio(Path(a.sounds) / f"{re.sub(r'[^a-z]+', '_', name.lower())}_{k}.wav", waves[k], cfg.sample_rate)
     if a.figure:
+        figure_style()
         shown = {name: sets[name][::max(1, n // 5)][:5] for name in ("recorded, training", "recorded, held out", "phases drawn anew", "noise, mean spectrum", "recorded, vocoded", "WaveGAN, best", "world model, dreams")}
         fig = plot_sounds(shown, cfg.sample_rate); fig.savefig(a.figure, dpi=70)
     def told(names):
