@@ -684,7 +684,8 @@ def _draw(ax, rows, keys, x="epoch"):
     for k, (name, style) in keys.items():
         at = [r for r in rows if k in r]
         ax.plot([r[x] for r in at], [r[k] for r in at], style, label=name, lw=1)
-    ax.set_xlabel(x); ax.legend()
+    ax.set_xlabel(x); ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(loc="lower center", bbox_to_anchor=(.5, 1), ncols=3)
 
 def plot_run(
     run_dir,
@@ -703,11 +704,11 @@ def plot_run(
         if part == "gradient_norms":
             _draw(ax, epochs, dict(critic_grad=("critic", "-"), generator_grad=("generator", "--"))); ax.set(ylabel="norm of the gradient", yscale="log")
         if part == "convergence":
+            other = ax.twinx(); ax.plot([], "k--", lw=1, label="distance (right)")
+            other.plot([r["epoch"] for r in checks], [r["distance"] for r in checks], "k--", lw=1)
+            other.spines["right"].set_visible(True); other.set_ylabel("distance (dB)")
             _draw(ax, checks, dict(train_wasserstein=("estimate, learned", ":"), val_wasserstein=("estimate, held out", "-")))
             ax.set(ylabel="Wasserstein estimate")
-            other = ax.twinx()
-            other.plot([r["epoch"] for r in checks], [r["distance"] for r in checks], "k--", lw=1, label="distance")
-            other.set_ylabel("distance (dB, dashed)")
     return fig
 
 def write_plots(run_dir):
