@@ -53,7 +53,8 @@ class Contexts(NamedTuple):
 def check_steerable(model:DreamerModel):
     "Raise `SpectroError` if the model was not trained to follow the local style, or if its energy is not absolute."
     t = model.config.train
-    if t.style_parts != "global+local" or tuple(model.style_names[-L:]) != LOCAL_STYLE: raise SpectroError(f"actions need a model trained with --style-parts global+local; this one was given {t.style_parts!r}")
+    if t.style_parts != "global+local" or tuple(model.style_names[-L:]) != LOCAL_STYLE:
+        raise SpectroError(f"actions need a model trained with --style-parts global+local; this one was given {t.style_parts!r}")
     if t.standardise != "band": raise SpectroError("a target of energy needs a model of absolute levels: train with --standardise band")
 
 @torch.no_grad()
@@ -100,7 +101,8 @@ class BehaviourConfig:
 
     def __post_init__(self):
         if min(self.horizon, self.ahead, self.starts, self.steps) < 1: raise SpectroError("horizon, ahead, starts and steps must be at least 1")
-        if not (0 <= self.discount <= 1 and 0 <= self.lam <= 1 and 0 <= self.slow < 1): raise SpectroError("discount and lam must lie in [0, 1], slow in [0, 1)")
+        if not (0 <= self.discount <= 1 and 0 <= self.lam <= 1 and 0 <= self.slow < 1):
+            raise SpectroError("discount and lam must lie in [0, 1], slow in [0, 1)")
 
 class TanhNormal(NamedTuple):
     "A normal distribution squeezed into centre ± reach."
@@ -116,7 +118,8 @@ class TanhNormal(NamedTuple):
         return (self.std.log() + (dice.pow(2) + math.log(2*math.pi))/2 + squeeze).sum(-1)
 
 def _net(model, n_out, cfg): # what actor and critic are made of: the world model's kind of layers
-    return mlp(model.rssm.h_size + model.rssm.z_size + cfg.ahead, n_out, replace(model.config.model, hidden_size=cfg.hidden_size, hidden_layers=2, linear_skip=False))
+    return mlp(model.rssm.h_size + model.rssm.z_size + cfg.ahead, n_out,
+               replace(model.config.model, hidden_size=cfg.hidden_size, hidden_layers=2, linear_skip=False))
 
 class Actor(nn.Module):
     "Feature and target to a distribution of actions."
@@ -239,7 +242,8 @@ def training_starts(
             i, t = dice(n, (B,)), dice(T, (B,))
             j, u = dice(n, (B, 1)), dice(T - span + 1, (B, 1)) + torch.arange(span, device=model.device)
             ends = (2*torch.rand(2, B, 1, generator=g, device=model.device) - 1)*cfg.swing_db/DB_PER_UNIT
-            yield State(path.h[i, t], path.z[i, t]), b.styles[i, t, :-L], b.styles[j, u, -L] + torch.lerp(*ends, torch.linspace(0, 1, span, device=model.device))
+            tilt = torch.lerp(*ends, torch.linspace(0, 1, span, device=model.device))
+            yield State(path.h[i, t], path.z[i, t]), b.styles[i, t, :-L], b.styles[j, u, -L] + tilt
         place.clear()
 
 class Behaviour(NamedTuple):
@@ -266,8 +270,9 @@ def behaviour_losses(
     returns = lambda_returns(reward, slow(plan.path, sight[:, 1:]), cfg.discount, cfg.lam)
     error = (critic(plan.before.detach(), sight[:, :-1]) - returns.detach()).pow(2)    # (B, T)
     quality, timbre, near = terms.detach().mean((0, 1)).tolist()
-    return -norm(returns).mean() - cfg.entropy*plan.entropy.mean(), error.mean(), dict(reward=reward.mean().item(), quality=quality, timbre=timbre, distance=-near,
-        returns=returns.mean().item(), entropy=plan.entropy.mean().item(), critic_error=error.mean().item())
+    record = dict(reward=reward.mean().item(), quality=quality, timbre=timbre, distance=-near,
+                  returns=returns.mean().item(), entropy=plan.entropy.mean().item(), critic_error=error.mean().item())
+    return -norm(returns).mean() - cfg.entropy*plan.entropy.mean(), error.mean(), record
 
 # %% ../nbs/11_actor_critic.ipynb #d874ae60
 def train_behaviour(
@@ -288,7 +293,9 @@ def train_behaviour(
     optimisers = [torch.optim.Adam(p, lr=cfg.lr) for p in nets]
     if resume:
         was = resume.learner
-        for net, weights in ((actor, resume.actor.state_dict()), (critic, resume.critic.state_dict()), (slow, was["slow"]), *zip(optimisers, was["optimisers"])): net.load_state_dict(copy.deepcopy(weights))
+        for net, weights in ((actor, resume.actor.state_dict()), (critic, resume.critic.state_dict()), (slow, was["slow"]),
+                             *zip(optimisers, was["optimisers"])):
+            net.load_state_dict(copy.deepcopy(weights))
         norm.range, history, place = was["range"], [*resume.history], dict(was["place"])
         g.set_state(was["dice"])
     for step, (start, given, target) in zip(show(range(len(history), cfg.steps)), training_starts(model, data, cfg, g, place)):
@@ -314,7 +321,8 @@ def save_behaviour(
     path, learner = Path(path), dict(behaviour.learner)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    torch.save(dict(behaviour=1, model=model_fingerprint(model), actor=behaviour.actor.state_dict(), critic=behaviour.critic.state_dict(), history=behaviour.history,
+    torch.save(dict(behaviour=1, model=model_fingerprint(model), actor=behaviour.actor.state_dict(), critic=behaviour.critic.state_dict(),
+                    history=behaviour.history,
                     learner=learner | dict(cfg=asdict(learner["cfg"]))), part)
     os.replace(part, path)
 
@@ -370,6 +378,7 @@ def rival_actions(
     slope = torch.diff(target, dim=1, prepend=target[:, :1])/hop # style counts its differences by frame
     bend = torch.diff(slope, dim=1, prepend=slope[:, :1])/hop
     uniform = 2*torch.rand(ctx.recorded.shape, generator=g, device=target.device) - 1
-    return dict(random=actor.centre + actor.reach*uniform, zero=torch.zeros_like(ctx.recorded), recorded=ctx.recorded, copied=torch.stack([target, slope, bend], dim=-1))
+    return dict(random=actor.centre + actor.reach*uniform, zero=torch.zeros_like(ctx.recorded), recorded=ctx.recorded,
+                copied=torch.stack([target, slope, bend], dim=-1))
 
 

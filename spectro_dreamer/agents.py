@@ -34,8 +34,10 @@ def world_config(
     **changes,            # of any field of the configuration
 )->Config:
     "Settings for episodes that are no sound; front end, tokens and sizes come from the data set."
-    base = preset("dreamer").override(backbone="mlp", z_state_size=64, h_state_size=128, embedding_size=128, hidden_size=128, hidden_layers=2, reward_hidden_size=64, encoder_sees_h=recurrent, lr=1e-3, reward_lr=1e-3, batch_size=64,
-                                      sequence_length=20, carry=False, fresh_starts=0., beta_kl=1., style_dropout=0., warmup_steps=50, ema=.99, grad_clip=100., checkpoint_freq=1_000)
+    base = preset("dreamer").override(backbone="mlp", z_state_size=64, h_state_size=128, embedding_size=128, hidden_size=128,
+                                      hidden_layers=2, reward_hidden_size=64, encoder_sees_h=recurrent, lr=1e-3, reward_lr=1e-3,
+                                      batch_size=64, sequence_length=20, carry=False, fresh_starts=0., beta_kl=1., style_dropout=0.,
+                                      warmup_steps=50, ema=.99, grad_clip=100., checkpoint_freq=1_000)
     return base.override(**changes)
 
 # %% ../nbs/12c_agents.ipynb #5a39eb9a
@@ -68,7 +70,8 @@ def forecast_world(
     seed:int=0,
 )->Tensor:          # (n, H, D)
     "The mean of rollouts under the windows' actions."
-    if (model.config.tokens.frames, model.config.tokens.hop) != (1, 1): raise SpectroError("this model hears tokens of several frames: it is one of sound, and judged by `evaluate`")
+    if (model.config.tokens.frames, model.config.tokens.hop) != (1, 1):
+        raise SpectroError("this model hears tokens of several frames: it is one of sound, and judged by `evaluate`")
     (n, C, D), H = w.heard.shape, w.truth.shape[1]
     noise = clip_noise(model, 0, n*samples, C + H, seed).unflatten(0, (n, samples))
     parts = zip(w.heard.unsqueeze(-1).split(64), w.action.split(64), noise.split(64))
@@ -98,10 +101,13 @@ class WorldScores:
     def discrepancy(self)->float: return max(self.agents.values())/min(self.agents.values()) # largest error of an agent over the smallest
 
     @property
-    def spread(self)->float: return float(np.std(list(self.agents.values()))/np.mean(list(self.agents.values()))) # deviation over agents, relative to their mean
+    def spread(self)->float: # deviation over agents, relative to their mean
+        errors = list(self.agents.values())
+        return float(np.std(errors)/np.mean(errors))
 
 def _guesses(model, w, samples, seed): # forecaster → (n, H, D)
-    return {"world model": forecast_world(model, w, samples, seed), "last frame held": w.heard[:, -1:].expand_as(w.truth), "training mean": torch.zeros_like(w.truth)}
+    return {"world model": forecast_world(model, w, samples, seed), "last frame held": w.heard[:, -1:].expand_as(w.truth),
+            "training mean": torch.zeros_like(w.truth)}
 
 def judge_world(
     model:DreamerModel,
@@ -121,16 +127,18 @@ def judge_world(
     wrong = torch.cat([w.action[:, :context], w.action.roll(1, 0)[:, context:]], 1) # what was done in the window before
     model_error = errors["world model"].pow(2).mean(dim=(1, 2))
     agents = {a: float(model_error[[k for k, b in enumerate(w.agent) if b == a]].mean()) for a in sorted(set(w.agent))}
-    reward = _reward_errors(model, data, clips)
-    return WorldScores({k: e.pow(2).mean(dim=(0, 2)).tolist() for k, e in errors.items()}, {k: log_likelihood(e, widths[k]).mean(0).tolist() for k, e in errors.items()}, agents,
-                       (forecast_world(model, w._replace(action=wrong), samples, seed) - w.truth).pow(2).mean(dim=(0, 2)).tolist(), context, len(w.truth), *reward)
+    shuffled = (forecast_world(model, w._replace(action=wrong), samples, seed) - w.truth).pow(2).mean(dim=(0, 2))
+    mse = {k: e.pow(2).mean(dim=(0, 2)).tolist() for k, e in errors.items()}
+    likelihood = {k: log_likelihood(e, widths[k]).mean(0).tolist() for k, e in errors.items()}
+    return WorldScores(mse, likelihood, agents, shuffled.tolist(), context, len(w.truth), *_reward_errors(model, data, clips))
 
 @torch.no_grad()
 def _reward_errors(model, data, clips):
     "Mean squared error of the reward head where the model hears, and the variance of the rewards."
     said, true = [], []
     for i in clips:
-        path = model.observe(model.to_tokens(data.clip(i))[None], data.style(i)[None], noise=torch.zeros(1, int(data.lengths[i]), model.config.model.z_state_size))
+        path = model.observe(model.to_tokens(data.clip(i))[None], data.style(i)[None],
+                             noise=torch.zeros(1, int(data.lengths[i]), model.config.model.z_state_size))
         said.append(model.reward_head(path.feature)[0]); true.append(data.rewards(i)[:, 0])
     said, true = torch.cat(said), torch.cat(true)
     return float((said - true).pow(2).mean()), float(true.var(unbiased=False))
@@ -140,9 +148,11 @@ def format_world(s:WorldScores)->str:
     at = sorted({0, len(s.shuffled)//3 - 1, len(s.shuffled) - 1} - {-1})
     head = "".join(f"{f't+{k + 1}':>9}" for k in at)
     rows = [f"{s.n} windows, {s.context} frames heard".ljust(36) + head]
-    rows += [f"{k}: MSE".ljust(36) + "".join(f"{v[j]:>9.3f}" for j in at) for k, v in s.mse.items()] + ["world model, others' actions: MSE".ljust(36) + "".join(f"{s.shuffled[j]:>9.3f}" for j in at)]
+    errors = s.mse | {"world model, others' actions": s.shuffled}
+    rows += [f"{k}: MSE".ljust(36) + "".join(f"{v[j]:>9.3f}" for j in at) for k, v in errors.items()]
     rows += [f"{k}: nats per frame".ljust(36) + "".join(f"{v[j]:>9.2f}" for j in at) for k, v in s.likelihood.items()]
-    rows += ["MSE by agent: " + ", ".join(f"{a} {v:.3f}" for a, v in s.agents.items()) + f"; largest over smallest {s.discrepancy:.2f}, spread {s.spread:.0%} of the mean"]
+    rows += ["MSE by agent: " + ", ".join(f"{a} {v:.3f}" for a, v in s.agents.items())
+             + f"; largest over smallest {s.discrepancy:.2f}, spread {s.spread:.0%} of the mean"]
     return "\n".join([*rows, f"reward where it hears: MSE {s.reward:.3f} of a variance of {s.reward_variance:.3f}"])
 
 # %% ../nbs/12c_agents.ipynb #evalworldx12c

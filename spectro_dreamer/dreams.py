@@ -35,14 +35,16 @@ from .episodes import Episode, read_folder, read_jsonl, write_folder, write_json
 # %% ../nbs/12_dreams.ipynb #de2e240f
 def _sound_meta(f, clip:Clip, sha256)->dict:
     "What belongs to a clip of sound beside its arrays."
-    return dict(kind="log-mel", front_end=json.loads(f.attrs["front_end"]), tokens=json.loads(f.attrs["tokens"]), style_names=json.loads(f.attrs["style_names"]), dtype=str(f.attrs["dtype"]), clip=asdict(clip), sha256=sha256)
+    return dict(kind="log-mel", front_end=json.loads(f.attrs["front_end"]), tokens=json.loads(f.attrs["tokens"]),
+                style_names=json.loads(f.attrs["style_names"]), dtype=str(f.attrs["dtype"]), clip=asdict(clip), sha256=sha256)
 
 def dataset_episodes(
     path,        # an HDF5 file of `prepare` or of `write_dataset`
     clips=None,  # which of them; default: all
 ):               # iterator of `Episode`
     "The clips of a data set as episodes. Raises `SpectroError` if the file is not one of ours."
-    for how in (dict(), dict(val_split=0.), dict(val_split=0., tokens=TokenSpec(1, 1, 1))): # split as usual, since the rewards of a recording are relative to the training speakers; else whole; else with clips too short to train on
+    # split as usual, since the rewards of a recording are relative to the training speakers; else whole; else with clips too short to train on
+    for how in (dict(), dict(val_split=0.), dict(val_split=0., tokens=TokenSpec(1, 1, 1))):
         with suppress(SpectroError): data = SpectrogramData(path, **how); break
     else: data = SpectrogramData(path) # raises what is wrong with it
     with h5py.File(path) as f:
@@ -56,7 +58,8 @@ def dataset_episodes(
             if own:
                 if f.attrs["actions"] == "whole numbers": action = action.argmax(1)
                 reward = reward if (r := int(f.attrs["reward_size"])) == 2 else reward[:, :1] if r == 1 else reward[:, 0]
-            yield Episode(ids[i] if own else data.paths[i], data.speakers[i], f["timestamps"][at] if own else np.arange(at.stop - at.start)/data.front_end.frame_rate, data.clip(i).cpu().numpy(), action, reward, meta,
+            time = f["timestamps"][at] if own else np.arange(at.stop - at.start)/data.front_end.frame_rate
+            yield Episode(ids[i] if own else data.paths[i], data.speakers[i], time, data.clip(i).cpu().numpy(), action, reward, meta,
                           f["z"][at] if own and "z" in f else None)
 
 # %% ../nbs/12_dreams.ipynb #40b2d002
@@ -70,24 +73,28 @@ def _layout(episodes)->dict:
     kinds = {e.meta.get("kind", "features") for e in episodes}
     same = lambda what, values: values[0] if all(v == values[0] for v in values) else _differ(what)
     def _differ(what): raise SpectroError(f"the episodes differ in their {what}: one data set needs one")
-    D, A = (same(name, [size(e) for e in episodes]) for name, size in (("number of features", lambda e: e.features.shape[1]), ("kind of action", lambda e: 0 if e.action.ndim == 1 else e.action.shape[1])))
+    D = same("number of features", [e.features.shape[1] for e in episodes])
+    A = same("kind of action", [0 if e.action.ndim == 1 else e.action.shape[1] for e in episodes])
     same("kind", sorted(kinds))
     if kinds == {"log-mel"}:
         for e in episodes:
-            if lacks := [k for k in ("front_end", "tokens", "style_names") if k not in e.meta]: raise SpectroError(f"episode {e.episode_id}: log-mels need {', '.join(lacks)} in their meta, or another kind")
+            if lacks := [k for k in ("front_end", "tokens", "style_names") if k not in e.meta]:
+                raise SpectroError(f"episode {e.episode_id}: log-mels need {', '.join(lacks)} in their meta, or another kind")
         try: mels = FrontEnd(**episodes[0].meta["front_end"]).n_mels; TokenSpec(**episodes[0].meta["tokens"])
         except TypeError as err: raise SpectroError(f"episode {episodes[0].episode_id}: its front end or tokens are not ours ({err})") from None
         if mels != D: raise SpectroError(f"episode {episodes[0].episode_id}: {D} features for {mels} mel bands")
         names = same("style columns", [e.meta["style_names"] for e in episodes])
         if len(names) != A: raise SpectroError(f"the episodes have {A} action columns for {len(names)} style columns")
         dtypes = {e.meta.get("dtype", "float32") for e in episodes}
-        return dict(front_end=same("front end", [e.meta["front_end"] for e in episodes]), tokens=same("tokens", [e.meta["tokens"] for e in episodes]), names=names, n_global=len(names) - len(LOCAL_STYLE),
+        return dict(front_end=same("front end", [e.meta["front_end"] for e in episodes]),
+                    tokens=same("tokens", [e.meta["tokens"] for e in episodes]), names=names, n_global=len(names) - len(LOCAL_STYLE),
                     dtype="float16" if dtypes == {"float16"} else "float32", std_floor=None)
     count = 0 if A else 1 + int(max(e.action.max() for e in episodes))
     if not A and min(e.action.min() for e in episodes) < 0: raise SpectroError("whole-number actions count from 0; there is one below")
     if count > 1024: raise SpectroError(f"actions up to {count - 1} would make {count} columns: give large actions as vectors")
     rate = max(2, round(1000/step_seconds(episodes)))
-    return dict(front_end=asdict(FrontEnd(sample_rate=rate, n_fft=1000, hop_length=1000, n_mels=D, fmax=rate/2)), tokens=asdict(TokenSpec(1, 1, 2)), names=[f"action={k}" for k in range(count)] or [f"action {k}" for k in range(A)],
+    return dict(front_end=asdict(FrontEnd(sample_rate=rate, n_fft=1000, hop_length=1000, n_mels=D, fmax=rate/2)),
+                tokens=asdict(TokenSpec(1, 1, 2)), names=[f"action={k}" for k in range(count)] or [f"action {k}" for k in range(A)],
                 n_global=0, dtype="float32", std_floor=1e-6)
 
 # %% ../nbs/12_dreams.ipynb #32833106
@@ -102,7 +109,7 @@ def write_dataset(
     episodes, # any iterable
     path,     # HDF5 file to write
 )->dict:      # clips, speakers, hours, dreams
-    "Episodes as a data set for `train`: of log-mels one like that of `prepare`, of anything else one whose tokens are single frames. Raises `SpectroError` if they do not fit together."
+    "Episodes as a data set for `train`; unless they are log-mels, its tokens are single frames. Raises `SpectroError` if they do not fit together."
     episodes, path = list(episodes), Path(path)
     if not episodes: raise SpectroError(f"there are no episodes to write to {path}")
     if twice := [k for k, n in Counter(e.episode_id for e in episodes).items() if n > 1]: raise SpectroError(f"episode {twice[0]} is there twice")
@@ -112,34 +119,43 @@ def write_dataset(
     features, lengths = [e.features.astype(dtype) for e in episodes], np.array([len(e) for e in episodes])
     if not all(np.isfinite(x).all() for x in features): raise SpectroError("features are too large for float16")
     actions = [_columns(e, how["names"]) for e in episodes]
-    if moves := [e.episode_id for e, a in zip(episodes, actions) if G and (a[:, :G] != a[0, :G]).any()]: raise SpectroError(f"episode {moves[0]}: the global style changes within a clip")
+    if moves := [e.episode_id for e, a in zip(episodes, actions) if G and (a[:, :G] != a[0, :G]).any()]:
+        raise SpectroError(f"episode {moves[0]}: the global style changes within a clip")
     level = [x.astype(np.float32).mean(1) for x in features]
     digest = hashlib.sha256(json.dumps(how).encode())
-    for e, x, a in zip(episodes, features, actions): digest.update(repr((e.episode_id, e.agent_id, e.dreamed)).encode() + x.tobytes() + a.tobytes() + e.reward.tobytes())
+    for e, x, a in zip(episodes, features, actions):
+        digest.update(repr((e.episode_id, e.agent_id, e.dreamed)).encode() + x.tobytes() + a.tobytes() + e.reward.tobytes())
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with h5py.File(part, "w") as f:
             _write_clips(f, episodes)
             f["spectrograms"], f["local_styles"] = np.concatenate(features), np.concatenate([a[:, G:] for a in actions]).astype(dtype)
-            f["offsets"], f["global_styles"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.array([a[0, :G] for a in actions], np.float32).reshape(len(episodes), G)
+            f["offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+            f["global_styles"] = np.array([a[0, :G] for a in actions], np.float32).reshape(len(episodes), G)
             f["sums"], f["squares"] = (np.array([g(x.astype(np.float64)).sum(0) for x in features]) for g in (lambda x: x, np.square))
             f["quiet"] = np.array([np.partition(v, k := int(QUIET*(len(v) - 1)))[k] for v in level], np.float32)
             f["rewards"], f["timestamps"] = np.concatenate([_two_rewards(e.reward) for e in episodes]), np.concatenate([e.timestamp for e in episodes])
-            if len({None if e.z is None else e.z.shape[1] for e in episodes}) == 1 and episodes[0].z is not None: f["z"] = np.concatenate([e.z for e in episodes])
-            f["mean"], f["std"] = band_statistics(f["sums"][:], f["squares"][:], lengths, *([] if how["std_floor"] is None else [how["std_floor"]]))
-            f.attrs.update(format=FORMAT, front_end=json.dumps(how["front_end"]), tokens=json.dumps(how["tokens"]), style_names=json.dumps(how["names"]), dtype=dtype, versions="{}", source="episodes",
-                           fingerprint=digest.hexdigest()[:16], inputs=digest.hexdigest(), actions="whole numbers" if episodes[0].action.ndim == 1 else "vectors", reward_size=sizes.pop())
+            if len({None if e.z is None else e.z.shape[1] for e in episodes}) == 1 and episodes[0].z is not None:
+                f["z"] = np.concatenate([e.z for e in episodes])
+            floor = [] if how["std_floor"] is None else [how["std_floor"]]
+            f["mean"], f["std"] = band_statistics(f["sums"][:], f["squares"][:], lengths, *floor)
+            f.attrs.update(format=FORMAT, front_end=json.dumps(how["front_end"]), tokens=json.dumps(how["tokens"]),
+                           style_names=json.dumps(how["names"]), dtype=dtype, versions="{}", source="episodes",
+                           fingerprint=digest.hexdigest()[:16], inputs=digest.hexdigest(),
+                           actions="whole numbers" if episodes[0].action.ndim == 1 else "vectors", reward_size=sizes.pop())
             if how["std_floor"] is not None: f.attrs["std_floor"] = how["std_floor"]
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
-    return dict(clips=len(episodes), speakers=len({e.agent_id for e in episodes}), hours=float(sum(e.timestamp[-1] - e.timestamp[0] for e in episodes))/3600, dreams=sum(e.dreamed for e in episodes))
+    return dict(clips=len(episodes), speakers=len({e.agent_id for e in episodes}),
+                hours=float(sum(e.timestamp[-1] - e.timestamp[0] for e in episodes))/3600, dreams=sum(e.dreamed for e in episodes))
 
 def _write_clips(f, episodes):
     "The table with a row for each episode."
     text = h5py.string_dtype()
     known = {c.name for c in fields(Clip)}
-    clips = [Clip(**{k: v for k, v in e.meta.get("clip", {}).items() if k in known} | dict(path=e.meta.get("clip", {}).get("path", e.episode_id), speaker=e.agent_id)) for e in episodes]
+    clips = [Clip(**{k: v for k, v in e.meta.get("clip", {}).items() if k in known}
+                  | dict(path=e.meta.get("clip", {}).get("path", e.episode_id), speaker=e.agent_id)) for e in episodes]
     for c in fields(Clip):
         values = [getattr(clip, c.name) for clip in clips]
         f.create_dataset(f"clips/{c.name}", data=np.array(values, int) if c.type is int else values, dtype=None if c.type is int else text)
@@ -166,7 +182,8 @@ def write_episodes(
 )->int:                  # episodes written
     "The same, written."
     path = Path(path)
-    if path.suffix != ".jsonl" and (packed or level != "episode"): raise SpectroError(f"level and packing are of lines of JSON, and {path.name} does not end with .jsonl")
+    if path.suffix != ".jsonl" and (packed or level != "episode"):
+        raise SpectroError(f"level and packing are of lines of JSON, and {path.name} does not end with .jsonl")
     if path.suffix in (".h5", ".hdf5"): return write_dataset(episodes, path)["clips"]
     if path.suffix == ".jsonl": return write_jsonl(episodes, path, level, packed)
     if path.suffix: raise SpectroError(f"{path.name} says neither .h5 nor .jsonl; a folder of NPZ has no suffix")
@@ -195,7 +212,8 @@ def _told(model, data, starts, styles, context, horizon): # (n, context + horizo
         return styles
     if model.of_sound: return torch.zeros(n, context + horizon, size)
     if data is None: raise SpectroError("a model of actions dreams under actions: give a data set to take them from, or styles")
-    if late := [c for c, f in starts if f + cut.n_frames(context + horizon) > data.lengths[c]]: raise SpectroError(f"clip {late[0]} has no actions for {context} tokens heard and {horizon} dreamed from the start that was asked for")
+    if late := [c for c, f in starts if f + cut.n_frames(context + horizon) > data.lengths[c]]:
+        raise SpectroError(f"clip {late[0]} has no actions for {context} tokens heard and {horizon} dreamed from the start that was asked for")
     return torch.stack([data.style(c)[f:f + cut.n_frames(context + horizon):cut.hop][:context + horizon].cpu() for c, f in starts])
 
 # %% ../nbs/12_dreams.ipynb #3170fab2
@@ -216,7 +234,8 @@ def generate_dreams(
     batch:int=64,          # dreams at a time
 )->list[Episode]:
     "Dream, and write the dreams down as episodes. Raises `SpectroError` if the data set does not fit the model."
-    if n < 1 or horizon < 1 or (data is not None and context < 1): raise SpectroError(f"need n, horizon and context of at least 1, got {n}, {horizon} and {context}")
+    if n < 1 or horizon < 1 or (data is not None and context < 1):
+        raise SpectroError(f"need n, horizon and context of at least 1, got {n}, {horizon} and {context}")
     if not 0 <= temperature < math.inf: raise SpectroError(f"need temperature >= 0, got {temperature:g}")
     model = checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint, device)
     source, cut = _source(model, data), model.config.tokens
@@ -226,11 +245,14 @@ def generate_dreams(
         starts = context_starts(source, source.train, n, need, np.random.default_rng((seed, 12)))
     starts = np.zeros((n, 0), int) if starts is None else np.asarray(starts, int)
     if len(starts) != n: raise SpectroError(f"{n} dreams need as many starts, got {len(starts)}")
-    if source and (late := [c for c, f in starts if f < 0 or f + cut.n_frames(context) > source.lengths[c]]): raise SpectroError(f"clip {late[0]} has no {context} tokens from the start that was asked for")
-    if source and len(held := set(starts[:, 0].tolist()) - set(source.train.tolist())): raise SpectroError(f"clip {min(held)} is not for training: a dream that begins with it would carry a validation speaker into training")
+    if source and (late := [c for c, f in starts if f < 0 or f + cut.n_frames(context) > source.lengths[c]]):
+        raise SpectroError(f"clip {late[0]} has no {context} tokens from the start that was asked for")
+    if source and len(held := set(starts[:, 0].tolist()) - set(source.train.tolist())):
+        raise SpectroError(f"clip {min(held)} is not for training: a dream that begins with it would carry a validation speaker into training")
     told, noise = _told(model, source, starts, styles, context, horizon), dream_noise(n, horizon, model.config.model.z_state_size, seed)
     about = _dream_meta(model, source, temperature, top_p, seed)
-    return [e for k in range(0, n, batch) for e in _dream_batch(model, source, starts[k:k + batch], told[k:k + batch].to(model.device), noise[k:k + batch].to(model.device), context, about, k, with_z)]
+    parts = ((k, starts[k:k + batch], told[k:k + batch].to(model.device), noise[k:k + batch].to(model.device)) for k in range(0, n, batch))
+    return [e for k, places, styles, dice in parts for e in _dream_batch(model, source, places, styles, dice, context, about, k, with_z)]
 
 def _source(model, data):
     "The data set of the contexts, split as the model was trained."
@@ -240,8 +262,10 @@ def _source(model, data):
     check_front_end(model, source)
     held = np.zeros(len(source), bool)
     held[~source.dreamed] = split_speakers([s for s, d in zip(source.speakers, source.dreamed) if not d], t.val_split, t.split_seed)
-    if held[source.train].any(): raise SpectroError(f"{source.path} was opened with another split than that of the model's training: its validation speakers must not be dreamed from")
-    if list(source.style_names) != list(model.style_names): raise SpectroError(f"{source.path} has other style columns than the checkpoint: give the data set that it was trained on")
+    if held[source.train].any():
+        raise SpectroError(f"{source.path} was opened with another split than that of the model's training: its validation speakers must not be dreamed from")
+    if list(source.style_names) != list(model.style_names):
+        raise SpectroError(f"{source.path} has other style columns than the checkpoint: give the data set that it was trained on")
     with h5py.File(source.path) as f: source.reward_size, source.whole_actions = int(f.attrs.get("reward_size", 2)), f.attrs.get("actions") == "whole numbers"
     return source
 
@@ -249,7 +273,8 @@ def _source(model, data):
 def _dream_meta(model, source, temperature, top_p, seed)->dict:
     c, sound = model.config, model.of_sound
     shape = dict(kind="log-mel", front_end=asdict(c.front_end), tokens=asdict(c.tokens), style_names=list(model.style_names), dtype="float32") if sound else {}
-    return shape | dict(dream=True, checkpoint=model_fingerprint(model), seed=seed, temperature=temperature, top_p=top_p, data=source.fingerprint if source else None)
+    return shape | dict(dream=True, checkpoint=model_fingerprint(model), seed=seed, temperature=temperature, top_p=top_p,
+                        data=source.fingerprint if source else None)
 
 def _dream_batch(model, source, starts, told, noise, context, about, first, with_z):
     "The dreams of some contexts."
@@ -268,7 +293,8 @@ def _dream_batch(model, source, starts, told, noise, context, about, first, with
     for i in range(n):
         clip, frame = starts[i] if source else (None, None)
         meta = about | dict(nth=first + i, context=dict(episode=source.paths[clip], frame=int(frame), tokens=context) if source else None)
-        yield Episode(f"dream {about['checkpoint'][:8]} {about['seed']} {first + i}", source.speakers[clip] if source else "dream", np.arange(len(token))/rate, frames[i],
+        yield Episode(f"dream {about['checkpoint'][:8]} {about['seed']} {first + i}", source.speakers[clip] if source else "dream",
+                      np.arange(len(token))/rate, frames[i],
                       _dream_action(model, source, clip, given[i], frames[i]), _dream_reward(source, rewards[i]), meta, z[i] if with_z else None)
 
 def _dream_action(model, source, clip, given, frames): # (N, A): measured for sound, as told for anything else

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from .config import SpectroError, write_text
 
-# %% ../nbs/11b_episodes.ipynb #93e8dbf7
+# %% ../nbs/11b_episodes.ipynb #93e8dbf6
 class Faulty(ValueError):
     "What is wrong with a value; whoever knows the file and the line adds them."
 
@@ -35,8 +35,10 @@ def _numbers(value, name):
     "A list, a packed array or an array as finite numbers. Raises `Faulty`."
     try: a = unpack(value) if isinstance(value, dict) else np.asarray(value)
     except ValueError as e: raise Faulty(f"{name}: {'its rows differ in length' if 'inhomogeneous' in str(e) else e}") from None
-    if a.dtype.kind not in "iuf": raise Faulty(f"{name} must hold numbers only" + (f", got {value!r:.40}" if isinstance(value, (str, bool, type(None))) else ""))
-    if not np.isfinite(a).all(): raise Faulty(f"{name} is not finite: {a[tuple(at := np.argwhere(~np.isfinite(a))[0])]} at {', '.join(map(str, at)) or 'its only place'}")
+    if a.dtype.kind not in "iuf":
+        raise Faulty(f"{name} must hold numbers only" + (f", got {value!r:.40}" if isinstance(value, (str, bool, type(None))) else ""))
+    if not np.isfinite(a).all():
+        raise Faulty(f"{name} is not finite: {a[tuple(at := np.argwhere(~np.isfinite(a))[0])]} at {', '.join(map(str, at)) or 'its only place'}")
     return a
 
 def _float32(value, name):
@@ -51,6 +53,7 @@ def _action(value): # whole numbers, one a frame, or vectors
     if a.ndim == 1: raise Faulty("action must be a whole number of 64 bits or a vector, got a broken number")
     return _float32(a, "action")
 
+# %% ../nbs/11b_episodes.ipynb #93e8dbf7
 @dataclass(frozen=True, eq=False)
 class Episode:
     "A sequence of frames. Raises `SpectroError` if its arrays do not fit each other."
@@ -71,7 +74,9 @@ class Episode:
     def __eq__(self, other): # all of it, to the last bit
         return isinstance(other, Episode) and all(np.array_equal(a, b) if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) else a is b or a == b
                                                   for a, b in ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
-    def __repr__(self): return f"Episode({self.episode_id!r} of {self.agent_id!r}: {len(self)} frames of {self.features.shape[1]} features)"
+    def __repr__(self):
+        who = self.agent_id if len(self.agent_id) < 20 else self.agent_id[:12] + "…"
+        return f"Episode({self.episode_id!r} of {who!r}: {len(self)} frames of {self.features.shape[1]} features)"
 
     @property
     def dreamed(self)->bool: return bool(self.meta.get("dream"))
@@ -90,10 +95,12 @@ def _check(e): # types first, then shapes, then sense
     if e.timestamp.ndim != 1 or not len(e.timestamp): raise Faulty("timestamp must be a list of at least one number")
     for name, dims in (("features", (2,)), ("action", (1, 2)), ("reward", (1, 2)), ("z", (2,))):
         if (a := getattr(e, name)) is None: continue
-        if a.ndim not in dims or not all(a.shape): raise Faulty(f"{name} must have {' or '.join(map(str, dims))} dimensions, none of them empty; its shape is {a.shape}")
+        if a.ndim not in dims or not all(a.shape):
+            raise Faulty(f"{name} must have {' or '.join(map(str, dims))} dimensions, none of them empty; its shape is {a.shape}")
         if len(a) != len(e): raise Faulty(f"{name} has {len(a)} frames, timestamp has {len(e)}")
     if e.reward.ndim == 2 and e.reward.shape[1] > 2: raise Faulty(f"a frame has one reward or two, not {e.reward.shape[1]}")
-    if (back := np.flatnonzero(np.diff(e.timestamp) <= 0)).size: raise Faulty(f"timestamp does not increase: {e.timestamp[back[0]]:g} is followed by {e.timestamp[back[0] + 1]:g}")
+    if (back := np.flatnonzero(np.diff(e.timestamp) <= 0)).size:
+        raise Faulty(f"timestamp does not increase: {e.timestamp[back[0]]:g} is followed by {e.timestamp[back[0] + 1]:g}")
 
 def actions_lead(e:Episode, first=0)->Episode:
     "The same episode, if its actions were those taken *after* each frame: each goes to the frame it led to, `first` to the first."
@@ -111,15 +118,18 @@ def pack(array, dtype="float32")->dict: # base64, dtype, shape
 
 def unpack(d:dict)->np.ndarray:
     "What `pack` wrote. Raises `ValueError` with what is wrong."
-    if set(d) != {"base64", "dtype", "shape"}: raise ValueError(f"a packed array has base64, dtype and shape, got {', '.join(sorted(map(str, d))) or 'nothing'}")
+    if set(d) != {"base64", "dtype", "shape"}:
+        raise ValueError(f"a packed array has base64, dtype and shape, got {', '.join(sorted(map(str, d))) or 'nothing'}")
     if d["dtype"] not in PACKED: raise ValueError(f"dtype must be one of {', '.join(PACKED)}, got {d['dtype']!r:.20}")
-    if not isinstance(d["shape"], list) or not all(type(s) is int and s >= 0 for s in d["shape"]): raise ValueError(f"shape must be a list of whole numbers, got {d['shape']!r:.40}")
+    if not isinstance(d["shape"], list) or not all(type(s) is int and s >= 0 for s in d["shape"]):
+        raise ValueError(f"shape must be a list of whole numbers, got {d['shape']!r:.40}")
     try: raw = base64.b64decode(d["base64"], validate=True)
     except (ValueError, TypeError): raise ValueError("its text is not base64") from None
     a = np.frombuffer(raw, np.dtype(d["dtype"]).newbyteorder("<")) if len(raw) == math.prod(d["shape"])*np.dtype(d["dtype"]).itemsize else None
     if a is None: raise ValueError(f"{len(raw)} bytes are not {d['shape']} of {d['dtype']}")
     return a.reshape(d["shape"]).astype(d["dtype"])
 
+# %% ../nbs/11b_episodes.ipynb #781730cf
 LEVELS = ("frame", "episode")
 NEEDED = ("episode_id", "agent_id", "timestamp", "features", "action", "reward")
 
@@ -133,10 +143,12 @@ def episode_lines(
     features = (lambda x: pack(x, packed)) if packed else (lambda x: x.tolist())
     meta = lambda at, whole=True: (e.meta if whole else {}) | ({} if e.z is None else dict(z=pack(e.z[at])))
     if level == "episode":
-        yield dict(episode_id=e.episode_id, agent_id=e.agent_id, timestamp=e.timestamp.tolist(), features=features(e.features), action=e.action.tolist(), reward=e.reward.tolist(), meta=meta(slice(None)))
+        yield dict(episode_id=e.episode_id, agent_id=e.agent_id, timestamp=e.timestamp.tolist(), features=features(e.features),
+                   action=e.action.tolist(), reward=e.reward.tolist(), meta=meta(slice(None)))
         return
     for t in range(len(e)):
-        yield dict(episode_id=e.episode_id, agent_id=e.agent_id, t=t, timestamp=e.timestamp[t].item(), features=features(e.features[t]), action=e.action[t].tolist(), reward=e.reward[t].tolist(), meta=meta(t, t == 0))
+        yield dict(episode_id=e.episode_id, agent_id=e.agent_id, t=t, timestamp=e.timestamp[t].item(), features=features(e.features[t]),
+                   action=e.action[t].tolist(), reward=e.reward[t].tolist(), meta=meta(t, t == 0))
 
 @contextmanager
 def _replacing(path): # a text file that appears whole or not at all
@@ -172,14 +184,16 @@ class _Checker:
         if not isinstance(row, dict): raise Faulty(f"not an object but {type(row).__name__}")
         level = "frame" if "t" in row else "episode"
         if lacks := [k for k in NEEDED if k not in row]: raise Faulty(f"lacks {', '.join(lacks)}")
-        if strange := sorted(set(row) - {*NEEDED, "meta"} - ({"t"} if level == "frame" else set())): raise Faulty(f"has a field that is not known, {strange[0]!r}: put it into meta")
+        if strange := sorted(set(row) - {*NEEDED, "meta"} - ({"t"} if level == "frame" else set())):
+            raise Faulty(f"has a field that is not known, {strange[0]!r}: put it into meta")
         self.agree("a line", f"at {level} level", n)
         one = (lambda v: v) if level == "episode" else _one_more
         meta = row.get("meta", {})
         if not isinstance(meta, dict): raise Faulty(f"meta must be an object, got {meta!r:.40}")
         if (z := meta.get("z")) is not None and not isinstance(z, dict): raise Faulty("meta.z must be a packed array")
         e = object.__new__(Episode)
-        for k, v in dict(episode_id=row["episode_id"], agent_id=row["agent_id"], meta={k: v for k, v in meta.items() if k != "z"}, z=None if z is None else one(_numbers(z, "meta.z")),
+        for k, v in dict(episode_id=row["episode_id"], agent_id=row["agent_id"], meta={k: v for k, v in meta.items() if k != "z"},
+                         z=None if z is None else one(_numbers(z, "meta.z")),
                          **{k: one(_numbers(row[k], k)) for k in ("timestamp", "features", "action", "reward")}).items(): object.__setattr__(e, k, v)
         _check(e)
         self.agree("features", f"{e.features.shape[1]} numbers", n)
@@ -199,8 +213,10 @@ class _Checker:
             first, last = before[0], before[-1]
             if e.agent_id != first.agent_id: raise Faulty(f"agent_id is {e.agent_id!r}, but {first.agent_id!r} in the episode's first frame")
             if e.timestamp[0] <= last.timestamp[0]: raise Faulty(f"timestamp does not increase: {last.timestamp[0]:g} is followed by {e.timestamp[0]:g}")
-            if differs := [k for k, v in e.meta.items() if k not in first.meta or first.meta[k] != v]: raise Faulty(f"meta.{differs[0]} is not that of the episode's first frame: only z changes from frame to frame")
-            if (e.z is None) != (first.z is None) or (e.z is not None and e.z.shape != first.z.shape): raise Faulty("meta.z must be there in all frames of an episode, of one size, or in none")
+            if differs := [k for k, v in e.meta.items() if k not in first.meta or first.meta[k] != v]:
+                raise Faulty(f"meta.{differs[0]} is not that of the episode's first frame: only z changes from frame to frame")
+            if (e.z is None) != (first.z is None) or (e.z is not None and e.z.shape != first.z.shape):
+                raise Faulty("meta.z must be there in all frames of an episode, of one size, or in none")
         before.append(e)
 
     def rest(self): # the episodes whose frames were collected
@@ -210,6 +226,7 @@ class _Checker:
 
 def _one_more(a): return a[None] # of one frame, a list of frames
 
+# %% ../nbs/11b_episodes.ipynb #9fa68883
 def read_jsonl(path):
     "Iterate over the episodes of a JSONL file of either level, checking every line. Raises `SpectroError` with file and line."
     path, checker, n = Path(path), _Checker(), 0
@@ -240,9 +257,12 @@ def read_npz(path)->Episode:
     try:
         with np.load(path, allow_pickle=False) as d:
             about = json.loads(str(d["about"]))
-            return Episode(about["episode_id"], about["agent_id"], *(d[k] for k in ("timestamp", "features", "action", "reward")), about["meta"], d["z"] if "z" in d else None)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as err: raise SpectroError(f"{path} is not a readable episode: {err}") from None
+            return Episode(about["episode_id"], about["agent_id"], *(d[k] for k in ("timestamp", "features", "action", "reward")),
+                           about["meta"], d["z"] if "z" in d else None)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as err:
+        raise SpectroError(f"{path} is not a readable episode: {err}") from None
 
+# %% ../nbs/11b_episodes.ipynb #8f2046f5
 class Normaliser(NamedTuple):
     "Mean and deviation of each feature over frames."
     mean:np.ndarray # (D,) float64
@@ -270,12 +290,15 @@ def save_normaliser(norm:Normaliser, path):
 
 def load_normaliser(path)->Normaliser:
     "Raises `SpectroError` if the file is missing or is no normaliser."
-    try: d = json.loads(Path(path).read_text(encoding="utf-8")); return Normaliser(np.array(d["mean"], float), np.array(d["std"], float), int(d.get("frames", 0)))
+    try:
+        d = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Normaliser(np.array(d["mean"], float), np.array(d["std"], float), int(d.get("frames", 0)))
     except FileNotFoundError: raise SpectroError(f"no such file: {path}") from None
     except (ValueError, KeyError, TypeError): raise SpectroError(f"{path} is not a normaliser: a JSON object with mean, std and frames") from None
 
+# %% ../nbs/11b_episodes.ipynb #8f2046f6
 def write_folder(episodes, folder)->int: # episodes written
-    "Episodes as NPZ in a folder that is made, with `normaliser.json` beside them; all of them or, after an error, none. Raises `SpectroError` if it holds other episodes."
+    "Episodes as NPZ in a new folder, with `normaliser.json`; all of them or, after an error, none. Raises `SpectroError` if it holds other episodes."
     folder, n = Path(folder), 0
     part = folder.resolve().with_name(f"{folder.resolve().name}.{os.getpid()}.partial")
     if any(folder.glob("*.npz")): raise SpectroError(f"{folder} holds episodes already: choose another folder")
@@ -311,5 +334,7 @@ def sliding_windows(
 )->Windows:              # W is 0 if the episode is shorter than a window
     "All windows of an episode, the first at its first frame; none reaches beyond its end."
     if length < 1 or stride < 1: raise SpectroError(f"need length >= 1 and stride >= 1, got {length} and {stride}")
-    cut = lambda a: np.moveaxis(np.lib.stride_tricks.sliding_window_view(a, length, axis=0), -1, 1)[::stride] if len(a) >= length else np.empty((0, length, *a.shape[1:]), a.dtype)
+    def cut(a):
+        if len(a) < length: return np.empty((0, length, *a.shape[1:]), a.dtype)
+        return np.moveaxis(np.lib.stride_tricks.sliding_window_view(a, length, axis=0), -1, 1)[::stride]
     return Windows(cut(norm.apply(e.features) if norm else e.features), cut(e.action), cut(e.reward), np.arange(0, max(0, len(e) - length + 1), stride))

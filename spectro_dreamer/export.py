@@ -121,8 +121,10 @@ def _write_bytes(path, content): # complete or not at all
 def about(model:DreamerModel)->dict:
     "What a user of the graphs must know, as plain values."
     c = model.config
-    return dict(format=1, weights=model_fingerprint(model), front_end=asdict(c.front_end), tokens=asdict(c.tokens), style_names=list(model.style_names), style_parts=c.train.style_parts,
-                standardise=c.train.standardise, mean=model.mean.tolist(), std=model.std.tolist(), latent=c.model.latent, classes=c.model.classes if c.model.latent == "categorical" else None,
+    return dict(format=1, weights=model_fingerprint(model), front_end=asdict(c.front_end), tokens=asdict(c.tokens),
+                style_names=list(model.style_names), style_parts=c.train.style_parts,
+                standardise=c.train.standardise, mean=model.mean.tolist(), std=model.std.tolist(),
+                latent=c.model.latent, classes=c.model.classes if c.model.latent == "categorical" else None,
                 h_state_size=c.model.h_state_size, z_state_size=c.model.z_state_size, action_size=c.model.action_size, noise="standard normal")
 
 def graph_of(
@@ -137,7 +139,9 @@ def graph_of(
         program = torch.onnx.export(module, tuple(x[n] for n in module.takes), input_names=module.takes, output_names=graph_outputs(model)[name], dynamo=True,
                                     dynamic_shapes={n: {0: batch} for n in module.takes}, verbose=False)
     proto = program.model_proto
-    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer): del part.metadata_props[:] # the exporter notes lines of this machine's files there
+    # the exporter notes lines of this machine's files there
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        del part.metadata_props[:]
     proto.metadata_props.add(key="spectro_dreamer", value=json.dumps(about(model)))
     return proto
 
@@ -291,10 +295,14 @@ def check_export(
         path = model.observe(tokens, styles[:, :T], noise=noise[:, :T])
         before = {k: torch.cat([torch.zeros_like(v[0, :1]), v[0, :-1]]) for k, v in dict(h=path.h, z=path.z).items()}
         step = dict(style=styles[0, :T], noise=noise[0, :T])
-        compare("posterior", dict(token=tokens[0], **before, **step), dict(new_h=path.h[0], new_z=path.z[0], **{k: v[0] for k, v in path.posterior._asdict().items()}))
+        compare("posterior", dict(token=tokens[0], **before, **step),
+                dict(new_h=path.h[0], new_z=path.z[0], **{k: v[0] for k, v in path.posterior._asdict().items()}))
         dream = model.imagine(State(path.h[0], path.z[0]), styles[0, :T, None], noise=noise[0, :T, None])
-        compare("prior", dict(h=path.h[0], z=path.z[0], **step), dict(new_h=dream.h[:, 0], new_z=dream.z[:, 0], token=model.decode(dream)[:, 0], **{k: v[:, 0] for k, v in dream.prior._asdict().items()}))
-        compare("heads", dict(h=path.h[0], z=path.z[0]), dict(token=model.decode(path)[0], reward=model.reward_head(path.feature)[0], style_reward=model.style_reward_head(path.feature)[0]))
+        compare("prior", dict(h=path.h[0], z=path.z[0], **step),
+                dict(new_h=dream.h[:, 0], new_z=dream.z[:, 0], token=model.decode(dream)[:, 0],
+                     **{k: v[:, 0] for k, v in dream.prior._asdict().items()}))
+        compare("heads", dict(h=path.h[0], z=path.z[0]), dict(token=model.decode(path)[0], reward=model.reward_head(path.feature)[0],
+                                                              style_reward=model.style_reward_head(path.feature)[0]))
         _check_stream(reader, model, tokens[:, :steps//2], styles[:, :steps], noise[:, :steps], worst)
     return dict(worst, choices=choices)
 
@@ -327,8 +335,8 @@ def latency(
     batch:int=1,        # streams at a time
     steps:int=200,      # timed calls of each
     clock=time.thread_time, # seconds that this thread worked; time.perf_counter for the wall
-)->dict:                # graph → "PyTorch" or "ONNX" → p50_ms, p90_ms, real_time, tokens_per_second; and "ratio", PyTorch's time over ONNX's, median of the pairs
-    "Time single steps of the graphs and of their modules, in turns, on one thread."
+)->dict:                # graph → "PyTorch" or "ONNX" → p50_ms, p90_ms, real_time, tokens_per_second; and graph → "ratio", the first over the second
+    "Time single steps of the graphs and of their modules, in turns, on one thread. A ratio is the median over pairs of calls."
     reader, x = OnnxDreamer(folder), graph_inputs(model, batch, torch.Generator().manual_seed(0))
     threads = torch.get_num_threads(); torch.set_num_threads(1)
     modules, arrays = {g: module(model).eval() for g, module in GRAPHS.items()}, {k: v.numpy() for k, v in x.items()}
@@ -345,7 +353,8 @@ def latency(
     torch.set_num_threads(threads)
     sound = batch*model.config.tokens.seconds(model.front_end)
     def row(s): p50, p90 = np.percentile(s, [50, 90]); return dict(p50_ms=1e3*p50, p90_ms=1e3*p90, real_time=sound/p50, tokens_per_second=batch/p50)
-    return {g: dict(PyTorch=row(spent[g, "PyTorch"]), ONNX=row(spent[g, "ONNX"]), ratio=float(np.median(np.array(spent[g, "PyTorch"])/np.array(spent[g, "ONNX"])))) for g in GRAPHS}
+    return {g: dict(PyTorch=row(spent[g, "PyTorch"]), ONNX=row(spent[g, "ONNX"]),
+                    ratio=float(np.median(np.array(spent[g, "PyTorch"])/np.array(spent[g, "ONNX"])))) for g in GRAPHS}
 
 def format_latency(
     times:dict, # of `latency`
@@ -355,7 +364,8 @@ def format_latency(
     for g, part in times.items():
         for way in ("PyTorch", "ONNX"):
             r = part[way]
-            lines.append(f"{g:<10}{way:<9}{r['p50_ms']:8.3f}{r['p90_ms']:8.3f}{r['real_time']:13,.0f}{r['tokens_per_second']:10,.0f}" + (f"   {part['ratio']:.1f} times as fast" if way == "ONNX" else ""))
+            lines.append(f"{g:<10}{way:<9}{r['p50_ms']:8.3f}{r['p90_ms']:8.3f}{r['real_time']:13,.0f}{r['tokens_per_second']:10,.0f}"
+                         + (f"   {part['ratio']:.1f} times as fast" if way == "ONNX" else ""))
     return "\n".join(lines)
 
 # %% ../nbs/13_export.ipynb #52981a7b
@@ -409,8 +419,10 @@ Not recorded by the export: say here which recordings and speakers, under which 
 def model_card(model:DreamerModel, name:str)->str:
     "What can be said of a model by looking at it."
     c, fe = model.config, model.front_end
-    return CARD.format(name=name, parameters=sum(p.numel() for p in model.parameters())/1e6, mels=fe.n_mels, rate=fe.sample_rate, n_fft=fe.n_fft, hop=fe.hop_length, frames=c.tokens.frames,
-                       token_ms=1e3*c.tokens.seconds(fe), h=c.model.h_state_size, latent="Gaussian" if c.model.latent == "gaussian" else f"categorical (classes of {c.model.classes})",
+    return CARD.format(name=name, parameters=sum(p.numel() for p in model.parameters())/1e6, mels=fe.n_mels, rate=fe.sample_rate,
+                       n_fft=fe.n_fft, hop=fe.hop_length, frames=c.tokens.frames,
+                       token_ms=1e3*c.tokens.seconds(fe), h=c.model.h_state_size,
+                       latent="Gaussian" if c.model.latent == "gaussian" else f"categorical (classes of {c.model.classes})",
                        z=c.model.z_state_size, styles=", ".join(model.style_names) or "none")
 
 def save_pretrained(
@@ -438,7 +450,8 @@ def from_pretrained(
     folder = Path(name)
     if not folder.is_dir():
         if str(name) in shipped_models(): return load(name, device)
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", str(name)): raise SpectroError(f"no such folder: {name}; models that come with the library: {', '.join(shipped_models())}")
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", str(name)):
+            raise SpectroError(f"no such folder: {name}; models that come with the library: {', '.join(shipped_models())}")
         folder = _from_hub(str(name), revision)
     for file in ("config.json", "model.safetensors"):
         if not (folder/file).is_file(): raise SpectroError(f"{name} lacks {file}: is it a folder that save_pretrained wrote? (the folder of a run is for load)")
@@ -457,7 +470,9 @@ def _from_hub(name, revision):
     try: hub = importlib.import_module("huggingface_hub")
     except ImportError: raise SpectroError(f"there is no folder {name}, and to look for it on the Hugging Face hub: pip install huggingface_hub") from None
     try: return Path(hub.snapshot_download(name, revision=revision, allow_patterns=["config.json", "model.safetensors"]))
-    except Exception as e: raise SpectroError(f"{name} is no folder here and could not be fetched from the Hugging Face hub: {(str(e).strip() or type(e).__name__).splitlines()[0]}") from e
+    except Exception as e:
+        raise SpectroError(f"{name} is no folder here and could not be fetched from the Hugging Face hub: "
+                           f"{(str(e).strip() or type(e).__name__).splitlines()[0]}") from e
 
 # %% ../nbs/13_export.ipynb #15f984b9
 def export_files(
@@ -482,7 +497,9 @@ def export_files(
     try:
         export_onnx(model, part)
         checks["onnx"] = check_export(part, model, [spec])
-        if not largest(checks["onnx"]) <= tolerance: raise SpectroError(f"the graphs differ from PyTorch by {largest(checks['onnx']):.1e}, so they were not kept: try other versions of torch, onnx and onnxscript")
+        if not largest(checks["onnx"]) <= tolerance:
+            raise SpectroError(f"the graphs differ from PyTorch by {largest(checks['onnx']):.1e}, so they were not kept: "
+                               f"try other versions of torch, onnx and onnxscript")
         shutil.rmtree(out/"onnx", ignore_errors=True); os.replace(part, out/"onnx")
     finally: shutil.rmtree(part, ignore_errors=True)
     files += sorted((out/"onnx").iterdir())
@@ -498,10 +515,11 @@ def keep_artifacts(
     graphs:bool=True, # the ONNX graphs too, checked against PyTorch
     tolerance:float=1e-4, # largest difference that is let pass
 )->tuple[Path, dict]: # the folder; the manifest
-    "Gather checkpoint, configuration, metrics, normaliser, graphs and manifest of a run. Raises `SpectroError` if it is no run, or if the graphs do not agree with PyTorch."
+    "Gather what should survive of a run. Raises `SpectroError` if it is no run, or if the graphs do not agree with PyTorch."
     run = Path(run)
     best, told = run/"checkpoints"/"best_model.pt", run/"manifest.json"
-    if lacks := [p.name for p in (best, told, run/"config.yaml") if not p.is_file()]: raise SpectroError(f"{run} lacks {', '.join(lacks)}: artifacts are kept of the folder of a run")
+    if lacks := [p.name for p in (best, told, run/"config.yaml") if not p.is_file()]:
+        raise SpectroError(f"{run} lacks {', '.join(lacks)}: artifacts are kept of the folder of a run")
     model, folder = load(best), Path(root)/run.resolve().name
     if graphs:
         for name in ("onnx", "onnxscript", "onnxruntime"): _need(name)
@@ -512,13 +530,17 @@ def keep_artifacts(
         for name in ("config.yaml", "metrics.jsonl"):
             if (run/name).is_file(): shutil.copy2(run/name, part/name)
         save_normaliser(Normaliser(model.mean.double().numpy(), model.std.double().numpy(), 0), part/"normaliser.json")
-        d = json.loads(told.read_text(encoding="utf-8")) | dict(run_id=folder.name, weights=about(model)["weights"], exported_with={p: importlib.metadata.version(p) for p in ("torch", "numpy")})
+        d = json.loads(told.read_text(encoding="utf-8")) | dict(run_id=folder.name, weights=about(model)["weights"],
+                                                                exported_with={p: importlib.metadata.version(p) for p in ("torch", "numpy")})
         if graphs:
             export_onnx(model, part/"onnx")
             frames = model.mean + model.std*torch.randn(model.config.tokens.n_frames(30), len(model.mean), generator=torch.Generator().manual_seed(0))
             checked = check_export(part/"onnx", model, [frames])
-            if not largest(checked) <= tolerance: raise SpectroError(f"the graphs differ from PyTorch by {largest(checked):.1e}, so nothing was kept: try other versions of torch, onnx and onnxscript")
-            d["onnx"] = dict(differs_by=largest(checked), differs_by_in_40_steps=largest(checked, stream=True), exported_with={p: importlib.metadata.version(p) for p in ("onnx", "onnxscript", "onnxruntime")})
+            if not largest(checked) <= tolerance:
+                raise SpectroError(f"the graphs differ from PyTorch by {largest(checked):.1e}, so nothing was kept: "
+                                   f"try other versions of torch, onnx and onnxscript")
+            d["onnx"] = dict(differs_by=largest(checked), differs_by_in_40_steps=largest(checked, stream=True),
+                             exported_with={p: importlib.metadata.version(p) for p in ("onnx", "onnxscript", "onnxruntime")})
         d["files"] = {f.relative_to(part).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(part.rglob("*")) if f.is_file()}
         write_text(part/"manifest.json", json.dumps(d, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True); os.replace(part, folder)

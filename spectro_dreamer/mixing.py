@@ -39,11 +39,14 @@ class Mix:
         steps:int=0,       # over which it goes there in a straight line
     ):
         start = share if start is None else start
-        if not (0 <= share <= 1 and 0 <= start <= 1) or steps < 0: raise SpectroError(f"need shares between 0 and 1 and steps >= 0, got {start} to {share} over {steps}")
+        if not (0 <= share <= 1 and 0 <= start <= 1) or steps < 0:
+            raise SpectroError(f"need shares between 0 and 1 and steps >= 0, got {start} to {share} over {steps}")
         if start != share and not steps: raise SpectroError(f"to go from a share of {start} to {share} takes steps: say how many")
         self.share, self.start, self.steps = share, start, steps
         self.data = SpectrogramData(dreams, 0.)
-        if not self.data.dreamed.all(): raise SpectroError(f"{dreams} holds {(~self.data.dreamed).sum()} recorded clips: recordings belong into the data set itself, where they are split by speaker")
+        if not self.data.dreamed.all():
+            raise SpectroError(f"{dreams} holds {(~self.data.dreamed).sum()} recorded clips: recordings belong into the data set itself, "
+                               f"where they are split by speaker")
         self.fits = None # the recorded data set that this was last checked against
 
     def about(self)->dict: return dict(dreams=self.data.fingerprint, share=self.share, start=self.start, steps=self.steps) # what a run keeps of it
@@ -56,10 +59,15 @@ class Mix:
     def fit(self, data:SpectrogramData):
         "See that dreams and recordings belong together, and standardise the dreams like the recordings."
         if self.fits is data: return
-        if {data.speakers[i] for i in data.val} & set(self.data.speakers): raise SpectroError(f"{self.data.path} holds dreams that begin with a speaker kept for validation here: dream with the split of this run")
-        d = self.data if self.data.device == data.device and self.data.tokens == data.tokens and self.data.standardise == data.standardise else SpectrogramData(self.data.path, 0., tokens=data.tokens, standardise=data.standardise, device=data.device)
-        if differ := [k for k, v in vars(data.front_end).items() if getattr(d.front_end, k) != v]: raise SpectroError(f"{d.path} has another front end than {data.path} ({', '.join(differ)}): a batch has room for one")
-        if list(d.style_names) != list(data.style_names): raise SpectroError(f"{d.path} has other style columns than {data.path}: dream with a model that was trained on these recordings")
+        if {data.speakers[i] for i in data.val} & set(self.data.speakers):
+            raise SpectroError(f"{self.data.path} holds dreams that begin with a speaker kept for validation here: dream with the split of this run")
+        d = self.data
+        if any(getattr(d, k) != getattr(data, k) for k in ("device", "tokens", "standardise")):
+            d = SpectrogramData(d.path, 0., tokens=data.tokens, standardise=data.standardise, device=data.device)
+        if differ := [k for k, v in vars(data.front_end).items() if getattr(d.front_end, k) != v]:
+            raise SpectroError(f"{d.path} has another front end than {data.path} ({', '.join(differ)}): a batch has room for one")
+        if list(d.style_names) != list(data.style_names):
+            raise SpectroError(f"{d.path} has other style columns than {data.path}: dream with a model that was trained on these recordings")
         d.mean, d.std = data.mean, data.std
         self.data, self.fits = d, data
 
@@ -75,11 +83,13 @@ class Mixed:
         self.mix, self.batches, self.data, self.first, self.passes, n = mix, batches, batches.data, first, [], 0
         B = len(batches.rows) if hasattr(batches, "rows") else min(batches.batch_size, len(batches.starts))
         most = max(mix.rows(first + k, B) for k in (0, len(batches) - 1))
-        if max(mix.share, mix.start) and not mix.rows(max(0, mix.steps), B) and not mix.rows(0, B): raise SpectroError(f"a share of {max(mix.share, mix.start)} of {B} sequences rounds to none")
+        if max(mix.share, mix.start) and not mix.rows(max(0, mix.steps), B) and not mix.rows(0, B):
+            raise SpectroError(f"a share of {max(mix.share, mix.start)} of {B} sequences rounds to none")
         self.order = np.random.default_rng((seed, 21)).permutation(B) # the rows that are exchanged, the first of them first
         while most and n < len(batches): # passes over the dreams, each in another order
             dreams = make(mix.data, np.arange(len(mix.data)), seed=seed + 7_919*len(self.passes))
-            whole = min(int(e[-1]) for e in dreams.ends)//dreams.length if hasattr(dreams, "ends") else len(dreams.starts)//dreams.batch_size # batches in which every row is full
+            # batches in which every row is full
+            whole = min(int(e[-1]) for e in dreams.ends)//dreams.length if hasattr(dreams, "ends") else len(dreams.starts)//dreams.batch_size
             rows = len(dreams.rows) if hasattr(dreams, "rows") else dreams.batch_size
             if not whole or rows < most: raise SpectroError(f"{mix.data.path} holds too few dreams for {most} sequences in a batch: dream more")
             self.passes.append((n, dreams)); n += whole
@@ -130,7 +140,8 @@ def mix_files(
         if frames + len(imagined[i])/2 > wanted: break
         chosen.append(int(i)); frames += len(imagined[i])
     else:
-        if wanted - frames > max(len(e) for e in imagined): raise SpectroError(f"{dreams} holds {frames} frames; a share of {share} of these recordings takes {wanted:.0f}: dream more")
+        if wanted - frames > max(len(e) for e in imagined):
+            raise SpectroError(f"{dreams} holds {frames} frames; a share of {share} of these recordings takes {wanted:.0f}: dream more")
     if all(e.z is None for e in heard): imagined = [replace(e, z=None) for e in imagined]
     write_episodes([*heard, *(imagined[i] for i in sorted(chosen))], output, packed=packed)
     return dict(recorded=len(heard), dreamed=len(chosen), share=frames/(frames + lasting))
@@ -203,7 +214,8 @@ def directed_dreams(
             from_there = context_starts(source, source.train, n, cut.n_frames(context), rng)
             starts, G = from_there, source.global_styles.shape[1]
             styles[:, :, :G] = source.global_styles[from_there[:, 0]].cpu()[:, None] # its own speaker, somebody else's energy
-    return [replace(e, meta=e.meta | dict(directed=way)) for e in generate_dreams(model, n, horizon, data=source, context=context, starts=starts, styles=styles, seed=seed, **how)]
+    dreams = generate_dreams(model, n, horizon, data=source, context=context, starts=starts, styles=styles, seed=seed, **how)
+    return [replace(e, meta=e.meta | dict(directed=way)) for e in dreams]
 
 def _token_styles(data, clip, frame, T): # (T, A)
     return frames_to_tokens(data.style(clip)[frame:frame + data.tokens.n_frames(T)], data.tokens.frames, data.tokens.hop).mean(-1).cpu()
@@ -221,7 +233,8 @@ def dream_set(
     if n < 1 or seed < 0: raise SpectroError(f"need at least one dream and a seed of at least 0, got {n} and {seed}")
     if not 0 <= rare <= 1: raise SpectroError(f"the share of directed dreams lies between 0 and 1, got {rare}")
     if rare and data is None: raise SpectroError("directed dreams begin with recordings: give a data set")
-    if rare and not (checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint)).of_sound: raise SpectroError("loud onsets are of sound: for other episodes call directed_dreams with a `Rare` of your own")
+    if rare and not (checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint)).of_sound:
+        raise SpectroError("loud onsets are of sound: for other episodes call directed_dreams with a `Rare` of your own")
     k = round(rare*n)
     plain = generate_dreams(checkpoint, n - k, horizon, data=data, seed=seed, **how) if n > k else []
     return plain + (directed_dreams(checkpoint, data, k, horizon, seed=seed + 500_009, **how) if k else [])

@@ -81,7 +81,8 @@ class Corpus(NamedTuple):
 def encode(text:str, symbols:list)->Tensor: # (n,)
     "Characters to numbers. Raises `SpectroError` for one that is not among the symbols."
     known = {c: i for i, c in enumerate(symbols)}
-    if strange := sorted(set(text) - set(known)): raise SpectroError(f"the model has never seen {''.join(strange)!r}; its characters are {''.join(symbols).strip()}")
+    if strange := sorted(set(text) - set(known)):
+        raise SpectroError(f"the model has never seen {''.join(strange)!r}; its characters are {''.join(symbols).strip()}")
     return torch.tensor([known[c] for c in text], dtype=torch.long)
 
 def decode(ids, symbols:list)->str:
@@ -159,7 +160,8 @@ class MusicConfig:
 
     def __post_init__(self):
         for f in fields(self):
-            if f.name in ("embedding", "hidden", "iterations", "batch_size", "length", "checkpoint_steps") and getattr(self, f.name) < 1: raise SpectroError(f"{f.name} must be at least 1, got {getattr(self, f.name)}")
+            if f.name in ("embedding", "hidden", "iterations", "batch_size", "length", "checkpoint_steps") and getattr(self, f.name) < 1:
+                raise SpectroError(f"{f.name} must be at least 1, got {getattr(self, f.name)}")
         if not 0 < self.lr < math.inf or not 0 < self.grad_clip: raise SpectroError(f"lr and grad_clip must be positive, got {self.lr} and {self.grad_clip}")
         if not 0 <= self.dropout < 1: raise SpectroError(f"dropout must be at least 0 and below 1, got {self.dropout}")
 
@@ -217,7 +219,8 @@ class MusicTrainer:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=cfg.lr)
         self.stream = torch.cat([torch.tensor([corpus.end]), *corpus.train])
         self.begins = torch.tensor([0, *map(len, corpus.train)]).cumsum(0)[:-1]
-        if len(self.stream) <= cfg.length: raise SpectroError(f"the training tunes have {len(self.stream)} symbols together: too few for windows of {cfg.length}")
+        if len(self.stream) <= cfg.length:
+            raise SpectroError(f"the training tunes have {len(self.stream)} symbols together: too few for windows of {cfg.length}")
         self.step, self.best, self.best_step = 0, math.inf, 0
 
     def windows(self, step:int)->Tensor: # (B, T + 1)
@@ -237,13 +240,15 @@ class MusicTrainer:
         loss = F.cross_entropy(self.model.train()(ids[:, :-1])[0].mT, ids[:, 1:])
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.grad_clip)
-        if not norm.isfinite(): raise Diverged(f"training diverged at step {self.step}: the gradient is not finite; try a lower --lr (the last good checkpoint is kept)")
+        if not norm.isfinite():
+            raise Diverged(f"training diverged at step {self.step}: the gradient is not finite; try a lower --lr (the last good checkpoint is kept)")
         self.optimizer.step(); self.step += 1
         return loss.item()
 
     def checkpoint(self)->dict:
         "All that going on needs."
-        return dict(model_state_dict=self.model.state_dict(), config=self.cfg.to_dict(), symbols=self.model.symbols, end=self.model.end, optimizer_state_dict=self.optimizer.state_dict(), step=self.step,
+        return dict(model_state_dict=self.model.state_dict(), config=self.cfg.to_dict(), symbols=self.model.symbols, end=self.model.end,
+                    optimizer_state_dict=self.optimizer.state_dict(), step=self.step,
                     best=self.best, best_step=self.best_step, rng_state=torch.get_rng_state(), data_fingerprint=self.corpus.fingerprint)
 
     def restore(self, d:dict):
@@ -260,7 +265,7 @@ def train_music(
     progress:bool=True,    # show a progress bar
     use_mlflow:bool=True,
 )->Path:
-    "Train, or go on training; returns the run's folder. When resuming only `iterations`, `checkpoint_steps` and `device` of `cfg` are taken. Raises `SpectroError` or `Diverged`."
+    "Train, or go on; returns the run's folder. When resuming, only how long and where is taken of `cfg`. Raises `SpectroError` or `Diverged`."
     saved = find_checkpoint(resume_from) if resume_from else None
     if saved:
         old = MusicConfig.from_dict(saved.data["config"])
@@ -278,7 +283,8 @@ def train_music(
     except KeyboardInterrupt:
         status = "KILLED"
         kept = (run_dir/"checkpoints"/"last.pt").is_file()
-        print(f"\nstopped at step {trainer.step}; " + (f"go on with --resume-from {run_dir}" if kept else f"no checkpoint is written before step {cfg.checkpoint_steps}, so begin again"), file=sys.stderr)
+        how = f"go on with --resume-from {run_dir}" if kept else f"no checkpoint is written before step {cfg.checkpoint_steps}, so begin again"
+        print(f"\nstopped at step {trainer.step}; {how}", file=sys.stderr)
         raise
     finally: tracker.close(status)
     return run_dir
@@ -333,7 +339,9 @@ def tempered(
 
 PROMPT = "X:1\nT:" # a number, and a title is to follow
 
-def _dice(n, longest, seed): return torch.stack([torch.rand(longest, generator=torch.Generator().manual_seed((seed*1_000_003 + i) % 2**63)) for i in range(n)]) # (n, longest)
+def _dice(n, longest, seed): # (n, longest)
+    of = lambda i: torch.Generator().manual_seed((seed*1_000_003 + i) % 2**63)
+    return torch.stack([torch.rand(longest, generator=of(i)) for i in range(n)])
 
 @torch.no_grad()
 def compose(
@@ -407,7 +415,8 @@ def check_tune(tune:str)->Verdict:
         part = m21.abcFormat.translate.abcToStreamScore(handler)
         notes, bars = len(part.recurse().notes), bar_lengths(tokens)
     except Exception as e: return Verdict(False, False, f"music21 cannot read it ({type(e).__name__})")  # nonsense can make the reader say anything
-    if "WARNING" in said.getvalue(): return Verdict(False, False, f"music21 cannot read all of it ({said.getvalue().split('WARNING:')[1].strip().splitlines()[0].lower()[:60]})", notes)
+    if "WARNING" in said.getvalue():
+        return Verdict(False, False, f"music21 cannot read all of it ({said.getvalue().split('WARNING:')[1].strip().splitlines()[0].lower()[:60]})", notes)
     if notes < 8: return Verdict(False, False, f"only {notes} notes", notes)
     right = sum(abs(length - metre) < 1e-3 or (edge and length < metre) for length, edge in bars)
     wrong = len(bars) - right
@@ -436,7 +445,7 @@ def survey(
     seed:int=0,
     show=iter,                           # wraps the settings, for a progress bar
 )->list[dict]: # temperature, top_p, n, read, whole, bars_right, copied, characters
-    "Compose with every pair of settings: shares of tunes that can be read and that are whole, of bars that add up in those read, the mean longest copy and the mean length."
+    "Compose with every pair of settings, and judge the tunes of each."
     rows = []
     for t, p in show([(t, p) for t in temperatures for p in top_ps]):
         made = compose(model, n, temperature=t, top_p=p, seed=seed)
@@ -447,13 +456,16 @@ def judge_tunes(tunes:list[str], known:list[str])->dict: # n, read, whole, bars_
     "Shares and means over tunes."
     said = [check_tune(t) for t in tunes]
     bars = sum(v.bars for v in said)
-    return dict(n=len(tunes), read=float(np.mean([v.read for v in said])), whole=float(np.mean([v.whole for v in said])), bars_right=sum(v.right for v in said)/bars if bars else 0.0,
+    return dict(n=len(tunes), read=float(np.mean([v.read for v in said])), whole=float(np.mean([v.whole for v in said])),
+                bars_right=sum(v.right for v in said)/bars if bars else 0.0,
                 copied=float(np.mean([longest_copy(t, known) for t in tunes])), characters=float(np.mean([len(t) for t in tunes])))
 
 def format_survey(rows:list[dict])->str:
     "A table."
     head = f"{'temperature':>11} {'top_p':>6} {'read':>6} {'whole':>6} {'bars right':>11} {'longest copy':>13} {'characters':>11}"
-    return "\n".join([head] + [f"{r['temperature']:11.1f} {r['top_p']:6.2f} {r['read']:6.0%} {r['whole']:6.0%} {r['bars_right']:11.0%} {r['copied']:13.0%} {r['characters']:11.0f}" for r in rows])
+    def line(r): return (f"{r['temperature']:11.1f} {r['top_p']:6.2f} {r['read']:6.0%} {r['whole']:6.0%} "
+                         f"{r['bars_right']:11.0%} {r['copied']:13.0%} {r['characters']:11.0f}")
+    return "\n".join([head, *map(line, rows)])
 
 # %% ../nbs/15_music_lstm.ipynb #1801c8b6
 class Note(NamedTuple):
@@ -531,7 +543,8 @@ def render(tune:str, path, tempo:float=120.0, rate:int=22050)->dict: # what it i
     "Write a tune as sound (.wav or .mp3), with its MIDI file beside it. Raises `SpectroError` if it cannot be read."
     path = Path(path); midi = path.with_suffix(".mid")
     by = write_midi(tune, midi, tempo)
-    if shutil.which("timidity") and path.suffix == ".wav" and _run(["timidity", midi, "-Ow", "-s", rate, "-o", path], path): wave, by = read_audio(path, rate), f"{by}, timidity"
+    if shutil.which("timidity") and path.suffix == ".wav" and _run(["timidity", midi, "-Ow", "-s", rate, "-o", path], path):
+        wave, by = read_audio(path, rate), f"{by}, timidity"
     else:
         wave = synthesise(tune_notes(tune), tempo, rate); by += ", our strings"
         save_audio(path, wave, rate)
@@ -542,7 +555,8 @@ def describe_sound(wave:np.ndarray, rate:int)->dict[str, float]: # seconds, temp
     import librosa
     onset = librosa.onset.onset_strength(y=wave, sr=rate)
     centroid, loud = librosa.feature.spectral_centroid(y=wave, sr=rate)[0], librosa.feature.rms(y=wave)[0]
-    return dict(seconds=len(wave)/rate, tempo_bpm=float(np.ravel(librosa.feature.tempo(onset_envelope=onset, sr=rate))[0]), centroid_hz=float(centroid[loud > .01*loud.max()].mean()))
+    return dict(seconds=len(wave)/rate, tempo_bpm=float(np.ravel(librosa.feature.tempo(onset_envelope=onset, sr=rate))[0]),
+                centroid_hz=float(centroid[loud > .01*loud.max()].mean()))
 
 # %% ../nbs/15_music_lstm.ipynb #191d8b42
 def compose_files(

@@ -8,18 +8,16 @@ __all__ = ['KERNEL', 'PRESETS', 'SILENCE', 'CONVERGED', 'CAN_CHANGE', 'said', 'W
            'Generator', 'phase_shuffle', 'Critic', 'gradient_penalty', 'profiles', 'set_distance', 'between', 'spread',
            'emphasise', 'without_emphasis', 'Draw', 'WaveGANTrainer', 'sound_out', 'look', 'settled', 'checkpoint',
            'restore', 'write_csv', 'read_csv', 'train_wavegan', 'wavegan_resume_config', 'load_wavegan', 'plot_run',
-           'write_plots', 'newest_run', 'generate', 'plot_sounds', 'generate_files', 'shaped_noise', 'without_phases',
-           'closest_copy', 'Verdict', 'fad', 'judge', 'usual_sets', 'format_verdicts']
+           'write_plots', 'newest_run', 'generate', 'plot_sounds', 'generate_files']
 
 # %% ../nbs/14_wavegan.ipynb #0fed076b
-"""WaveGAN: two seconds of sound out of noise, learned with a critic under a gradient penalty, and judged for closeness, diversity and copying.
+"""WaveGAN: two seconds of sound out of noise, learned with a critic under a gradient penalty.
 
 Latents z (B, Z); sounds (B, 1, S), S samples, and as numpy waves (S,); scores of the critic (B,); profiles (n, 2M) dB.
 
     parts = split_windows(read_windows("engine/segments_2s.tsv", cfg := wavegan_config("test")), cfg)
     run = train_wavegan(parts, cfg, "runs/engines")
-    sounds = generate(load_wavegan(run), 10)
-    print(format_verdicts(judge({"WaveGAN": sounds}, parts, cfg.sample_rate)))
+    sounds = generate(load_wavegan(run), 10)             # judged in chapter 14b
 """
 
 # %% ../nbs/14_wavegan.ipynb #f2cb115b
@@ -33,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from .config import FrontEnd, SpectroError, keep_memory, manifest, save_config, seed_everything, write_text
+from .figures import styled_figures
 from .preprocessing import DB_PER_NAT, log_mel, read_audio
 from .preparation import find_clips, split_speakers
 from .world_model import read_checkpoint, write_checkpoint
@@ -40,7 +39,6 @@ from .tracking import Diverged, Progress, Tracker, history
 from .compute import pick_device, update_average
 from .training import find_checkpoint
 from .vocoder import save_audio
-from .metrics import calculate_mcd, calculate_pesq, calculate_stoi, frechet, mfcc_statistics
 
 # %% ../nbs/14_wavegan.ipynb #646505b6
 KERNEL = 25 # samples that each convolution sees
@@ -69,7 +67,8 @@ class WaveGANConfig:
     penalty:float=said(10.0, "weight of the gradient penalty")
     average:float=said(0.0, "decay of the averaged generator that is checked, kept as the best and used; 0 is the last one itself")
     level:float=said(0.1, "root mean square that each window is brought to (less where a peak would pass full scale); 0 leaves windows as they are")
-    emphasis:float=said(0.0, "pre-emphasis: the share of the sample before that is taken off each sample the critic hears, and put back into sounds that are made; 0 is none, the original's way")
+    emphasis:float=said(0.0, "pre-emphasis: the share of the sample before that is taken off each sample the critic hears, "
+                             "and put back into sounds that are made; 0 is none, the original's way")
     shift:float=said(0.5, "seconds by which a window is moved at random each time it is drawn, within its recording")
     val_split:float=said(0.15, "share of the recordings to choose the best moment by; 0 chooses by the training windows")
     test_split:float=said(0.15, "share of the recordings that training never touches")
@@ -88,19 +87,24 @@ class WaveGANConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "strides", tuple(self.strides))
-        at_least = dict(model_dim=1, latent_dim=1, start=1, sample_rate=1000, phase_shuffle=0, epochs=1, batch_size=1, n_critic=1, penalty=0, level=0, shift=0, split_seed=0, checkpoint_epochs=1, min_delta=0, lr_plateau=0, patience=0, flat=0, quiet=0, settle=2, seed=0)
+        at_least = dict(model_dim=1, latent_dim=1, start=1, sample_rate=1000, phase_shuffle=0, epochs=1, batch_size=1, n_critic=1,
+                        penalty=0, level=0, shift=0, split_seed=0, checkpoint_epochs=1, min_delta=0, lr_plateau=0, patience=0,
+                        flat=0, quiet=0, settle=2, seed=0)
         for name, least in at_least.items():
             if not least <= getattr(self, name) < math.inf: raise SpectroError(f"{name} must be at least {least}, got {getattr(self, name)}")
         for name in ("beta1", "beta2", "average", "emphasis", "val_split", "test_split"):
             if not 0 <= getattr(self, name) < 1: raise SpectroError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
         if not 0 < self.learning_rate < math.inf: raise SpectroError(f"learning_rate must be a positive number, got {self.learning_rate}")
-        if not self.strides or not all(isinstance(s, int) and 1 <= s <= KERNEL for s in self.strides): raise SpectroError(f"strides must be whole numbers from 1 to {KERNEL}, got {list(self.strides)}")
-        if self.phase_shuffle >= (shortest := self.start*math.prod(self.strides[:1])): raise SpectroError(f"phase_shuffle must be below {shortest}, the shortest length that is shifted, got {self.phase_shuffle}")
+        if not self.strides or not all(isinstance(s, int) and 1 <= s <= KERNEL for s in self.strides):
+            raise SpectroError(f"strides must be whole numbers from 1 to {KERNEL}, got {list(self.strides)}")
+        if self.phase_shuffle >= (shortest := self.start*math.prod(self.strides[:1])):
+            raise SpectroError(f"phase_shuffle must be below {shortest}, the shortest length that is shifted, got {self.phase_shuffle}")
 
     @property
     def length(self): return self.start*math.prod(self.strides) # S
     @property
-    def widths(self): return [self.model_dim*max(1, 2**(len(self.strides) - 2 - k)) for k in range(len(self.strides))] # channels into each layer of the generator
+    def widths(self): # channels into each layer of the generator
+        return [self.model_dim*max(1, 2**(len(self.strides) - 2 - k)) for k in range(len(self.strides))]
     @property
     def train(self): return self # as the tracker and the manifest ask for it
     def to_dict(self): return dict(wavegan=asdict(self))
@@ -112,6 +116,7 @@ class WaveGANConfig:
 
 # %% ../nbs/14_wavegan.ipynb #0a7ca1e4
 PRESETS = dict(production={}, test=dict(model_dim=4, epochs=15, batch_size=8, checkpoint_epochs=5, phase_shuffle=2))
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "a list of whole numbers"}
 
 def _typed(name, value):
     "A value from a file in the type of its field. Raises `SpectroError`."
@@ -120,14 +125,15 @@ def _typed(name, value):
     if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         with contextlib.suppress(ValueError): value = float(value)
     if kind is tuple and isinstance(value, list): value = tuple(value)
-    if type(value) is not kind: raise SpectroError(f"{name} must be {dict(int='a whole number', float='a number', str='text', bool='true or false', tuple='a list of whole numbers')[kind.__name__]}, got {value!r}")
+    if type(value) is not kind: raise SpectroError(f"{name} must be {_KINDS[kind]}, got {value!r}")
     return value
 
 def _read_settings(path):
     "The settings in a file of JSON or YAML."
     import yaml
     try: text = path.read_text(encoding="utf-8")
-    except FileNotFoundError: raise SpectroError(f"no configuration {path}: name production, test, or a file of JSON or YAML (spectro_wavegan template prints one)") from None
+    except FileNotFoundError:
+        raise SpectroError(f"no configuration {path}: name production, test, or a file of JSON or YAML (spectro_wavegan template prints one)") from None
     except UnicodeDecodeError: raise SpectroError(f"{path} is not text in UTF-8") from None
     try: d = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (json.JSONDecodeError, yaml.YAMLError) as e: raise SpectroError(f"{path} is neither JSON nor YAML: {str(e).splitlines()[0]}") from None
@@ -154,7 +160,8 @@ def template(
     "A commented file of every setting, in YAML."
     cfg = wavegan_config(base)
     show = lambda v: json.dumps(list(v) if isinstance(v, tuple) else v)
-    return "# Settings of spectro_wavegan train --config FILE. What is left out is the preset's.\n" + "".join(f"\n# {f.metadata['help']}\n{f.name}: {show(getattr(cfg, f.name))}\n" for f in fields(cfg))
+    lines = (f"\n# {f.metadata['help']}\n{f.name}: {show(getattr(cfg, f.name))}\n" for f in fields(cfg))
+    return "# Settings of spectro_wavegan train --config FILE. What is left out is the preset's.\n" + "".join(lines)
 
 # %% ../nbs/14_wavegan.ipynb #8c66758e
 def synthetic_engine(
@@ -169,7 +176,8 @@ def synthetic_engine(
     cylinders, speed = int(rng.choice([1, 2, 3, 4, 6, 8])), math.exp(rng.uniform(math.log(700), math.log(3500)))  # revolutions a minute
     knots = np.cumsum(rng.normal(0, .06, round(seconds/.4) + 2)); knots -= knots.mean()
     wander = np.interp(np.arange(n)/rate, .4*np.arange(len(knots)), knots)
-    fired = np.cumsum(speed*np.exp(wander)/60*cylinders/2)/rate                                                   # four strokes: each cylinder fires every other turn
+    # four strokes: each cylinder fires every other turn
+    fired = np.cumsum(speed*np.exp(wander)/60*cylinders/2)/rate
     at = np.flatnonzero(np.diff(np.floor(fired)) > 0)
     late = np.clip(at + rng.normal(0, .02*rate/(len(at)/seconds + 1), len(at)), 0, n - 1).astype(int)
     pulses = np.zeros(n)
@@ -235,8 +243,10 @@ def recording_of(path)->str:
 
 def _table(path):
     "Rows (file, seconds, group) of a table of windows."
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as f: rows = list(csv.DictReader(f, delimiter="," if path.suffix.lower() == ".csv" else "\t"))
-    if not rows or not {"path", "start_s"} <= rows[0].keys(): raise SpectroError(f"{path} must have rows with the columns path and start_s (in a .csv divided by commas, else by tabs)")
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as f:
+        rows = list(csv.DictReader(f, delimiter="," if path.suffix.lower() == ".csv" else "\t"))
+    if not rows or not {"path", "start_s"} <= rows[0].keys():
+        raise SpectroError(f"{path} must have rows with the columns path and start_s (in a .csv divided by commas, else by tabs)")
     try: found = [(path.parent/r["path"], float(r["start_s"]), r.get("group") or recording_of(r["path"])) for r in rows]
     except (TypeError, ValueError): found = [(path, math.nan, "")]
     if not all(math.isfinite(start) for _, start, _ in found): raise SpectroError(f"{path} has a row without a path, or whose start_s is no number")
@@ -254,7 +264,9 @@ def read_windows(
     if path is None:
         waves = {f"engine {k}": synthetic_engine(2*cfg.length/rate, rate, k) for k in range(48)}
         rows = list(_place(waves, rate, cfg.length))
-    elif not Path(path).exists(): raise SpectroError(f"no such data set: {path}; --data takes a folder of audio or a table with the columns path and start_s, and without --data synthetic engines are used")
+    elif not Path(path).exists():
+        raise SpectroError(f"no such data set: {path}; --data takes a folder of audio or a table with the columns path and start_s, "
+                           f"and without --data synthetic engines are used")
     else:
         rows, (jobs, skipped) = (_table(Path(path)), ([], {})) if Path(path).is_file() else (None, find_clips(path))
         waves, left_out = _read_all([r[0] for r in rows] if rows else [Path(j.file) for j in jobs], rate)
@@ -299,7 +311,9 @@ def split_windows(windows:Windows, cfg:WaveGANConfig)->Parts:
     val = np.zeros(len(groups), bool)
     left = [g for g, t in zip(groups, test) if not t]
     if left: val[~test] = split_speakers(left, cfg.val_split/(1 - cfg.test_split), cfg.split_seed)
-    if not (~test & ~val).any(): raise SpectroError(f"all windows are of {len(set(groups))} recording(s), too few to hold some out: take more, or set val_split and test_split to 0 (--val-split 0 --test-split 0)")
+    if not (~test & ~val).any():
+        raise SpectroError(f"all windows are of {len(set(groups))} recording(s), too few to hold some out: take more, "
+                           f"or set val_split and test_split to 0 (--val-split 0 --test-split 0)")
     return Parts(*(windows.part(k) for k in (~test & ~val, val, test)))
 
 # %% ../nbs/14_wavegan.ipynb #07604147
@@ -321,13 +335,15 @@ class Generator(nn.Module):
         self.dense = nn.Linear(cfg.latent_dim, w[0]*cfg.start)
         self.layers = nn.ModuleList(nn.ConvTranspose1d(i, o, KERNEL, s, *_pads(s)) for i, o, s in zip(w, [*w[1:], 1], cfg.strides))
         _begin(self.dense, cfg.latent_dim, 1)
-        for layer, i, s in zip(self.layers, w, cfg.strides): _begin(layer, i*KERNEL/s, 2 if layer is not self.layers[-1] else .02) # at first a sound has a root mean square of 0.1
+        # at first a sound has a root mean square of 0.1
+        for layer, i, s in zip(self.layers, w, cfg.strides): _begin(layer, i*KERNEL/s, 2 if layer is not self.layers[-1] else .02)
 
     def forward(self, z:Tensor)->Tensor: # (B, Z) → (B, 1, S)
         x = self.dense(z).unflatten(1, (-1, self.config.start))
         for layer in self.layers: x = layer(F.relu(x))
         return x.tanh()
 
+# %% ../nbs/14_wavegan.ipynb #07604148
 def phase_shuffle(
     x:Tensor,     # (B, C, L)
     shift:Tensor, # (B,) whole numbers, samples to the right, smaller than L
@@ -338,6 +354,7 @@ def phase_shuffle(
     at = L - 1 - (L - 1 - at).abs()
     return x.gather(2, at[:, None].expand_as(x))
 
+# %% ../nbs/14_wavegan.ipynb #0760414a
 class Critic(nn.Module):
     "How real a sound is, without a scale."
     def __init__(self, cfg:WaveGANConfig):
@@ -430,7 +447,8 @@ class WaveGANTrainer:
         B, at = cfg.batch_size, torch.arange(step*cfg.batch_size, (step + 1)*cfg.batch_size)
         order = {p: torch.randperm(n, generator=torch.Generator().manual_seed(cfg.seed*7_000_003 + p)) for p in range(int(at[0])//n, int(at[-1])//n + 1)}
         far, m = round(cfg.shift*cfg.sample_rate), cfg.phase_shuffle
-        return Draw(torch.stack([order[i//n][i % n] for i in at.tolist()]), torch.randint(-far, far + 1, (B,), generator=g), torch.randn(B, cfg.latent_dim, generator=g), torch.rand(B, 1, 1, generator=g),
+        return Draw(torch.stack([order[i//n][i % n] for i in at.tolist()]), torch.randint(-far, far + 1, (B,), generator=g),
+                    torch.randn(B, cfg.latent_dim, generator=g), torch.rand(B, 1, 1, generator=g),
                     torch.randint(-m, m + 1, (len(cfg.strides) - 1, 3*B), generator=g))
 
     def learn_critic(self, d:Draw)->dict:
@@ -461,7 +479,9 @@ class WaveGANTrainer:
         for group in optimizer.param_groups: group["lr"] = self.cfg.learning_rate*self.progress.lr_scale
         optimizer.zero_grad(); loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
-        if not norm.isfinite(): raise Diverged(f"training diverged at step {self.step}: the gradient of the {('generator', 'critic')[which]} is not finite; try a lower --learning-rate (the last good checkpoint is kept)")
+        if not norm.isfinite():
+            raise Diverged(f"training diverged at step {self.step}: the gradient of the {('generator', 'critic')[which]} is not finite; "
+                           f"try a lower --learning-rate (the last good checkpoint is kept)")
         optimizer.step()
         return norm.item()
 
@@ -497,7 +517,8 @@ def look(
     "A check: distances, diversity, and the critic's estimates."
     t = trainer
     t.critic.eval()
-    made, learned = sound_out(t.average, most, seed=t.cfg.seed + 1), t.parts.train.some(np.linspace(0, len(t.parts.train) - 1, min(most, len(t.parts.train))).astype(int))
+    n = len(t.parts.train)
+    made, learned = sound_out(t.average, most, seed=t.cfg.seed + 1), t.parts.train.some(np.linspace(0, n - 1, min(most, n)).astype(int))
     held = t.parts.val.all()[:most] if len(t.parts.val) else learned
     theirs, learned_score, held_score = (_opinion(t.critic, x) for x in (made, emphasise(learned, t.cfg), emphasise(held, t.cfg)))
     t.critic.train()
@@ -521,12 +542,14 @@ def settled(
 def _keep(trainer, folder):
     "Write `last.pt`; the one before stays as `previous.pt`."
     if (folder/"last.pt").is_file(): os.replace(folder/"last.pt", folder/"previous.pt")
-    write_checkpoint(folder/"last.pt", checkpoint(trainer) | dict(raw_state_dict=trainer.generator.state_dict(), optimizers=[o.state_dict() for o in trainer.optimizers]))
+    write_checkpoint(folder/"last.pt", checkpoint(trainer) | dict(raw_state_dict=trainer.generator.state_dict(),
+                                                                  optimizers=[o.state_dict() for o in trainer.optimizers]))
 
 def checkpoint(trainer:WaveGANTrainer)->dict:
     "Both networks and where they stand."
     t = trainer
-    return dict(model_state_dict=t.average.state_dict(), critic_state_dict=t.critic.state_dict(), config=t.cfg.to_dict(), step=t.step, epoch=t.epoch, best_epoch=t.best_epoch, progress=t.progress.state(), data_fingerprint=t.parts.fingerprint)
+    return dict(model_state_dict=t.average.state_dict(), critic_state_dict=t.critic.state_dict(), config=t.cfg.to_dict(), step=t.step,
+                epoch=t.epoch, best_epoch=t.best_epoch, progress=t.progress.state(), data_fingerprint=t.parts.fingerprint)
 
 def restore(trainer:WaveGANTrainer, d:dict):
     "Stand where a checkpoint stood."
@@ -544,7 +567,8 @@ def write_csv(path, rows:list[dict]):
 def read_csv(path)->list[dict]:
     "The numbers of a table; empty cells are left out. No rows if there is no file."
     if not Path(path).is_file(): return []
-    with open(path, newline="", encoding="utf-8") as f: return [{k: int(v) if v.isdigit() else float(v) for k, v in row.items() if v} for row in csv.DictReader(f)]
+    with open(path, newline="", encoding="utf-8") as f:
+        return [{k: int(v) if v.isdigit() else float(v) for k, v in row.items() if v} for row in csv.DictReader(f)]
 
 # %% ../nbs/14_wavegan.ipynb #66b5923e
 CONVERGED = "converged: the critic's held-out estimate and the generator's gradient have settled"
@@ -559,7 +583,7 @@ def train_wavegan(
     progress:bool=True,     # show a progress bar
     use_mlflow:bool=True,
 )->Path:
-    "Train, or go on training; returns the run's folder. When resuming, only what `CAN_CHANGE` names is taken of `cfg`. Raises `SpectroError`, also when a GPU's memory is full, or `Diverged`."
+    "Train, or go on; returns the run's folder. When resuming, only `CAN_CHANGE` is taken of `cfg`. Raises `SpectroError` or `Diverged`."
     saved = find_checkpoint(resume_from) if resume_from else None
     if saved:
         old = WaveGANConfig.from_dict(saved.data["config"])
@@ -567,22 +591,28 @@ def train_wavegan(
         if saved.data["data_fingerprint"] != parts.fingerprint: raise SpectroError(f"{resume_from} was trained on other windows, or on another split of them")
     cfg = cfg or WaveGANConfig()
     run_dir = Path(run_dir or resume_from or f"runs/wavegan-{datetime.now():%Y%m%d-%H%M%S}")
-    if not saved and any((run_dir/"checkpoints"/name).exists() for name in _KEPT): raise SpectroError(f"{run_dir} already holds a run: resume it, or choose another folder")
+    if not saved and any((run_dir/"checkpoints"/name).exists() for name in _KEPT):
+        raise SpectroError(f"{run_dir} already holds a run: resume it, or choose another folder")
     tracker, status, trainer = None, "FAILED", None
     try:
         trainer = WaveGANTrainer(parts, cfg)
         if saved: restore(trainer, saved.data)
-        else: write_text(run_dir/"manifest.json", json.dumps(manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts], left_out=len(parts.train.left_out)), indent=2) + "\n")
+        else:
+            write_text(run_dir/"manifest.json", json.dumps(manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts],
+                                                                    left_out=len(parts.train.left_out)), indent=2) + "\n")
         for name in ("config.yaml", "epochs_statistics/configuration.json"): save_config(cfg, run_dir/name)
         tracker = Tracker(run_dir, cfg, use_mlflow)
         _epochs(trainer, run_dir, tracker, progress); status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         kept = any((run_dir/"checkpoints"/name).is_file() for name in _KEPT)
-        print(f"\nstopped at step {trainer.step if trainer else 0}; " + (f"go on from the last checkpoint with --resume-from {run_dir}" if kept else f"no checkpoint is written before epoch {cfg.checkpoint_epochs}, so begin again"), file=sys.stderr)
+        print(f"\nstopped at step {trainer.step if trainer else 0}; "
+              + (f"go on from the last checkpoint with --resume-from {run_dir}" if kept
+                 else f"no checkpoint is written before epoch {cfg.checkpoint_epochs}, so begin again"), file=sys.stderr)
         raise
     except torch.cuda.OutOfMemoryError:
-        raise SpectroError(f"the GPU's memory does not hold a step with batch_size {cfg.batch_size} and model_dim {cfg.model_dim}: try --batch-size {max(1, cfg.batch_size//2)} or --model-dim {max(1, cfg.model_dim//2)} in a new run, or --device cpu" ) from None
+        raise SpectroError(f"the GPU's memory does not hold a step with batch_size {cfg.batch_size} and model_dim {cfg.model_dim}: "
+                           f"try --batch-size {max(1, cfg.batch_size//2)} or --model-dim {max(1, cfg.model_dim//2)} in a new run, or --device cpu") from None
     finally:
         if tracker: tracker.close(status)
     return run_dir
@@ -601,7 +631,9 @@ def _epochs(trainer, run_dir, tracker, progress):
         start, spent = time.time(), time.process_time()
         rows = [trainer.learn() for _ in range(trainer.steps_per_epoch)]
         trainer.epoch += 1; steps += rows
-        epochs.append(dict(epoch=trainer.epoch, step=trainer.step) | _means(rows) | dict(learning_rate=cfg.learning_rate*trainer.progress.lr_scale, seconds=time.time() - start, cpu_seconds=time.process_time() - spent))
+        epochs.append(dict(epoch=trainer.epoch, step=trainer.step) | _means(rows)
+                      | dict(learning_rate=cfg.learning_rate*trainer.progress.lr_scale, seconds=time.time() - start,
+                             cpu_seconds=time.process_time() - spent))
         if trainer.epoch % cfg.checkpoint_epochs and trainer.epoch < cfg.epochs: continue
         said = _checked(trainer, checks, steps)
         if trainer.best_epoch == trainer.epoch: write_checkpoint(folder/"best_model.pt", checkpoint(trainer))
@@ -654,7 +686,8 @@ def _draw(ax, rows, keys, x="epoch"):
     for k, (name, style) in keys.items():
         at = [r for r in rows if k in r]
         ax.plot([r[x] for r in at], [r[k] for r in at], style, label=name, lw=1)
-    ax.set_xlabel(x); ax.legend(fontsize=8)
+    ax.set_xlabel(x); ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(loc="lower center", bbox_to_anchor=(.5, 1), ncols=3)
 
 def plot_run(
     run_dir,
@@ -668,12 +701,16 @@ def plot_run(
     fig, axs = plt.subplots(1, len(parts), figsize=(4.6*len(parts), 3), layout="constrained", squeeze=False)
     for ax, part in zip(axs[0], parts):
         if part == "losses":
-            _draw(ax, epochs, dict(critic_loss=("critic", "-"), generator_loss=("generator", "--"), wasserstein=("Wasserstein estimate", ":"))); ax.set(ylabel="loss (the critic's own unit)")
+            _draw(ax, epochs, dict(critic_loss=("critic", "-"), generator_loss=("generator", "--"), wasserstein=("Wasserstein estimate", ":")))
+            ax.set(ylabel="loss (the critic's own unit)")
         if part == "gradient_norms":
             _draw(ax, epochs, dict(critic_grad=("critic", "-"), generator_grad=("generator", "--"))); ax.set(ylabel="norm of the gradient", yscale="log")
         if part == "convergence":
-            _draw(ax, checks, dict(train_wasserstein=("estimate, learned", ":"), val_wasserstein=("estimate, held out", "-"))); ax.set(ylabel="Wasserstein estimate")
-            other = ax.twinx(); other.plot([r["epoch"] for r in checks], [r["distance"] for r in checks], "k--", lw=1, label="distance"); other.set_ylabel("distance (dB, dashed)")
+            other = ax.twinx(); ax.plot([], "k--", lw=1, label="distance (right)")
+            other.plot([r["epoch"] for r in checks], [r["distance"] for r in checks], "k--", lw=1)
+            other.spines["right"].set_visible(True); other.set_ylabel("distance (dB)")
+            _draw(ax, checks, dict(train_wasserstein=("estimate, learned", ":"), val_wasserstein=("estimate, held out", "-")))
+            ax.set(ylabel="Wasserstein estimate")
     return fig
 
 def write_plots(run_dir):
@@ -681,7 +718,7 @@ def write_plots(run_dir):
     import matplotlib.pyplot as plt
     folder = Path(run_dir)/"plots"; folder.mkdir(parents=True, exist_ok=True)
     for part in ("losses", "gradient_norms", "convergence"):
-        fig = plot_run(run_dir, (part,)); fig.savefig(folder/f"{part}.png", dpi=100); plt.close(fig)
+        with styled_figures(): fig = plot_run(run_dir, (part,)); fig.savefig(folder/f"{part}.png", dpi=100); plt.close(fig)
 
 # %% ../nbs/14_wavegan.ipynb #4c1a839c
 def newest_run(runs="runs")->Path:
@@ -730,103 +767,5 @@ def generate_files(
     files = [out/f"sound_{k}.wav" for k in range(1, n + 1)]
     for f, w in zip(files, waves): save_audio(f, w, rate)
     rows = {f"seed {seed}, sounds {k + 1} to {min(k + 5, n)}": waves[k:k + 5] for k in range(0, min(n, 20), 5)}
-    fig = plot_sounds(rows, rate, min(5, n)); fig.savefig(out/"sounds.png", dpi=80); plt.close(fig)
+    with styled_figures(): fig = plot_sounds(rows, rate, min(5, n)); fig.savefig(out/"sounds.png", dpi=80); plt.close(fig)
     return [*files, out/"sounds.png"]
-
-# %% ../nbs/14_wavegan.ipynb #f90d7ab0
-def shaped_noise(waves, seed:int=0)->np.ndarray: # (n, S) → (n, S)
-    "Noise with the mean spectrum of some sounds, smoothed over 21 Hz, and their root mean square."
-    rng, (n, S) = np.random.default_rng(seed), np.shape(waves)
-    power = np.mean(np.abs(np.fft.rfft(waves))**2, 0)
-    power = np.convolve(np.pad(power, 21, mode="reflect"), np.ones(43)/43, "valid")
-    made = np.fft.irfft(np.fft.rfft(rng.normal(size=(n, S)))*np.sqrt(power), S)
-    return (made*np.sqrt(np.mean(np.square(waves))/np.mean(made**2))).astype(np.float32)
-
-def without_phases(waves, seed:int=0)->np.ndarray: # (n, S) → (n, S)
-    "Each sound with its own magnitudes at every frequency and phases drawn at random."
-    spectrum = np.fft.rfft(waves)
-    turn = np.exp(2j*np.pi*np.random.default_rng(seed).random(spectrum.shape)); turn[:, [0, -1]] = 1
-    return np.fft.irfft(np.abs(spectrum)*turn, np.shape(waves)[1]).astype(np.float32)
-
-def closest_copy(
-    waves,           # (n, S)
-    recordings:list, # of (R,), R ≥ S
-)->np.ndarray:       # (n,) up to 1
-    "The largest correlation of each sound with any equally long stretch of any recording, whatever its sign."
-    from scipy import fft
-    waves = np.asarray(waves, np.float32)
-    S, best, known = waves.shape[1], np.zeros(len(waves)), {}
-    scale = np.maximum(np.sqrt((waves.astype(np.float64)**2).sum(1)), 1e-9)
-    for r in recordings:
-        size = fft.next_fast_len(len(r), real=True)                                        # wrapping round spoils only what is cut off
-        energy = np.cumsum(np.concatenate([[0.], np.square(r, dtype=np.float64)]))
-        energy = np.sqrt(np.maximum(energy[S:] - energy[:-S], 1e-9))                       # of each stretch
-        if size not in known: known = {size: np.conj(fft.rfft(waves, size))}
-        c = fft.irfft(known[size]*fft.rfft(r.astype(np.float32), size), size)[:, :len(energy)]
-        best = np.maximum(best, np.abs(c/energy).max(1)/scale)
-    return best
-
-# %% ../nbs/14_wavegan.ipynb #0322e37b
-class Verdict(NamedTuple):
-    "What was found about a set of sounds, beside held-out windows."
-    n:int              # sounds
-    frechet:float      # Fréchet distance to held-out windows
-    distance:float     # of the sets of profiles, dB
-    diversity:float    # spread, over that of held-out windows
-    neighbours:int     # training windows that are the nearest to some sound
-    popular:float      # share of the sounds that have the most popular one
-    nearest:float      # mean distance to the nearest training window, dB
-    copied:float       # mean of the largest correlations with any stretch of a training recording
-    mcd:float          # mean over held-out windows of the mel cepstral distance of the nearest sound, dB
-    stoi:float         # the same of STOI
-    pesq:float|None    # the same of narrow-band PESQ; None without its library, or where it finds no speech at all
-
-def _mean_score(score, pairs, rate):
-    "Mean over the pairs for which a metric is defined, or None."
-    found = []
-    for x, y in pairs:
-        with contextlib.suppress(SpectroError): found.append(score(x, y, rate))
-    return float(np.mean(found)) if found else None
-
-def fad(waves, held, rate:int=22050)->float: # (n, S), (m, S)
-    "Fréchet distance between MFCC statistics of half seconds, overlapping by half, of two sets."
-    a, b = (np.concatenate([mfcc_statistics(w, rate, hop=.25) for w in x]) for x in (waves, held))
-    return frechet(a, b)
-
-def judge(
-    sets:dict,       # name → waves (n, S)
-    parts:Parts,
-    rate:int=22050,  # hertz
-    show=iter,       # wraps the sets, for a progress bar
-)->dict:             # name → `Verdict`
-    "Judge sets of sounds. Raises `SpectroError` unless all are as many as the held-out windows, since a Fréchet distance depends on it."
-    held, learned = parts.test.all(), parts.train.all()
-    if wrong := [f"{name} {len(s)}" for name, s in sets.items() if len(s) != len(held)]: raise SpectroError(f"each set must have {len(held)} sounds, as many as there are held-out windows; got {', '.join(wrong)}")
-    if len(held) < 8: raise SpectroError(f"judging needs 8 held-out windows, there are {len(held)}: raise test_split")
-    there, known = profiles(held, rate), profiles(learned, rate)
-    recordings = [parts.train.waves[i] for i in sorted(set(parts.train.spans[:, 0].tolist()))]
-    out = {}
-    for name in show(list(sets)):
-        waves = np.asarray(sets[name], np.float32)
-        p = profiles(waves, rate)
-        near = between(p, known)
-        nearest = near.argmin(1)
-        pairs = [(h, waves[j]) for h, j in zip(held, between(there, p).argmin(1))]
-        pesq = lambda x, y, r: calculate_pesq(x, y, r, narrow=True)
-        out[name] = Verdict(len(waves), fad(waves, held, rate), set_distance(p, there), spread(p)/spread(there), len(set(nearest.tolist())), float(np.bincount(nearest).max()/len(waves)), float(near.min(1).mean()),
-                            float(closest_copy(waves, recordings).mean()), *(_mean_score(s, pairs, rate) for s in (calculate_mcd, calculate_stoi, pesq)))
-    return out
-
-def usual_sets(parts:Parts, seed:int=0, rate:int=22050)->dict: # name → waves (n, S), n held-out windows
-    "Recordings and the rivals that learn almost nothing."
-    n, rng = len(parts.test), np.random.default_rng(seed)
-    learned = parts.train.all()
-    some = learned[rng.permutation(len(learned))[:n]] if len(learned) >= n else learned[rng.integers(0, len(learned), n)]
-    near = between(profiles(parts.test.all(), rate), profiles(learned, rate)).argmin(1)
-    return {"recorded, training": some, "recorded, held out": parts.test.all(), "nearest in training": learned[near], "phases drawn anew": without_phases(some, seed), "noise, mean spectrum": shaped_noise(some, seed)}
-
-def format_verdicts(verdicts:dict)->str:
-    "A table."
-    head = f"{next(iter(verdicts.values())).n} sounds each".ljust(24) + "".join(f"{h:>11}" for h in ("Fréchet", "distance", "diversity", "neighbours", "popular", "nearest", "copied", "MCD", "STOI", "PESQ"))
-    def line(name, v): return f"{name:<24}{v.frechet:11.1f}{v.distance:11.2f}{v.diversity:11.2f}{v.neighbours:11}{v.popular:11.0%}{v.nearest:11.2f}{v.copied:11.2f}{v.mcd:11.2f}{v.stoi:11.2f}" + (f"{v.pesq:11.2f}" if v.pesq is not None else f"{'none':>11}")
-    return "\n".join([head, *(line(*x) for x in verdicts.items())])

@@ -137,7 +137,9 @@ def picture(teacher, dataset, path):
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from spectro_dreamer.figures import figure_style
     from spectro_dreamer.preprocessing import plot_log_mel
+    figure_style()
     model = load(teacher)
     data = SpectrogramData(dataset, model.config.train.val_split, model.config.train.split_seed, model.config.tokens)
     long = [i for i in data.train if data.lengths[i] > 200][:2]

@@ -1,4 +1,4 @@
-"""WaveGAN and a world model, taught the same recordings of engines and judged on others (chapter 14).
+"""WaveGAN and a world model, taught the same recordings of engines and judged on others (chapters 14 and 14b).
 
     python tools/engine.py train --engines engine --run runs/engine                          # the WaveGAN; interrupted, it goes on
     python tools/engine.py world --engines engine --world runs/engine_world                  # the world model
@@ -18,14 +18,16 @@ import numpy as np
 import torch
 
 from spectro_dreamer.config import SpectroError, preset, write_text
+from spectro_dreamer.engine_judges import fad, format_verdicts, judge, usual_sets
+from spectro_dreamer.figures import figure_style
 from spectro_dreamer.free_dreams import free_dreams
 from spectro_dreamer.preparation import prepare
 from spectro_dreamer.preprocessing import log_mel
 from spectro_dreamer.tracking import history
 from spectro_dreamer.training import train
 from spectro_dreamer.vocoder import save_audio, vocode
-from spectro_dreamer.wavegan import (Critic, Generator, Parts, WaveGANTrainer, fad, format_verdicts, generate, judge, levelled, load_wavegan, plot_sounds, profiles, read_csv, read_windows, set_distance, split_windows,
-                                     spread, train_wavegan, usual_sets, wavegan_config)
+from spectro_dreamer.wavegan import (Critic, Generator, Parts, WaveGANTrainer, generate, levelled, load_wavegan, plot_sounds, profiles,
+                                     read_csv, read_windows, set_distance, split_windows, spread, train_wavegan, wavegan_config)
 from spectro_dreamer.world_model import load
 
 
@@ -156,6 +158,7 @@ def judge_part(a):
         for name, waves in sets.items():
             for k in range(6): save_audio(Path(a.sounds) / f"{re.sub(r'[^a-z]+', '_', name.lower())}_{k}.wav", waves[k], cfg.sample_rate)
     if a.figure:
+        figure_style()
         shown = {name: sets[name][::max(1, n // 5)][:5] for name in ("recorded, training", "recorded, held out", "phases drawn anew", "noise, mean spectrum", "recorded, vocoded", "WaveGAN, best", "world model, dreams")}
         fig = plot_sounds(shown, cfg.sample_rate); fig.savefig(a.figure, dpi=70)
     def told(names):
