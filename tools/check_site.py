@@ -20,6 +20,8 @@ _SRC = re.compile(r"\bsrc=[\"']([^\"']+)[\"']")
 _REF = re.compile(r"(?<![\w@/.])@((?:fig|sec|tbl|eq|lst)-[\w-]*\w)")
 _ANCHOR = re.compile(r"\{#((?:fig|sec|tbl|eq|lst)-[\w-]*\w)[^}]*\}")
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.S)
+_MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
+_SLOT = re.compile(r"(?<!\{)\{[A-Za-z]\w*\}")
 _SHOWN = {"image/png", "image/svg+xml", "image/jpeg", "text/html"}
 
 _PROCESS = """
@@ -112,6 +114,14 @@ def error_problems(path, nb):
             if out["output_type"] == "error": yield f"{path.name} cell {i}: shows {out['ename']}: {out['evalue'][:80]}"
 
 
+def slot_problems(path, nb):
+    """Places in braces that an f-string would have filled, in prose."""
+    for i, cell in enumerate(nb["cells"]):
+        said = [text(cell["source"])] if cell["cell_type"] == "markdown" else [text(o.get("data", {}).get("text/markdown", "")) for o in cell.get("outputs", [])]
+        for words in said:
+            for slot in _SLOT.findall(_MATH.sub("", _CODE.sub("", words))): yield f"{path.name} cell {i}: {slot} stands in the prose unfilled"
+
+
 def parsed(source):
     """A code cell's syntax tree, without magics; `None` when it is not Python."""
     try: return ast.parse("\n".join(line for line in source.splitlines() if not re.match(r"\s*[%!]", line)))
@@ -173,7 +183,7 @@ def problems():
     for path in nbs:
         nb = read(path)
         for check in (title_problems, link_problems, reference_problems, figure_problems,
-                      error_problems, import_problems):
+                      error_problems, slot_problems, import_problems):
             yield from check(path, nb)
     yield from check_pages.problems()
     yield from processing_problems()
