@@ -359,7 +359,7 @@ def plot_gaps(
 ):
     "Draw measures over the length of the gap; returns the figure."
     import matplotlib.pyplot as plt
-    fig, axs = plt.subplots(1, len(measures), figsize=(2 + 4.5*len(measures), 3.4), layout="constrained", squeeze=False)
+    fig, axs = plt.subplots(1, len(measures), figsize=(1 + 3.6*len(measures), 4), layout="constrained", squeeze=False)
     axs, lengths = axs[0], list(result.n_gaps)
     title = {"mse": "MSE per bin", "energy": "energy score per root bin", "sample": "MSE per bin of samples", "seams": "MSE per bin at the seams"}
     for ax, measure in zip(axs, measures):
@@ -368,7 +368,7 @@ def plot_gaps(
             ax.errorbar(lengths, [m.value for m in x], [2*(m.se or 0) for m in x], fmt="os^Dv"[k % 5] + ("-" if name == "world model" else "--" if k < 6 else ":"), ms=4, capsize=2, color=f"C{k}", label=name)
         ax.set(xlabel="length of the gap (s)", ylabel=title[measure], xscale="log", ylim=(0, None))
         ax.set_xticks(lengths, [f"{l:.2g}" for l in lengths]); ax.minorticks_off()
-    fig.legend(*axs[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, title="±2 se")
+    fig.legend(*axs[0].get_legend_handles_labels(), loc="outside lower center", ncol=4, title="±2 se")
     return fig
 
 # %% ../nbs/10b_completion.ipynb #9f82f83e

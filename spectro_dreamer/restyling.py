@@ -322,8 +322,10 @@ def plot_restyled(scores:dict):
     "Draw for each task what was kept over how far the style moved, a line for each way along its guides; returns the figure."
     import matplotlib.pyplot as plt
     panels = [(t, k) for t, m in scores.items() if m for k in next(iter(m.values())) if k.startswith("moved")]
-    fig, axs = plt.subplots(1, len(panels), figsize=(3.3*len(panels), 3.6), layout="constrained", sharey=True, squeeze=False)
-    for ax, (task, key) in zip(axs[0], panels):
+    rows, columns = -(-len(panels)//3), min(3, len(panels))
+    fig, axs = plt.subplots(rows, columns, figsize=(3.4*columns, .8 + 2.9*rows), layout="constrained", sharey=True, squeeze=False)
+    for ax in axs.flat[len(panels):]: ax.set_axis_off()
+    for ax, (task, key) in zip(axs.flat, panels):
         lines = {}
         for name, row in scores[task].items(): lines.setdefault(name.split(", guide")[0], []).append((np.mean(row[key]), np.mean(row["kept"])))
         for k, (name, points) in enumerate(lines.items()):
@@ -331,8 +333,8 @@ def plot_restyled(scores:dict):
             ax.plot(*zip(*points), mark, ms=5, color=colour, label=name)
         ax.axvline(1, color="k", ls=":", lw=.8)
         ax.set(xlabel=key + ", share of the way", title=task)
-    axs[0, 0].set_ylabel("content kept (correlation)")
-    names = {l: h for ax in axs[0] for h, l in zip(*ax.get_legend_handles_labels())}
+    for row in axs: row[0].set_ylabel("content kept (correlation)")
+    names = {l: h for ax in axs.flat for h, l in zip(*ax.get_legend_handles_labels())}
     fig.legend(names.values(), names.keys(), loc="outside lower center", ncol=4, fontsize=8)
     return fig
 
