@@ -173,10 +173,12 @@ def plot_history(
     import matplotlib.pyplot as plt
     runs = run_dir if isinstance(run_dir, dict) else {Path(run_dir).name: run_dir}
     labels = dict(loss="loss", recon_loss="MSE per bin", kl_loss="KL (nats per token)", reward_loss="squared error of the rewards", prior_mse="MSE of the prior's forecast")
-    fig, axs = plt.subplots(1, len(keys), figsize=(4.5*len(keys), 2.8), layout="constrained", squeeze=False)
+    columns = min(2, len(keys))
+    fig, axs = plt.subplots(-(-len(keys)//columns), columns, figsize=(4.5*columns, 2.8*-(-len(keys)//columns)), layout="constrained", squeeze=False)
+    for ax in axs.flat[len(keys):]: ax.set_axis_off()
     for i, (label, folder) in enumerate(runs.items()):
         rows = history(folder)
-        for ax, key in zip(axs[0], keys):
+        for ax, key in zip(axs.flat, keys):
             for name, style in ((f"train_{key}", "--"), (f"val_{key}", "-"), (key, "-")):
                 if name in rows[0]: ax.plot([r["epoch"] for r in rows], [r[name] for r in rows], style, color=f"C{i}", label=f"{label}, {name.removesuffix(key).strip('_')}")
             ax.set(xlabel="epoch", ylabel=labels[key])
