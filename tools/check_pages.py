@@ -1,4 +1,4 @@
-"""Check what the site has beside its chapters: parts, pictures, the page for wrong addresses, glossary, API, Colab, publishing.
+"""Check what the site has beside its chapters: parts, pictures, words for figures, the page for wrong addresses, glossary, API, Colab, publishing.
 
 Each check yields one line for each problem; `check_site.py` runs them all. Nothing is rendered and nothing imported.
 """
@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import yaml
 
 import make_pages
-from notebooks import NBS, ROOT, chapters, read, text
+from notebooks import NBS, ROOT, chapters, directives, read, text
 
 PARTS = ["The data", "The model", "Learning", "Judging", "Dreaming", "Rivals", "Reference"]
 WORDS = [w.strip() for w in """
@@ -69,6 +69,15 @@ def picture_problems():
     if not any(c["cell_type"] == "raw" and f"image: {site.get('image')}\n" in text(c["source"]) for c in read(NBS / "index.ipynb")["cells"]):
         yield "index.ipynb: its raw cell must name the card, or Quarto shows the page's first picture instead"
     if not site.get("open-graph") or site.get("twitter-card", {}).get("card-style") != "summary_large_image": yield "_quarto.yml: the card is not shown: open-graph, twitter-card"
+
+
+def figure_problems():
+    """A cell that shows one picture says in words what it looks like, for readers who cannot see it."""
+    for path in chapters():
+        for i, cell in enumerate(read(path)["cells"]):
+            pictures = sum(any(mime.startswith("image/") for mime in out.get("data", {})) for out in cell.get("outputs", []))
+            said = next((d.removeprefix("fig-alt: ").strip("\"' ") for d in directives(text(cell["source"])) if d.startswith("fig-alt: ")), "")
+            if pictures == 1 and not said: yield f"{path.name} cell {i}: a figure without fig-alt, the words for readers who cannot see it"
 
 
 def missing_page_problems(s):
@@ -171,4 +180,4 @@ def workflow_problems():
 def problems():
     """All of them."""
     s = make_pages.settings()
-    for check in (part_problems, picture_problems, lambda: missing_page_problems(s), glossary_problems, lambda: colab_problems(s), api_problems, page_problems, workflow_problems): yield from check()
+    for check in (part_problems, picture_problems, figure_problems, lambda: missing_page_problems(s), glossary_problems, lambda: colab_problems(s), api_problems, page_problems, workflow_problems): yield from check()

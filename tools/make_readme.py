@@ -21,7 +21,7 @@ def from_root(markdown):
 def prose(source):
     """A markdown cell without what only Quarto understands: fences of divs and attribute lists."""
     lines = [line for line in source.splitlines() if not re.match(r"\s*:::", line)]
-    return from_root(re.sub(r" *\{[#.][a-zA-Z][\w\s.#=-]*\}", "", "\n".join(lines)).strip())
+    return from_root(re.sub(r" *\{(?:[#.][a-zA-Z][\w\s.#=-]*|fig-alt=\"[^\"]*\")\}", "", "\n".join(lines)).strip())
 
 
 def printed(output):
