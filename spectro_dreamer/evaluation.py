@@ -341,6 +341,7 @@ def plot_open_loop(
         ax.plot(r.horizons, r.errors["prior, one rollout"], "--", color=f"C{k}", lw=1, label=f"{label}: one rollout")
     ax.axvline(0, color="k", lw=1); ax.text(0, 0.98, " ears close", va="top", transform=ax.get_xaxis_transform())
     ax.set(xlabel="horizon (tokens after the last one heard)", ylabel="MSE per bin", ylim=(0, None))
+    ax.xaxis.get_major_locator().set_params(integer=True)                     # tokens are whole
     ax.secondary_xaxis("top", functions=(lambda t: t*step, lambda s: s/step)).set_xlabel("time after the last one heard (s)")
     fig.legend(loc="outside right upper", fontsize=8)
     return fig
@@ -369,7 +370,7 @@ def plot_reconstructions(
 ):
     "Draw clips as true, reconstruction and error, with shared scales in dB; returns the figure."
     import matplotlib.pyplot as plt
-    fig, axs = plt.subplots(len(clips), 3, figsize=(13, 2.3*len(clips) + 0.4), layout="constrained", squeeze=False)
+    fig, axs = plt.subplots(len(clips), 3, figsize=(11, 2.1*len(clips) + 0.4), layout="constrained", squeeze=False)
     for row, i in zip(axs, clips):
         true, drawn = redraw(model, data, i, style_parts)
         mse = (((drawn - true)/model.std.cpu().numpy())**2).mean()
