@@ -220,7 +220,7 @@ def plot_log_mel(
 ):
     "Draw a log-mel spectrogram in seconds, hertz and decibels; returns the axes."
     import matplotlib.pyplot as plt
-    if ax is None: ax = plt.subplots(figsize=(9, 2.6))[1]
+    if ax is None: ax = plt.subplots(figsize=(9, 2.6), layout="constrained")[1]
     spec = np.asarray(spec, dtype=np.float32)
     n, m = spec.shape
     image = ax.imshow(DB_PER_NAT*spec.T, origin="lower", aspect="auto", cmap=LEVELS, vmin=vmin, vmax=vmax, interpolation="nearest",
