@@ -1,4 +1,4 @@
-"""Check what the site has beside its chapters: parts, pictures, words for figures, the page for wrong addresses, glossary, API, Colab, publishing.
+"""Check what the site has beside its chapters: parts, pictures, words for figures, code, the page for wrong addresses, glossary, API, Colab, publishing.
 
 Each check yields one line for each problem; `check_site.py` runs them all. Nothing is rendered and nothing imported.
 """
@@ -78,6 +78,14 @@ def figure_problems():
             pictures = sum(any(mime.startswith("image/") for mime in out.get("data", {})) for out in cell.get("outputs", []))
             said = next((d.removeprefix("fig-alt: ").strip("\"' ") for d in directives(text(cell["source"])) if d.startswith("fig-alt: ")), "")
             if pictures == 1 and not said: yield f"{path.name} cell {i}: a figure without fig-alt, the words for readers who cannot see it"
+
+
+def source_problems():
+    """A page shows the code of what it defines: nbdev hides a cell of `export`, and shows one of `exports`."""
+    for path in chapters():
+        for i, cell in enumerate(read(path)["cells"]):
+            if "export" not in directives(text(cell["source"])): continue
+            if any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.parse(text(cell["source"])).body): yield f"{path.name} cell {i}: a definition in a cell of `export`, which no page shows: use `exports`"
 
 
 def missing_page_problems(s):
@@ -180,4 +188,4 @@ def workflow_problems():
 def problems():
     """All of them."""
     s = make_pages.settings()
-    for check in (part_problems, picture_problems, figure_problems, lambda: missing_page_problems(s), glossary_problems, lambda: colab_problems(s), api_problems, page_problems, workflow_problems): yield from check()
+    for check in (part_problems, picture_problems, figure_problems, source_problems, lambda: missing_page_problems(s), glossary_problems, lambda: colab_problems(s), api_problems, page_problems, workflow_problems): yield from check()
