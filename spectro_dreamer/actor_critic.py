@@ -22,7 +22,7 @@ given (B, A - L) global style; noise (B, T, Z) and dice (B, T, L) standard norma
 """
 
 # %% ../nbs/11_actor_critic.ipynb #35c10324
-import copy, math, os
+import copy, math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from .preprocessing import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
 from .dataset import Batches, SpectrogramData, frame_rewards
 from .encoder import mlp
 from .rssm import State
-from .world_model import DreamerModel, model_fingerprint
+from .world_model import DreamerModel, model_fingerprint, write_checkpoint
 
 # %% ../nbs/11_actor_critic.ipynb #aa8a9742
 L = len(LOCAL_STYLE)           # size of an action
@@ -318,13 +318,9 @@ def save_behaviour(
     path,               # file to write
 ):
     "Write actor, critic, their history and the state of learning, atomically."
-    path, learner = Path(path), dict(behaviour.learner)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    torch.save(dict(behaviour=1, model=model_fingerprint(model), actor=behaviour.actor.state_dict(), critic=behaviour.critic.state_dict(),
-                    history=behaviour.history,
-                    learner=learner | dict(cfg=asdict(learner["cfg"]))), part)
-    os.replace(part, path)
+    learner = dict(behaviour.learner)
+    write_checkpoint(path, dict(behaviour=1, model=model_fingerprint(model), actor=behaviour.actor.state_dict(), critic=behaviour.critic.state_dict(),
+                                history=behaviour.history, learner=learner | dict(cfg=asdict(learner["cfg"]))))
 
 def load_behaviour(
     path,               # a file of `save_behaviour`

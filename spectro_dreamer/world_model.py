@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DreamerModel', 'Losses', 'global_mean', 'reconstruction_nll', 'beta_schedule', 'drawing_errors', 'rollout_nll',
            'loss', 'scale', 'to_tokens', 'no_style', 'reconstruct', 'write_checkpoint', 'save', 'read_checkpoint',
-           'build', 'load', 'load_of_sound', 'find_model', 'shipped_models', 'model_fingerprint', 'check_front_end',
+           'build', 'find_model', 'shipped_models', 'load', 'load_of_sound', 'model_fingerprint', 'check_front_end',
            'export_safetensors']
 
 # %% ../nbs/06_world_model.ipynb #25f38dbf
@@ -254,11 +254,26 @@ def read_checkpoint(path, device="cpu")->dict:
     if not isinstance(d, dict) or "model_state_dict" not in d or "config" not in d: raise SpectroError(f"{path} is not a checkpoint of ours: it lacks weights or configuration")
     return d
 
+# %% ../nbs/06_world_model.ipynb #loading06
 def build(cfg:Config, style_names:list[str])->DreamerModel:
     "A fresh model for a configuration."
     model = DreamerModel(**asdict(cfg.model))
     model.config, model.style_names = cfg, list(style_names)
     return model
+
+def find_model(path)->Path: # of a file
+    "Where a model is: a checkpoint as it is, of a run's folder the best model, and if there is no such file or folder, the model of that name that ships with the library."
+    path = Path(path)
+    if path.is_dir(): return path/"checkpoints"/"best_model.pt"
+    if path.is_file() or len(path.parts) > 1 or path.suffix: return path
+    shipped = shipped_models()
+    if str(path) not in shipped: raise SpectroError(f"no such checkpoint: {path}; models that come with the library: {', '.join(shipped)}")
+    return shipped[str(path)]
+
+def shipped_models()->dict[str, Path]: # name → file
+    "The trained models that come with the library; beside each lies its card, `NAME.md`."
+    import spectro_dreamer
+    return {p.stem: p for p in sorted((Path(spectro_dreamer.__file__).parent/"weights").glob("*.safetensors"))}
 
 def load(
     path,        # a checkpoint, the folder of a run (then its best model), or the name of a model that ships with the library
@@ -282,20 +297,7 @@ def load_of_sound(
     if not model.of_sound: raise SpectroError(f"{path} is no model of sound: spectro_evaluate judges it, spectro_dreams lets it dream")
     return model
 
-def find_model(path)->Path: # of a file
-    "Where a model is: a checkpoint as it is, of a run's folder the best model, and if there is no such file or folder, the model of that name that ships with the library."
-    path = Path(path)
-    if path.is_dir(): return path/"checkpoints"/"best_model.pt"
-    if path.is_file() or len(path.parts) > 1 or path.suffix: return path
-    shipped = shipped_models()
-    if str(path) not in shipped: raise SpectroError(f"no such checkpoint: {path}; models that come with the library: {', '.join(shipped)}")
-    return shipped[str(path)]
-
-def shipped_models()->dict[str, Path]: # name → file
-    "The trained models that come with the library; beside each lies its card, `NAME.md`."
-    import spectro_dreamer
-    return {p.stem: p for p in sorted((Path(spectro_dreamer.__file__).parent/"weights").glob("*.safetensors"))}
-
+# %% ../nbs/06_world_model.ipynb #same06
 def model_fingerprint(model:nn.Module)->str:
     "Sixteen hexadecimal digits that change with any weight."
     seen = hashlib.sha256()
