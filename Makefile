@@ -48,8 +48,8 @@ train: data/dataset.h5  ## train on data/dataset.h5
 export: env  ## write the library, README.md and the API pages from the notebooks, and clean the notebooks
 	@$(BIN)/nbdev_export
 	@$(BIN)/nbdev_clean
-	@$(BIN)/python tools/make_readme.py
-	@$(BIN)/python tools/make_pages.py
+	@$(BIN)/python tools/site/make_readme.py
+	@$(BIN)/python tools/site/make_pages.py
 
 docs: env  ## render the site into _docs (needs Quarto)
 	@command -v quarto >/dev/null || { echo "make docs needs Quarto, which is not installed (see quarto.org)" >&2; exit 1; }

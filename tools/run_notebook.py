@@ -1,6 +1,6 @@
 """Run notebooks from top to bottom, in place, and keep what they show.
 
-    python tools/run_notebook.py nbs/03_encoder.ipynb [--timeout 1800] [--skip-flags gpu,slow]
+    python tools/run_notebook.py nbs/20_encoder.ipynb [--timeout 1800] [--skip-flags gpu,slow]
 
 Cells marked `#| eval: false`, or with a flag named in --skip-flags, are not run and keep the outputs they have. A
 notebook that fails, that shows a path of this machine, or that somebody edited meanwhile is left as it was.

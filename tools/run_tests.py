@@ -2,7 +2,7 @@
 
     python tools/run_tests.py [NAME…]
 
-With names, only the checks whose name contains one of them are run: `run_tests.py 04_rssm`, `run_tests.py wheel`. A check
+With names, only the checks whose name contains one of them are run: `run_tests.py 21_rssm`, `run_tests.py wheel`. A check
 is a function that returns a remark, or raises `Failed` with what a person needs to see, or `Skipped` with the reason.
 """
 
@@ -15,7 +15,8 @@ from pathlib import Path
 from notebooks import MACHINE_PATH, NBS, ROOT, chapters, directives, machine_paths, read, text
 
 PACKAGE = "spectro_dreamer"
-LIGHT = "config figures preprocessing preparation dataset encoder rssm unrolled decoder contrastive world_model tracking compute training actor_critic".split()  # all that a training machine imports
+LIGHT = """config figures data.preprocessing data.preparation data.dataset model.encoder model.rssm model.unrolled model.decoder
+    model.contrastive model.world_model learn.tracking learn.compute learn.training act.actor_critic""".split()  # all that a training machine imports
 HEAVY = "librosa mlflow matplotlib pandas psutil safetensors soundfile soxr scipy threadpoolctl torchaudio".split()  # what it may not have
 MB = 2 ** 20
 MINUTE = 60.0       # processor seconds that one chapter's tests may take on a quiet machine
@@ -88,17 +89,17 @@ def clean(scratch):
 def export(scratch):
     """Exporting the notebooks gives the library as it stands, no more and no less."""
     copy = snapshot(scratch / "export")
-    for module in (copy / PACKAGE).glob("*.py"):
+    for module in (copy / PACKAGE).rglob("*.py"):
         if module.name != "__init__.py": module.unlink()
     sh(Path(PYTHON).parent / "nbdev_export", cwd=copy)
-    ours, theirs = ({p.name: p.read_bytes() for p in (base / PACKAGE).glob("*.py")} for base in (ROOT, copy))
+    ours, theirs = ({p.relative_to(base / PACKAGE).as_posix(): p.read_bytes() for p in (base / PACKAGE).rglob("*.py")} for base in (ROOT, copy))
     fail_if(f"{PACKAGE}/{name} is not what the notebooks export: run nbdev_export"
             for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name))
 
 
 def readme():
     """README.md is what the index gives."""
-    sh(PYTHON, ROOT / "tools" / "make_readme.py", "--check", what="README.md")
+    sh(PYTHON, ROOT / "tools" / "site" / "make_readme.py", "--check", what="README.md")
 
 
 def notebook(path):
@@ -121,29 +122,46 @@ def module_numbers():
     return found
 
 
-def imported(tree):
-    """The full names of the modules a syntax tree imports, wherever it does; relative ones are ours."""
+def module_path(module):
+    """The file of a module of ours, `model.rssm`."""
+    return ROOT / PACKAGE / f"{module.replace('.', '/')}.py"
+
+
+def library():
+    """Every file of the library but the lists that nbdev writes."""
+    return sorted(p for p in (ROOT / PACKAGE).rglob("*.py") if p.name != "_modidx.py")
+
+
+def base_of(node, path):
+    """The full name of what a `from … import` reads, whose dots count folders upward from `path`."""
+    if not node.level: return node.module
+    package = (PACKAGE, *path.relative_to(ROOT / PACKAGE).parent.parts)
+    return ".".join([*package[:len(package) - node.level + 1], *filter(None, [node.module])])
+
+
+def imported(source):
+    """The full names of the modules that a file, or the syntax tree of a cell, imports, wherever it does."""
+    tree = ast.parse(source.read_text(encoding="utf-8")) if isinstance(source, Path) else source
     for node in ast.walk(tree):
         if isinstance(node, ast.Import): yield from (a.name for a in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            base = f"{PACKAGE}.{node.module}" if node.module else PACKAGE
-            yield from ([base] if node.module else [f"{PACKAGE}.{a.name}" for a in node.names])
         elif isinstance(node, ast.ImportFrom):
-            yield from ([f"{PACKAGE}.{a.name}" for a in node.names] if node.module == PACKAGE else [node.module])
+            base = base_of(node, source if isinstance(source, Path) else ROOT / PACKAGE / "cell.py")
+            yield base
+            if base.split(".")[0] == PACKAGE: yield from (f"{base}.{a.name}" for a in node.names)  # a module of a folder, perhaps
 
 
 def ours(names):
-    """Of full module names, those of this package, without its name."""
-    return {n.split(".")[1] for n in names if n.startswith(f"{PACKAGE}.")}
+    """Of full module names, those of this package, without its name: `model.rssm`."""
+    return {n.removeprefix(f"{PACKAGE}.") for n in names if n.startswith(f"{PACKAGE}.")}
 
 
 def import_order():
     """Each module, and each notebook, imports only from lower numbers."""
     numbers, wrong = module_numbers(), []
     for module, number in numbers.items():
-        path = ROOT / PACKAGE / f"{module}.py"
-        if not path.exists(): wrong.append(f"{PACKAGE}/{path.name} is missing: run nbdev_export"); continue
-        for other in ours(imported(ast.parse(path.read_text(encoding="utf-8")))) & numbers.keys():
+        path = module_path(module)
+        if not path.exists(): wrong.append(f"{path.relative_to(ROOT)} is missing: run nbdev_export"); continue
+        for other in ours(imported(path)) & numbers.keys():
             if numbers[other] >= number: wrong.append(f"{module} ({number}) imports {other} ({numbers[other]})")
     for path in (p for p in chapters() if p.name[:2].isdigit()):
         for other in notebook_imports(path) & numbers.keys():
@@ -167,7 +185,7 @@ def declared():
     wanted = [r for key in ("requirements", "cluster_requirements", "hearing_requirements", "onnx_requirements", "music_requirements") for r in requirements(key)]
     allowed = {re.split(r"[<>=!~\[]", r)[0].lower().replace("_", "-") for r in wanted}
     owners, names = packages_distributions(), set()
-    for path in (ROOT / PACKAGE).glob("*.py"): names |= {n.split(".")[0] for n in imported(ast.parse(path.read_text()))}
+    for path in library(): names |= {n.split(".")[0] for n in imported(path)}
     names -= sys.stdlib_module_names | {PACKAGE, "IPython"}  # IPython comes with ipywidgets
     fail_if(f"{name} is imported but not required in settings.ini" for name in sorted(names)
             if not {o.lower().replace("_", "-") for o in owners.get(name, [name])} & allowed)
@@ -211,7 +229,7 @@ def lazy_package():
 
 def site():
     """The documentation site holds together."""
-    return sh(PYTHON, ROOT / "tools" / "check_site.py", what="check_site").strip().splitlines()[-1]
+    return sh(PYTHON, ROOT / "tools" / "site" / "check_site.py", what="check_site").strip().splitlines()[-1]
 
 
 def sizes():
@@ -248,8 +266,9 @@ import spectro_dreamer
 for extra in ('nbdev', 'execnb', 'nbclient', 'jupytext', 'espeakng_loader', 'distributed', 's3fs', 'torchmetrics', 'auraloss', 'pocketsphinx', 'jiwer', 'pesq', 'pycodec2', 'onnx', 'onnxscript', 'onnxruntime', 'music21'):
     assert not importlib.util.find_spec(extra), extra + ' is present: the library must not need it'
 assert 'site-packages' in spectro_dreamer.__file__, spectro_dreamer.__file__
-names = [m.name for m in pkgutil.iter_modules(spectro_dreamer.__path__)]
-for name in names: importlib.import_module('spectro_dreamer.' + name)
+names = [m.name for m in pkgutil.walk_packages(spectro_dreamer.__path__, 'spectro_dreamer.')]
+assert len(names) == int(sys.argv[2]), f'{len(names)} modules of {sys.argv[2]}'
+for name in names: importlib.import_module(name)
 corpus = importlib.resources.files('spectro_dreamer') / 'corpus'
 clips = [p for p in (corpus / 'clips').iterdir() if p.name.endswith('.mp3')]
 rows = (corpus / 'validated.tsv').read_text(encoding='utf-8').splitlines()[1:]
@@ -314,12 +333,13 @@ def wheel_install(scratch):
 def wheel_imports(scratch):
     """Every module imports there without nbdev, and the bundled corpus is there."""
     clips = len(list((ROOT / PACKAGE / "corpus" / "clips").glob("*.mp3")))
-    return sh(venv_python(scratch), "-c", _EVERY_MODULE, clips, what="importing every module", **bare(scratch)).strip()
+    modules = len([p for p in library() if p != ROOT / PACKAGE / "__init__.py"]) + 1  # _modidx is one too
+    return sh(venv_python(scratch), "-c", _EVERY_MODULE, clips, modules, what="importing every module", **bare(scratch)).strip()
 
 
 def commands():
     """The console commands that settings.ini declares."""
-    return re.findall(r"(spectro_\w+)\s*=\s*spectro_dreamer\.cli:", (ROOT / "settings.ini").read_text())
+    return re.findall(r"(spectro_\w+)\s*=\s*spectro_dreamer\.use\.cli:", (ROOT / "settings.ini").read_text())
 
 
 def wheel_commands(scratch):

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from spectro_dreamer.config import SpectroError, write_text
-from spectro_dreamer.tracking import history
-from spectro_dreamer.world_model import export_safetensors, load
+from spectro_dreamer.learn.tracking import history
+from spectro_dreamer.model.world_model import export_safetensors, load
 
 CARD = """# {name}
 
@@ -45,7 +45,7 @@ of other languages is reconstructed, but what it *imagines* is babble in the rhy
 
 
 def split_of(data):
-    """Clips, speakers and hours of both parts, from what `tools/real_speech.py` wrote."""
+    """Clips, speakers and hours of both parts, from what `experiments/real_speech.py` wrote."""
     d = json.loads(Path(data).read_text())
     return {f"{part}_{k}": d[part][k] for part in ("train", "val") for k in ("clips", "speakers", "hours")}
 
@@ -55,7 +55,7 @@ def main():
     p.add_argument("--run", required=True, help="the folder of a run")
     p.add_argument("--name", default="mini", help="the name it gets (default: %(default)s)")
     p.add_argument("--metrics", type=Path, help="metrics.json that spectro_evaluate wrote for the shipped weights")
-    p.add_argument("--data-card", default=ROOT/"nbs"/"results"/"data.json", help="what tools/real_speech.py wrote of the data (default: %(default)s)")
+    p.add_argument("--data-card", default=ROOT/"nbs"/"results"/"data.json", help="what experiments/real_speech.py wrote of the data (default: %(default)s)")
     a = p.parse_args()
     target = ROOT/"spectro_dreamer"/"weights"/f"{a.name}.safetensors"
     export_safetensors(a.run, target, half=True)

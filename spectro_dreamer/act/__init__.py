@@ -1,0 +1,1 @@
+"""Acting in dreams, and learning from them."""

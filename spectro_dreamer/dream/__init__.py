@@ -1,0 +1,1 @@
+"""What a model imagines, completes and restyles."""

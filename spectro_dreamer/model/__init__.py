@@ -1,0 +1,1 @@
+"""The network: encoder, recurrent state space model, decoder, objective."""

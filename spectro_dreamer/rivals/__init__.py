@@ -1,0 +1,1 @@
+"""Other ways of making sound and music."""

@@ -1,0 +1,1 @@
+"""From spectrograms to sound, and what is heard of it."""

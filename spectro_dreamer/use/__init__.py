@@ -1,0 +1,1 @@
+"""Commands, exports, benchmarks and panels."""
