@@ -29,7 +29,9 @@ def learned(model, data, cfg, file):
     from spectro_dreamer.config import SpectroError
     try: kept = load_behaviour(file, model)
     except SpectroError: kept = None
-    if kept and kept.learner["cfg"] == cfg: print(f"{file.name}: kept from an earlier call"); return kept
+    if kept and kept.learner["cfg"] == cfg:
+        print(f"{file.name}: kept from an earlier call")
+        return kept
     start = time.time()
 
     def show(steps):
@@ -72,7 +74,8 @@ def behave(a):
         if fingerprint not in (None, data.fingerprint): raise SpectroError("the runs share no data set")
         fingerprint, cfg = data.fingerprint, BehaviourConfig(seed=seed, steps=a.steps)
         ctx = contexts(model, data, clips, HEARD, a.horizon)
-        print(f"{Path(run).name}: {len(ctx.given)} beginnings of {len({data.speakers[i] for i in clips})} speakers", flush=True)
+        print(f"{Path(run).name}: {len(ctx.given)} beginnings of {len({data.speakers[i] for i in clips})} "
+              "speakers", flush=True)
         behaviour = learned(model, data, cfg, output.with_name(f"{output.name}.{seed}.behaviour"))
         for name, target in targets(ctx.energy, a.swing_db / DB_PER_UNIT).items():
             by = judged(model, behaviour.actor, ctx, target, seed)
@@ -93,11 +96,13 @@ def main():
     """Parse and run; a mistake of input is one line."""
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="the HDF5 file the runs were trained on")
-    p.add_argument("--runs", nargs="+", required=True, help="folders of runs (their best model), or checkpoints, of different seeds")
+    p.add_argument("--runs", nargs="+", required=True, help="folders of runs (their best model), or checkpoints, of "
+                                                            "different seeds")
     p.add_argument("--output", required=True, help="the JSON file to write")
     p.add_argument("--steps", type=int, default=250, help="gradient steps of actor and critic (default: %(default)s)")
     p.add_argument("--horizon", type=int, default=30, help="tokens that are planned (default: %(default)s)")
-    p.add_argument("--swing-db", type=float, default=9., help="how far targets are from what was recorded, dB (default: %(default)s)")
+    p.add_argument("--swing-db", type=float, default=9., help="how far targets are from what was recorded, dB "
+                                                              "(default: %(default)s)")
     a = p.parse_args()
     from spectro_dreamer.config import SpectroError
     try: behave(a)

@@ -20,11 +20,12 @@ import torch
 from spectro_dreamer.config import SpectroError, preset, seed_everything, write_text
 from spectro_dreamer.data.dataset import Scale, SpectrogramData
 from spectro_dreamer.figures import figure_style
-from spectro_dreamer.dream.free_dreams import fit_classifier, format_scores, free_dreams, score_dreams, shuffled, tamed, var_dreams
+from spectro_dreamer.dream.free_dreams import fit_classifier, format_scores, free_dreams, score_dreams, shuffled, stabilised_var, var_dreams
 from spectro_dreamer.data.preparation import split_speakers
-from spectro_dreamer.dream.restyling import energy_of, gain, like, restyle, style_of, style_shift, warp
-from spectro_dreamer.judge.forecasts import BandClips, fit_var
-from spectro_dreamer.learn.training import history, train
+from spectro_dreamer.dream.restyling import energy_of, gain, energy_contour, restyle, style_of, style_shift, warp
+from spectro_dreamer.judge.forecasts import fit_var
+from spectro_dreamer.learn.tracking import history
+from spectro_dreamer.learn.training import train
 from spectro_dreamer.model.world_model import load
 
 
@@ -38,7 +39,9 @@ def labelled(digits, labels):
 
 
 def without(digits, speakers, held, folder):
-    """A copy of the prepared file whose table names the real speakers, so that its split can leave one of them out; and the seed of that split."""
+    """A copy of the prepared file whose table names the real speakers, so that its split can leave one of them out; and
+    the seed of that split.
+    """
     copy = Path(folder) / "digits.h5"
     copy.write_bytes(Path(digits).read_bytes())
     with h5py.File(copy, "r+") as f: f["clips/speaker"][:] = speakers.astype(object)
@@ -67,8 +70,9 @@ def keep_digit(model, ears, specs, digits):
     said = {}
     for k, x in enumerate(specs):
         e, own = energy_of(x), style_of(model, x, dict(gender="male"))
-        tasks = dict(louder=e + .5, softer=e - .5, contour=like(x, specs[partner[k]]))
-        said.setdefault(("", "recorded"), []).append((x, e, None)); said.setdefault(("", "reconstruction"), []).append((model.reconstruct(x, own), e, None))
+        tasks = dict(louder=e + .5, softer=e - .5, contour=energy_contour(x, specs[partner[k]]))
+        said.setdefault(("", "recorded"), []).append((x, e, None))
+        said.setdefault(("", "reconstruction"), []).append((model.reconstruct(x, own), e, None))
         for task, energy in tasks.items():
             target = style_of(model, x, dict(gender="male"), energy)
             for way, guides in (("hear", (1.,)), ("keep", (1., 3.)), ("shift", (1., 2.))):
@@ -86,7 +90,8 @@ def keep_digit(model, ears, specs, digits):
 
 def measure(a):
     """Everything."""
-    torch.set_num_threads(1); seed_everything(0)
+    torch.set_num_threads(1)
+    seed_everything(0)
     data, digits, speakers = labelled(a.digits, a.labels)
     usable = np.flatnonzero(data.lengths >= data.tokens.frames)
     specs = lambda which: [data.clip(i) for i in which]
@@ -108,7 +113,7 @@ def measure(a):
     fill = lambda x: model.reconstruct(x).cpu()
     sets = {"recorded, speakers of training": second, f"recorded, {a.held_out}": heldout, "reconstructed, of training": [fill(x) for x in second], f"reconstructed, {a.held_out}": [fill(x) for x in heldout]}
     for t in a.temperatures: sets[f"dreamed, temperature {t:g}"] = free_dreams(model, lengths, t)
-    sets |= {"rival: shuffled frames": shuffled(second), "rival: VAR(5)": var_dreams(tamed(var), second, model.mean, model.std)}
+    sets |= {"rival: shuffled frames": shuffled(second), "rival: VAR(5)": var_dreams(stabilised_var(var), second, model.mean, model.std)}
     scores = score_dreams(ears, sets, reference)
     print(format_scores(scores))
     about = dict(held_out=a.held_out, accuracy=accuracy, n=n, epochs=last["epoch"], beta_kl=model.config.train.beta_kl, mse=last["val_recon_loss"], kl=last["val_kl_loss"], n_train=len(train_clips),
@@ -137,7 +142,9 @@ def figure(sets, model, path):
     from spectro_dreamer.data.preprocessing import plot_log_mel
     fig, axs = plt.subplots(len(sets), 6, figsize=(11, 1.5 * len(sets)), layout="constrained", sharey=True)
     for row, (name, specs) in zip(axs, sets.items()):
-        for ax, x in zip(row, specs): plot_log_mel(x, model.front_end, ax, "", bar=False); ax.label_outer()
+        for ax, x in zip(row, specs):
+            plot_log_mel(x, model.front_end, ax, "", bar=False)
+            ax.label_outer()
         row[0].set_title(name, fontsize=8, loc="left")
     fig.colorbar(axs[0, 0].images[0], ax=axs, label="dB", pad=.01)
     fig.savefig(path, dpi=90)

@@ -19,17 +19,18 @@ import numpy as np
 import torch
 
 from spectro_dreamer.config import SpectroError, preset, write_text
-from spectro_dreamer.data.dataset import Scale, SpectrogramData
+from spectro_dreamer.data.dataset import SpectrogramData
 from spectro_dreamer.act.dream_sets import dataset_episodes, generate_dreams, write_dataset
 from spectro_dreamer.judge.evaluation import follow, open_loop, per_band, pool
-from spectro_dreamer.act.mixing import WAYS, Mix, directed_dreams, find_rare, onset
+from spectro_dreamer.act.mixing import DIRECTIONS, Mix, directed_dreams, find_rare, onset
 from spectro_dreamer.judge.forecasts import line_at, rate_line
 from spectro_dreamer.model.rssm import kl_divergence
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.learn.training import train
 from spectro_dreamer.model.world_model import load
 
-FEW, HELD = 20.0, 8.0              # minutes of training clips, and of validation clips that choose the epoch, in the small data set
+# minutes of training clips, and of validation clips that choose the epoch, in the small data set
+FEW, HELD = 20.0, 8.0
 EPOCHS = dict(few=20, all=2)       # about as many steps: 800 and 750
 HORIZON, CONTEXT, HOURS = 60, 20, 1.5 # tokens of a dream, tokens heard before, hours of dreams from each teacher
 LINES = {}                         # the Gaussian line of the validation clips, by the statistics that standardise them
@@ -45,11 +46,13 @@ def few_recordings(dataset, path):
     chosen = order[: 1 + int(np.searchsorted(np.cumsum(minutes[order]), FEW))]
     held, by_speaker = [], {}
     for i in rng.permutation(data.val): by_speaker.setdefault(data.speakers[i], []).append(i)
-    while any(by_speaker.values()) and (minutes[held].sum() < HELD or len({data.speakers[i] for i in held}) < len(by_speaker)): # in turn
+    # in turn
+    while any(by_speaker.values()) and (minutes[held].sum() < HELD or len({data.speakers[i] for i in held}) < len(by_speaker)):
         held += [clips.pop() for clips in by_speaker.values() if clips]
     write_dataset(dataset_episodes(dataset, sorted([*chosen, *held])), path)
     small = SpectrogramData(path, share_held(path, data))
-    if {small.speakers[i] for i in small.val} != {data.speakers[i] for i in data.val}: raise SpectroError("the small data set holds back other speakers")
+    if {small.speakers[i] for i in small.val} != {data.speakers[i] for i in data.val}:
+        raise SpectroError("the small data set holds back other speakers")
 
 
 def share_held(path, data):
@@ -71,7 +74,9 @@ def run(name, dataset, cfg, mix, work):
 
 
 def dreamed(teacher, dataset, path, seed=0, directed=0.0, grain=False):
-    """Dreams of a teacher as a data set; `directed` is the share that begins before a loud onset and is told its style; with `grain` each band gets white noise as strong as the teacher's error in redrawing its training clips."""
+    """Dreams of a teacher as a data set; `directed` is the share that begins before a loud onset and is told its style;
+    with `grain` each band gets white noise as strong as the teacher's error in redrawing its training clips.
+    """
     if path.is_file(): return
     model = load(teacher)
     n = round(HOURS * 3600 / (model.config.tokens.seconds(model.front_end) * HORIZON))
@@ -87,14 +92,17 @@ def dreamed(teacher, dataset, path, seed=0, directed=0.0, grain=False):
 
 @torch.no_grad()
 def judge(folder, data, clips, rare):
-    """Recorded validation speakers: error and rate of reconstructions, error of the token that the prior expects, also where a loud onset is, and forecasts."""
+    """Recorded validation speakers: error and rate of reconstructions, error of the token that the prior expects, also
+    where a loud onset is, and forecasts.
+    """
     model = load(folder)
     data.mean, data.std = model.mean, model.std
     rows, tokens = [], []
     for i in clips:
         f, spec, cut = follow(model, data, i), data.clip(i), model.config.tokens
         truth, drawn = (per_band(model, x, spec) for x in (f.tokens, model.decode(f.path)))
-        expected = (model.decoder(torch.cat([f.path.h[:1], f.path.prior.mean[:1]], -1))[0] - f.tokens)[..., -cut.hop:].pow(2).mean(dim=(1, 2)) # of the new frames
+        # of the new frames
+        expected = (model.decoder(torch.cat([f.path.h[:1], f.path.prior.mean[:1]], -1))[0] - f.tokens)[..., -cut.hop:].pow(2).mean(dim=(1, 2))
         event = (rare.measure(spec) > rare.threshold)[:cut.n_frames(len(expected))].unfold(0, cut.frames, cut.hop)[:, -cut.hop:].any(1)
         rows.append(dict(mse=(drawn[0] - truth).pow(2).mean().item(), mse_sampled=(drawn[1] - truth).pow(2).mean().item(), kl=kl_divergence(f.path.posterior, f.path.prior)[1].sum(-1).mean().item(),
                          expected=expected.mean().item(), at_onsets=(expected[event].mean().item() if event.any() else None, int(event.sum()))))
@@ -111,7 +119,11 @@ def judge(folder, data, clips, rare):
 
 @torch.no_grad()
 def texture(model, recorded, dreams):
-    """How a set of dreams differs from the recordings it is mixed with: variance, how far a frame is from the one before, and how well a model draws both again. Standardised per band."""
+    """How a set of dreams differs from the recordings it is mixed with: variance, how far a frame is from the one
+    before, and how well a model draws both again.
+
+    Standardised per band.
+    """
     def of(data, clips):
         z = [(data.clip(i) - model.mean) / model.std for i in clips]
         mse = [(model.reconstruct(data.clip(i)) - data.clip(i)[:model.config.tokens.n_frames(model.config.tokens.n_tokens(int(data.lengths[i])))]).div(model.std).pow(2).mean().item() for i in clips[:100]]
@@ -126,7 +138,7 @@ def rates(teacher, dataset, n=192, horizon=20):
     rare, how = find_rare(data, onset), dict(data=data, context=CONTEXT, with_z=False)
     frames = lambda episodes: [torch.from_numpy(e.features) for e in episodes]
     out = dict(threshold=rare.threshold, training=rare.share(data.clip(i) for i in data.train), held=rare.share(data.clip(i) for i in data.val), plain=rare.share(frames(generate_dreams(model, n, horizon, seed=3, **how))))
-    directed = {way: directed_dreams(model, n=n, horizon=horizon, rare=rare, way=way, seed=4, **how) for way in WAYS}
+    directed = {way: directed_dreams(model, n=n, horizon=horizon, rare=rare, way=way, seed=4, **how) for way in DIRECTIONS}
     paths = {p: i for i, p in enumerate(data.paths)}
     places = [(paths[e.meta["context"]["episode"]], e.meta["context"]["frame"] + CONTEXT * data.tokens.hop) for e in directed["both"]]
     return out | dict(n=n, horizon=horizon, recorded_there=rare.share(data.clip(c)[f:f + data.tokens.n_frames(horizon)] for c, f in places), directed={way: rare.share(frames(d)) for way, d in directed.items()})
@@ -149,7 +161,9 @@ def picture(teacher, dataset, path):
     for column, (i, dream) in zip(axs.T, zip(long, dreams)):
         ears = data.clip(i)[:k + len(dream)].numpy()
         for ax, name, spec in zip(column, ("recorded", "heard, then dreamed"), (ears, np.concatenate([ears[:k], dream.features]))):
-            plot_log_mel(spec, data.front_end, ax, name, bar=False); ax.axvline(k / rate, color="w", ls="--", lw=1.2); ax.label_outer()
+            plot_log_mel(spec, data.front_end, ax, name, bar=False)
+            ax.axvline(k / rate, color="w", ls="--", lw=1.2)
+            ax.label_outer()
     fig.colorbar(axs[0, 0].images[0], ax=axs, label="dB", pad=.01)
     fig.savefig(path, dpi=90)
 
@@ -164,16 +178,19 @@ def students(only, seeds):
             yield f"cross with grain, 0.25, seed {seed}", "few", "all grain", SHARES["0.25"], seed
         if "cross" in only and seed == seeds[0]:
             for share in ("0.5", "0.75"): yield f"cross, {share}, seed {seed}", "few", "all", SHARES[share], seed
-    for share, mix in SHARES.items() if "all" in only else (): yield f"all, {share}, seed {seeds[0]}", "all", "all", mix, seeds[0]
+    for share, mix in SHARES.items() if "all" in only else ():
+        yield f"all, {share}, seed {seeds[0]}", "all", "all", mix, seeds[0]
     if "directed" in only: yield f"directed, 0.5, seed {seeds[0]}", "few", "few directed", SHARES["0.5"], seeds[0]
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
-    p.add_argument("--work", type=Path, default=Path("runs/dreams"), help="where data sets and runs go (default: %(default)s)")
+    p.add_argument("--work", type=Path, default=Path("runs/dreams"), help="where data sets and runs go (default: "
+                                                                          "%(default)s)")
     p.add_argument("--only", nargs="+", default=["few", "grain", "cross", "directed", "all"], choices=("few", "grain", "cross", "directed", "all"), help="which situations (default: all of them)")
-    p.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="of the students; all but `few` are done with the first alone (default: 0 1)")
+    p.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="of the students; all but `few` are done "
+                                                                        "with the first alone (default: 0 1)")
     p.add_argument("--table", type=Path, default=ROOT/"nbs"/"results"/"dreams.json", help="file to keep the numbers in")
     a = p.parse_args()
     torch.set_num_threads(1)
@@ -203,21 +220,31 @@ def main():
         return path
 
     for name, situation, whose, mix, seed in students(a.only, a.seeds):
-        if name in table["runs"]: print(f"{name}: kept from an earlier call"); continue
+        if name in table["runs"]:
+            print(f"{name}: kept from an earlier call")
+            continue
         folder, spent = run(name, sets[situation], base[situation].override(seed=seed), Mix(taught(whose), **mix) if mix else None, a.work)
         start, past = time.process_time(), history(folder)
         r = table["runs"][name] = dict(train_seconds=round(spent), val_loss=min(h["val_loss"] for h in past), best_epoch=min(past, key=lambda h: h["val_loss"])["epoch"], **judge(folder, data, data.val, rare))
         r["judge_seconds"] = round(time.process_time() - start)
-        print(f"{name:<28} {r['train_seconds']:4d} s + {r['judge_seconds']} s  best epoch {r['best_epoch']:2d}  MSE {r['mse_sampled']:.4f} at {r['kl']:.1f} nats, {r['ratio']:.2f} of the line; expected {r['expected']:.4f}, at onsets {r['expected_at_onsets']:.3f}; ahead "
+        print(f"{name:<28} {r['train_seconds']:4d} s + {r['judge_seconds']} s  best epoch {r['best_epoch']:2d}  MSE "
+              f"{r['mse_sampled']:.4f} at {r['kl']:.1f} nats, {r['ratio']:.2f} of the line; expected "
+              f"{r['expected']:.4f}, at onsets {r['expected_at_onsets']:.3f}; ahead "
               + ", ".join(f"{v:.3f}" for v in r["ahead"].values()), flush=True)
         keep()
-    for name, r in table["runs"].items(): r["train_mse"] = history(folder_of(name, a.work))[-1]["train_recon_loss"] # the mean over recorded and dreamed sequences
+    for name, r in table["runs"].items():
+        # the mean over recorded and dreamed sequences
+        r["train_mse"] = history(folder_of(name, a.work))[-1]["train_recon_loss"]
     for who in ("few", "all"):
-        if who in table["teachers"] and who not in table["rates"]: table["rates"][who] = rates(a.work / f"teacher-{who}", sets[who]); keep(); print(who, table["rates"][who], flush=True)
+        if who in table["teachers"] and who not in table["rates"]:
+            table["rates"][who] = rates(a.work / f"teacher-{who}", sets[who])
+            keep()
+            print(who, table["rates"][who], flush=True)
         if who in table["teachers"]:
             table["teachers"][who]["val_loss"] = min(h["val_loss"] for h in history(a.work / f"teacher-{who}"))
             opened = SpectrogramData(sets[who], base[who].train.val_split)
-            table.setdefault("texture", {})[who] = texture(load(a.work / f"teacher-{who}"), opened, SpectrogramData(a.work / f"dreams_{who}.h5", 0.)); keep()
+            table.setdefault("texture", {})[who] = texture(load(a.work / f"teacher-{who}"), opened, SpectrogramData(a.work / f"dreams_{who}.h5", 0.))
+            keep()
     if "few" in table["teachers"]: picture(a.work / "teacher-few", small, a.table.with_suffix(".png"))
 
 

@@ -32,7 +32,10 @@ from spectro_dreamer.model.world_model import load
 
 
 def recordist(credit):
-    """Who recorded a sound, of a credit like `Helicopter by somebody http://…` or `"Truck". Original "x.wav" by "somebody". Edited by …`."""
+    """Who recorded a sound, of a credit like `Helicopter by somebody http://…` or `"Truck".
+
+    Original "x.wav" by "somebody". Edited by …`.
+    """
     found = re.search(r'Original .*? by "?([^"]+?)"?\. ', credit) or re.search(r"\bby (\S+) https?:", credit, re.I) or re.search(r"\bBy ([^.]+)\.", credit)
     if not found: raise SpectroError(f"nobody is named in the credit {credit!r}")
     return found[1]
@@ -40,14 +43,18 @@ def recordist(credit):
 
 def rows_of(path):
     """The rows of a table divided by tabs."""
-    with open(path, newline="", encoding="utf-8") as f: return list(csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE))
+    with open(path, newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 KINDS = ("helicopter", "chainsaw") # and all others
 
 
 def windows_of(a, cfg):
-    """The windows in three parts. Each part has its share of the recordists of helicopters, of chainsaws, and of other vehicles."""
+    """The windows in three parts.
+
+    Each part has its share of the recordists of helicopters, of chainsaws, and of other vehicles.
+    """
     engines = Path(a.engines).resolve()
     labels, lines, kind = {r["path"]: r for r in rows_of(engines / "labels.tsv")}, [], {}
     for r in rows_of(engines / "segments_2s.tsv"):
@@ -76,7 +83,10 @@ def train_part(a):
 
 
 def world_part(a):
-    """A small world model of the same training recordings: prepared and trained, or left as it is. Nothing is chosen on other recordings."""
+    """A small world model of the same training recordings: prepared and trained, or left as it is.
+
+    Nothing is chosen on other recordings.
+    """
     run, cfg = Path(a.world), config(a)
     if (run / "checkpoints" / "best_model.pt").is_file() and history(run)[-1]["epoch"] >= a.world_epochs: return
     learned = windows_of(a, cfg).train
@@ -95,15 +105,15 @@ def world_part(a):
 
 def dreams(model, n, cfg, seed, temperature=1.0):
     """Sounds of the world model out of nothing, as long and as loud as the windows."""
-    fe = model.front_end
-    frames = -(-cfg.length // fe.hop_length) + 1
+    front_end = model.front_end
+    frames = -(-cfg.length // front_end.hop_length) + 1
     specs = free_dreams(model, [frames] * n, temperature, seed)
-    return levelled(np.stack([np.asarray(vocode(np.asarray(x), fe, seed=k))[:cfg.length] for k, x in enumerate(specs)]), cfg.level)
+    return levelled(np.stack([np.asarray(vocode(np.asarray(x), front_end, seed=k))[:cfg.length] for k, x in enumerate(specs)]), cfg.level)
 
 
-def revoiced(waves, fe, level):
+def revoiced(waves, front_end, level):
     """What the vocoder makes of the log-mels of recordings: no dream can sound better."""
-    return levelled(np.stack([np.pad(y := vocode(log_mel(w, fe), fe, seed=k)[:len(w)], (0, len(w) - len(y))) for k, w in enumerate(waves)]), level)
+    return levelled(np.stack([np.pad(y := vocode(log_mel(w, front_end), front_end, seed=k)[:len(w)], (0, len(w) - len(y))) for k, w in enumerate(waves)]), level)
 
 
 def speeds(parts, sizes=((4, 8), (8, 8), (8, 16), (16, 8), (32, 8))):
@@ -131,7 +141,9 @@ def training_of(run):
 
 
 def tried(a, parts, curve):
-    """What came of earlier attempts, by their last checkpoints, on the windows to choose by; and of this run after about as many steps."""
+    """What came of earlier attempts, by their last checkpoints, on the windows to choose by; and of this run after
+    about as many steps.
+    """
     there, out = profiles(parts.val.all()), []
     for name, folder in (t.split("=", 1) for t in a.tried):
         saved = torch.load(Path(folder) / "checkpoints" / "last.pt", weights_only=True)
@@ -149,20 +161,25 @@ def judge_part(a):
     cfg = model.config
     parts = windows_of(a, cfg)
     world, n = load(a.world), len(parts.test)
-    untrained = Generator(cfg); untrained.load_state_dict(WaveGANTrainer(parts, cfg).generator.state_dict())
+    untrained = Generator(cfg)
+    untrained.load_state_dict(WaveGANTrainer(parts, cfg).generator.state_dict())
     final = load_wavegan(Path(a.run) / "checkpoints" / "final_model.pt")
     sets = usual_sets(parts, a.seed, cfg.sample_rate)
     sets |= {"recorded, vocoded": revoiced(sets["recorded, training"], world.front_end, cfg.level), "WaveGAN, untrained": levelled(generate(untrained, n, a.seed), cfg.level), "WaveGAN, best": generate(model, n, a.seed), "WaveGAN, last": generate(final, n, a.seed),
              "world model, dreams": dreams(world, n, cfg, a.seed)}
     if a.sounds:
         for name, waves in sets.items():
-            for k in range(6): save_audio(Path(a.sounds) / f"{re.sub(r'[^a-z]+', '_', name.lower())}_{k}.wav", waves[k], cfg.sample_rate)
+            for k in range(6):
+                save_audio(Path(a.sounds) / f"{re.sub(r'[^a-z]+', '_', name.lower())}_{k}.wav", waves[k], cfg.sample_rate)
     if a.figure:
         figure_style()
         shown = {name: sets[name][::max(1, n // 5)][:5] for name in ("recorded, training", "recorded, held out", "phases drawn anew", "noise, mean spectrum", "recorded, vocoded", "WaveGAN, best", "world model, dreams")}
-        fig = plot_sounds(shown, cfg.sample_rate); fig.savefig(a.figure, dpi=70)
+        fig = plot_sounds(shown, cfg.sample_rate)
+        fig.savefig(a.figure, dpi=70)
     def told(names):
-        for k, name in enumerate(names): print(f"  {name} …", flush=True); yield name
+        for k, name in enumerate(names):
+            print(f"  {name} …", flush=True)
+            yield name
     verdicts = judge(sets, parts, cfg.sample_rate, show=told)
     print(format_verdicts(verdicts), flush=True)
     held, there, rng = parts.test.all(), profiles(parts.test.all(), cfg.sample_rate), np.random.default_rng(a.seed)
@@ -200,7 +217,8 @@ def main():
     parts["judge"].add_argument("--figure", help="a picture to write")
     parts["judge"].add_argument("--sounds", help="a folder for some of the sounds")
     parts["judge"].add_argument("--tried", nargs="*", default=[], metavar="NAME=RUN", help="earlier attempts, to be set beside this one")
-    parts["judge"].add_argument("--draws", type=int, default=5, help="times that the random sets are drawn again (default: %(default)s)")
+    parts["judge"].add_argument("--draws", type=int, default=5, help="times that the random sets are drawn again "
+                                                                     "(default: %(default)s)")
     a = p.parse_args()
     torch.set_num_threads(1)
     try: dict(train=train_part, world=world_part, judge=judge_part)[a.part](a)

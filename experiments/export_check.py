@@ -65,9 +65,11 @@ def measure(checkpoint, dataset, a, folder):
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--case", nargs=3, action="append", required=True, metavar=("NAME", "CHECKPOINT", "DATASET"), help="may be given several times")
-    p.add_argument("--clips", type=int, default=27, help="validation clips, of as many speakers as there are (default: %(default)s)")
+    p.add_argument("--clips", type=int, default=27, help="validation clips, of as many speakers as there are "
+                                                         "(default: %(default)s)")
     p.add_argument("--steps", type=int, default=400, help="timed calls of each in a round (default: %(default)s)")
-    p.add_argument("--rounds", type=int, default=5, help="rounds of timing, of which the medians are kept (default: %(default)s)")
+    p.add_argument("--rounds", type=int, default=5, help="rounds of timing, of which the medians are kept (default: "
+                                                         "%(default)s)")
     p.add_argument("--batch", type=int, default=32, help="streams at a time, beside one (default: %(default)s)")
     p.add_argument("--machine", required=True, help="what it was measured on, in words")
     p.add_argument("--output", type=Path, required=True, help="the JSON file to write")
@@ -79,7 +81,9 @@ def main():
         results["cases"][name] = case
         print(f"{name}: {case['clips']} clips, {case['tokens']} tokens")
         for kind, d in case["difference"].items():
-            print(f"  {kind}: a step differs by at most {largest(d):.1e}, the loop of 40 by {largest(d, stream=True):.1e}; {d['choices']['differ']} of {d['choices']['of']} choices differ; MSE {case['mse'][kind]:.4f} (PyTorch {case['mse']['pytorch']:.4f})")
+            print(f"  {kind}: a step differs by at most {largest(d):.1e}, the loop of 40 by "
+                  f"{largest(d, stream=True):.1e}; {d['choices']['differ']} of {d['choices']['of']} choices differ; "
+                  f"MSE {case['mse'][kind]:.4f} (PyTorch {case['mse']['pytorch']:.4f})")
         for b, kinds in case["latency"].items():
             for kind, t in kinds.items(): print(f"  {kind}, {b} at a time\n{format_latency(t)}")
     write_text(a.output, json.dumps(results, indent=1) + "\n")

@@ -85,7 +85,8 @@ def kept_gru(path, data, train):
     try: saved = torch.load(path, weights_only=True)
     except Exception: raise SpectroError(f"{path} is not a kept GRU") from None
     key, mine = saved.get("key", {}), dict(fingerprint=data.fingerprint, val_split=train.val_split, split_seed=train.split_seed, tokens=asdict(data.tokens))
-    if any(key.get(k) != v for k, v in mine.items()): raise SpectroError(f"the GRU in {path} was trained on other data, or another split of them")
+    if any(key.get(k) != v for k, v in mine.items()):
+        raise SpectroError(f"the GRU in {path} was trained on other data, or another split of them")
     return read_gru(saved["state"])
 
 
@@ -100,7 +101,10 @@ def epochs_told(name):
 
 
 def rivals(models, data, folder, steps):
-    """VAR(5) and the GRU, with what is to be said of each. The GRU has the first run's schedule, and its size without reward heads."""
+    """VAR(5) and the GRU, with what is to be said of each.
+
+    The GRU has the first run's schedule, and its size without reward heads.
+    """
     first = next(iter(models.values()))
     t, tokens = first.config.train, asdict(data.tokens)
     key = dict(fingerprint=data.fingerprint, val_split=t.val_split, split_seed=t.split_seed, tokens=tokens)
@@ -113,7 +117,8 @@ def rivals(models, data, folder, steps):
                     warmup_steps=t.warmup_steps, lr_decay=t.lr_decay)
 
     def make_gru():
-        print(f"GRU: {steps} steps of {t.batch_size} sequences of {t.sequence_length} tokens; the first run's schedule has {run_steps}", flush=True)
+        print(f"GRU: {steps} steps of {t.batch_size} sequences of {t.sequence_length} tokens; the first run's "
+              f"schedule has {run_steps}", flush=True)
         model, said = fit_gru(data, t, size, steps, epochs_told("GRU"))
         return dict(shape=list(model.shape), weights=model.state_dict()), said | dict(run_steps=run_steps, n_parameters=sum(p.numel() for p in model.parameters()))
 
@@ -131,7 +136,9 @@ def autoregression(data, key, folder):
 
 
 def memoryless(models, data, folder):
-    """The VAE of single tokens, with the first run's whole schedule, and what is to be said of it; None if the first run has classes."""
+    """The VAE of single tokens, with the first run's whole schedule, and what is to be said of it; None if the first
+    run has classes.
+    """
     first = next(iter(models.values()))
     t, m, size = first.config.train, first.config.model, sum(p.numel() for p in first.world())
     if m.latent != "gaussian": return None, "left out: the first run's latent is not Gaussian"
@@ -156,7 +163,9 @@ def bar(what, of="clips"):
         clips, start, told = list(clips), time.time(), time.time()
         for k, c in enumerate(clips):
             yield c
-            if time.time() - told > 30: told = time.time(); print(f"  {what}: {k + 1} of {len(clips)} {of}, {told - start:.0f} s", flush=True)
+            if time.time() - told > 30:
+                told = time.time()
+                print(f"  {what}: {k + 1} of {len(clips)} {of}, {told - start:.0f} s", flush=True)
     return show
 
 
@@ -164,11 +173,15 @@ def judge(a):
     """Everything; what is slow is said."""
     models = named(a.runs)
     split = {(m.config.train.val_split, m.config.train.split_seed) for m in models.values()}
-    if len(split) > 1: raise SpectroError(f"the runs split their speakers differently (val_split, split_seed: {sorted(split)}): judge them apart")
+    if len(split) > 1:
+        raise SpectroError(f"the runs split their speakers differently (val_split, split_seed: {sorted(split)}): "
+                           "judge them apart")
     data, clips = open_split(next(iter(models.values())), a.dataset)
     check_same(models, data)
     own = data.statistics
-    if not torch.allclose(own.mean, data.mean, atol=1e-3): raise SpectroError(f"{a.dataset} is not what {next(iter(models))} was trained on: its training speakers have other band means, and rivals cannot be trained on them")
+    if not torch.allclose(own.mean, data.mean, atol=1e-3):
+        raise SpectroError(f"{a.dataset} is not what {next(iter(models))} was trained on: its training speakers have "
+                           "other band means, and rivals cannot be trained on them")
     if a.max_clips: clips = clips[:: max(1, -(-len(clips) // a.max_clips))]
     out = Path(a.output_dir)
     out.mkdir(parents=True, exist_ok=True)
@@ -187,7 +200,9 @@ def judge(a):
 
 
 def probes(models, data, clips, about, out, a):
-    """probes.json: which digit is said, by speakers that neither the models nor the probe heard; who speaks, in half a second; and how the states are used on speech."""
+    """probes.json: which digit is said, by speakers that neither the models nor the probe heard; who speaks, in half a
+    second; and how the states are used on speech.
+    """
     short = open_short(next(iter(models.values())), a.digits)
     said = digit_probe(models, short, a.labels, show=bar("digits"))
     print(format_probes(said))
@@ -200,7 +215,9 @@ def probes(models, data, clips, about, out, a):
 
 
 def codecs(models, data, clips, about, out, a):
-    """codecs.json and codecs.png: Opus, codec2 if it is here, what the vocoder alone loses, and what the models draw, made audible."""
+    """codecs.json and codecs.png: Opus, codec2 if it is here, what the vocoder alone loses, and what the models draw,
+    made audible.
+    """
     coders = {f"Opus, setting {s:g}": opus(s) for s in (1.0, 0.99, 0.98, 0.95, 0.9)}
     try: coders |= {f"codec2, {m} bit/s": codec2(m) for m in CODEC2_MODES}
     except SpectroError as e: print(f"without codec2: {e}")
@@ -240,7 +257,9 @@ def bend_alone(data):
 
 
 def completion(models, data, clips, about, out, a):
-    """completion.json and completion.png: gaps in the middle of speech, first of frames, then cut out of the recordings, where sound can be filled in as well."""
+    """completion.json and completion.png: gaps in the middle of speech, first of frames, then cut out of the
+    recordings, where sound can be filled in as well.
+    """
     name, model = next(iter(models.items()))
     t, clips = model.config.train, pick_clips(data, clips, a.gap_clips) if a.gap_clips else [int(i) for i in clips]
     about = some_of(data, clips, about)
@@ -264,7 +283,9 @@ def draw_gaps(found, kind):
 
 
 def words(models, data, clips, about, out, a):
-    """words_in_noise.json and its figure: word errors on short clips in noise, of the recording, its copy-synthesis and what the models draw of it."""
+    """words_in_noise.json and its figure: word errors on short clips in noise, of the recording, its copy-synthesis and
+    what the models draw of it.
+    """
     seconds, shortest, longest = data.lengths / data.front_end.frame_rate, *a.word_seconds
     some = pick_clips(data, [int(i) for i in clips if shortest <= seconds[i] <= longest and data.sentences[i]], a.word_clips)
     if not some: raise SpectroError(f"no clip of {shortest:g} to {longest:g} s has a sentence")
@@ -287,31 +308,37 @@ def words(models, data, clips, about, out, a):
     print(format_words(found), flush=True)
 
 
-FAD_CUTS = (((WINDOW, WINDOW), "speakers"), ((WINDOW, WINDOW), "clips"), ((0.25, 0.25), "speakers"), ((0.25, 0.125), "speakers"))  # window and hop in seconds; what the halves do not share
+# window and hop in seconds; what the halves do not share
+FAD_CUTS = (((WINDOW, WINDOW), "speakers"), ((WINDOW, WINDOW), "clips"), ((0.25, 0.25), "speakers"), ((0.25, 0.125), "speakers"))
 
 
 def fad(models, data, clips, about, out, a):
-    """fad.json and fad.png: the Fréchet distance of real, noisy, copied and drawn speech at several numbers of vectors; real against real are other speakers, or other clips of any."""
-    fe, frames = data.front_end, round(a.fad_seconds * data.front_end.frame_rate)
+    """fad.json and fad.png: the Fréchet distance of real, noisy, copied and drawn speech at several numbers of vectors;
+    real against real are other speakers, or other clips of any.
+    """
+    front_end, frames = data.front_end, round(a.fad_seconds * data.front_end.frame_rate)
     if a.fad_clips: clips = pick_clips(data, clips, a.fad_clips)
     sets = {"real": []}
     for i in bar("fad")([int(i) for i in clips]):
-        wave = recording(data, a)(i)[: frames * fe.hop_length]
-        spec = torch.from_numpy(log_mel(wave, fe))
+        wave = recording(data, a)(i)[: frames * front_end.hop_length]
+        spec = torch.from_numpy(log_mel(wave, front_end))
         drawn = {"Griffin-Lim, 1 iteration": (spec, dict(n_iter=1)), "copy-synthesis": (spec, {})} | {f"{n}, drawn again": (m.reconstruct(spec).detach(), {}) for n, m in models.items()}
         sets["real"].append(wave)
         for snr in (20, 5): sets.setdefault(f"white noise, {snr} dB", []).append(noisy(wave, snr, seed=[a.seed, i]))
-        for name, (x, how) in drawn.items(): sets.setdefault(name, []).append(vocode(x.numpy(), fe, **how))
-    about = some_of(data, clips, about) | dict(seconds=sum(map(len, sets["real"])) / fe.sample_rate)
+        for name, (x, how) in drawn.items(): sets.setdefault(name, []).append(vocode(x.numpy(), front_end, **how))
+    about = some_of(data, clips, about) | dict(seconds=sum(map(len, sets["real"])) / front_end.sample_rate)
     real, others, groups = sets["real"], {n: s for n, s in sets.items() if n != "real"}, [data.speakers[i] for i in clips]
     result, tables = [], {}
     for (window, hop), split in FAD_CUTS:
-        rows = tables[window, hop, split] = fad_by_size(real, others, fe.sample_rate, groups=groups if split == "speakers" else None, window=window, hop=hop, seed=a.seed)
+        rows = tables[window, hop, split] = fad_by_size(real, others, front_end.sample_rate, groups=groups if split == "speakers" else None, window=window, hop=hop, seed=a.seed)
         enough = {n: enough_vectors(rows, n) for n in others}
         result.append(dict(window=window, hop=hop, split_by=split, rows={str(n): {k: v._asdict() for k, v in r.items()} for n, r in rows.items()}, enough=enough))
         print(f"window {window:g} s, hop {hop:g} s, split by {split}; five times real against real from N =", enough)
-        for n, r in rows.items(): print(f"  N = {n:<6}" + "".join(f"{k}: {v.mean:.0f} ± {v.spread:.0f}   " for k, v in r.items()), flush=True)
-    save(out, "fad", dict(about=about, seconds_of_a_clip=a.fad_seconds, unit="squared Fréchet distance of MFCC statistics, mean and standard deviation over splits into halves", cuts=result), plot_fad(tables))
+        for n, r in rows.items():
+            print(f"  N = {n:<6}" + "".join(f"{k}: {v.mean:.0f} ± {v.spread:.0f}   " for k, v in r.items()), flush=True)
+    save(out, "fad", dict(about=about, seconds_of_a_clip=a.fad_seconds, unit="squared Fréchet distance of MFCC "
+                                                                             "statistics, mean and standard "
+                                                                             "deviation over splits into halves", cuts=result), plot_fad(tables))
 
 
 def plot_fad(tables):
@@ -319,7 +346,8 @@ def plot_fad(tables):
     import matplotlib.pyplot as plt
     fig, axs = plt.subplots(1, len(tables), figsize=(1 + 4 * len(tables), 3.4), layout="constrained", squeeze=False, sharey=True)
     for ax, ((window, hop, split), rows) in zip(axs[0], tables.items()):
-        for k, name in enumerate(next(iter(rows.values()))): ax.errorbar(list(rows), [r[name].mean for r in rows.values()], [r[name].spread for r in rows.values()], fmt="os^Dv"[k % 5] + "-", ms=4, capsize=2, label=name)
+        for k, name in enumerate(next(iter(rows.values()))):
+            ax.errorbar(list(rows), [r[name].mean for r in rows.values()], [r[name].spread for r in rows.values()], fmt="os^Dv"[k % 5] + "-", ms=4, capsize=2, label=name)
         ax.set(title=f"window {window:g} s, hop {hop:g} s\nhalves of different {split}", xlabel="N, vectors in each set", xscale="log", yscale="log")
         ax.set_xticks(list(rows), list(map(str, rows)))
         ax.minorticks_off()
@@ -331,17 +359,24 @@ def plot_fad(tables):
 def used(models, data, clips):
     """How much of its state each model uses, said and returned."""
     use = {n: asdict(latent_use(m, data, clips)) for n, m in models.items()}
-    for n, u in use.items(): print(f"{n}: {u['active']} of {u['units']} units active" + (f", perplexity {u['perplexity']:.1f} of {u['classes']}" if u["perplexity"] else ""))
+    for n, u in use.items():
+        print(f"{n}: {u['active']} of {u['units']} units active" + (f", perplexity {u['perplexity']:.1f} of "
+                                                                    f"{u['classes']}" if u["perplexity"] else ""))
     return use
 
 
 def latents(models, data, clips, about, file, a):
-    """What is in the states: how they are used and move, what they put side by side, what can be read off them, and in what noise. The first run is probed and drawn."""
+    """What is in the states: how they are used and move, what they put side by side, what can be read off them, and in
+    what noise.
+
+    The first run is probed and drawn.
+    """
     name, first = next(iter(models.items()))
     read = readers({name: first}, kept_gru(a.gru, data, first.config.train), a.seed)
     short, result = open_short(first, a.digits), dict(about=about, readers=list(read))
     use = {n: latent_use(m, data, spread(clips, 60)) for n, m in models.items()}
-    for n, u in use.items(): print(f"  {n}: {u.active} of {u.units} active, {u.nats_per_token:.1f} nats" + (f", perplexity {u.perplexity:.2f} of {u.classes}, single {u.perplexity_single:.2f}" if u.classes else ""), flush=True)
+    for n, u in use.items():
+        print(f"  {n}: {u.active} of {u.units} active, {u.nats_per_token:.1f} nats" + (f", perplexity {u.perplexity:.2f} of {u.classes}, single {u.perplexity_single:.2f}" if u.classes else ""), flush=True)
     draw(file, "use", plot_use(use))
     result |= dict(use={n: asdict(u) for n, u in use.items()}) | spaces(models, data, clips, short, file, a)
     write_text(file, json.dumps(result, indent=1, allow_nan=False))
@@ -356,7 +391,8 @@ def latents(models, data, clips, about, file, a):
         plain = lambda kind, by: {n: asdict(p) if kind == "clean" else {str(s): v._asdict() for s, v in p.items()} for n, p in by.items()}
         result["noise"] = {t: {k: plain(k, by) for k, by in r.items()} for t, r in noise.items()}
         write_text(file, json.dumps(result, indent=1, allow_nan=False))
-        for kind in ("white", "babble"): print("\n".join(f"  {kind:<8}{n:<28}" + " ".join(f"{s} dB {v.accuracy:.3f}" for s, v in by.items()) for n, by in noise[task][kind].items()))
+        for kind in ("white", "babble"):
+            print("\n".join(f"  {kind:<8}{n:<28}" + " ".join(f"{s} dB {v.accuracy:.3f}" for s, v in by.items()) for n, by in noise[task][kind].items()))
 
 
 PENALTIES, HEARD = L2S[1:], 50  # of probes; tokens of a clip of speech that they hear
@@ -375,7 +411,9 @@ def draw(file, name, fig):
 
 
 def spaces(models, data, clips, short, file, a):
-    """Smoothness of paths on whole clips; pictures of tokens of digits and of speech, each with its measures. h and z of every run, and of an untrained one."""
+    """Smoothness of paths on whole clips; pictures of tokens of digits and of speech, each with its measures. h and z
+    of every run, and of an untrained one.
+    """
     together, some = models | {"untrained": untrained(next(iter(models.values())), a.seed)}, spread(clips, 60)
     speech = {n: collect_latents(m, data, some) for n, m in together.items()}
     one = next(iter(speech.values()))
@@ -402,7 +440,9 @@ def spaces(models, data, clips, short, file, a):
         apart = {"cluster": colours["speaker"], "digit": colours["speaker"]}
         shown = {n: rooms[n] for n in [*list(rooms)[:3], "untrained: h"]}
         measured = {(s, c): dict(whole=separation(x, l, apart.get(c, one.clip))) for s, x in rooms.items() for c, l in colours.items()}
-        for (s, c), m in measured.items(): print(f"  {what}: {s:<34} by {c:<8} purity {m['whole'].purity:.3f}, by lot {m['whole'].chance:.3f}, silhouette {m['whole'].silhouette:+.3f}", flush=True)
+        for (s, c), m in measured.items():
+            print(f"  {what}: {s:<34} by {c:<8} purity {m['whole'].purity:.3f}, by lot {m['whole'].chance:.3f}, "
+                  f"silhouette {m['whole'].silhouette:+.3f}", flush=True)
         for how in ("pca", "tsne"):
             fig, planes = picture(one, colours, shown, how, a.seed, apart)
             draw(file, f"{what}_{how}", fig)
@@ -412,7 +452,9 @@ def spaces(models, data, clips, short, file, a):
 
 
 def questions(read, data, clips, short, a):
-    """Probes of digit and speaker with few labels, of gender with all; and what the probes in noise, which use all labels, are asked: files, labels, groups, frames heard."""
+    """Probes of digit and speaker with few labels, of gender with all; and what the probes in noise, which use all
+    labels, are asked: files, labels, groups, frames heard.
+    """
     digit, who = (column_of(a.labels, short, c) for c in ("digit", "speaker"))
     known, counts = [i for i in sorted(digit) if short.tokens.n_tokens(int(short.lengths[i])) > 0], Counter(data.speakers[i] for i in clips)
     known, spoken = spread(known, a.max_digits), [int(i) for i in clips if counts[data.speakers[i]] >= 4]
@@ -433,14 +475,18 @@ def questions(read, data, clips, short, a):
             answers[task]["probes"] = {n: asdict(p) for n, p in found.items()}
         else:
             few = {n: few_labels(x, labels, groups, seed=a.seed) for n, x in rows.items()}
-            for n, f in few.items(): print(f"  {task}: {n:<28}" + " ".join(f"{k} per class {s.accuracy:.3f} ± {s.se:.3f}  " for k, s in f.items()), flush=True)
+            for n, f in few.items():
+                print(f"  {task}: {n:<28}" + " ".join(f"{k} per class {s.accuracy:.3f} ± {s.se:.3f}  "
+                                                      "" for k, s in f.items()), flush=True)
             answers[task]["few_labels"] = {n: {str(k): s._asdict() for k, s in f.items()} for n, f in few.items()}
     folder = {"digit": a.digit_clips, "speaker": a.clips}
     return answers, {t: ([Path(folder[t]) / of.paths[i] for i in at], labels, groups, longest) for t, (of, at, labels, groups, longest) in tasks.items() if t in folder}
 
 
 def babblers(data, a):
-    """Voices to babble, at any rate asked for: forty clips of speakers that models were trained on and no probe is tested on."""
+    """Voices to babble, at any rate asked for: forty clips of speakers that models were trained on and no probe is
+    tested on.
+    """
     files, made = [Path(a.clips) / data.paths[i] for i in spread(data.train, 40)], {}
     return lambda rate: made[rate] if rate in made else made.setdefault(rate, voices_at(files, rate))
 
@@ -457,7 +503,9 @@ def rates(models, data, clips, about, out):
         beta, bins = first.config.train.beta_kl, data.tokens.frames*len(data.mean)
         without["beta"], without["bound"] = beta, bound(without["nats_per_token"]["value"], without["mse_sampled"]["value"], bins, beta)
         without["with_memory"] = dict(run=name, bound=bound(rd["points"][name]["nats_per_token"], rd["points"][name]["mse_sampled"], bins, beta))
-        print(f"VAE of single tokens: MSE {without['mse_sampled']['value']:.4f} at {without['nats_per_token']['value']:.1f} nats; memory saves {without['bound'] - without['with_memory']['bound']:.1f} nats of the bound")
+        print(f"VAE of single tokens: MSE {without['mse_sampled']['value']:.4f} at "
+              f"{without['nats_per_token']['value']:.1f} nats; memory saves "
+              f"{without['bound'] - without['with_memory']['bound']:.1f} nats of the bound")
     save(out, "rates", dict(about=about, without_memory=without, **rd), plot_rates(rd))
     write_text(out / "latents.json", json.dumps(dict(about=about, use=use), indent=1, allow_nan=False))
 
@@ -481,33 +529,46 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="the HDF5 file the runs were trained on")
     p.add_argument("--runs", nargs="+", required=True, help="folders of runs (their best model), or checkpoints")
-    p.add_argument("--output-dir", required=True, help="gets the results; the rivals are kept in its subfolder `rivals`")
+    p.add_argument("--output-dir", required=True, help="gets the results; the rivals are kept in its subfolder "
+                                                       "`rivals`")
     p.add_argument("--parts", nargs="+", choices=("forecasts", "rates", "probes", "codecs", "latents", "completion", "words", "fad"), default=["rates", "forecasts"], help="what to judge (default: rates forecasts)")
-    p.add_argument("--digits", help="for probes and latents: HDF5 file of spoken digits, prepared with the runs' front end and --min-tokens 1 or so")
+    p.add_argument("--digits", help="for probes and latents: HDF5 file of spoken digits, prepared with the runs' "
+                                    "front end and --min-tokens 1 or so")
     p.add_argument("--labels", help="for probes and latents: their labels.tsv, with columns path, digit and speaker")
     p.add_argument("--latents-file", help="for latents: the JSON to write; its figures get names that begin like it")
     p.add_argument("--digit-clips", help="for latents: the folder of the digits' recordings")
-    p.add_argument("--clips", help="for codecs, latents, words and fad, and for gaps in the sound of completion: the folder of the recordings of --dataset")
-    p.add_argument("--gap-clips", type=int, default=60, help="for completion: how many clips, of as many speakers as there are; 0 for all (default: %(default)s)")
-    p.add_argument("--gaps", type=int, default=2, help="for completion: most gaps of each length in a clip (default: %(default)s)")
-    p.add_argument("--word-clips", type=int, default=40, help="for words: how many clips, of as many speakers as there are (default: %(default)s)")
+    p.add_argument("--clips", help="for codecs, latents, words and fad, and for gaps in the sound of completion: the "
+                                   "folder of the recordings of --dataset")
+    p.add_argument("--gap-clips", type=int, default=60, help="for completion: how many clips, of as many speakers as "
+                                                             "there are; 0 for all (default: %(default)s)")
+    p.add_argument("--gaps", type=int, default=2, help="for completion: most gaps of each length in a clip (default: "
+                                                       "%(default)s)")
+    p.add_argument("--word-clips", type=int, default=40, help="for words: how many clips, of as many speakers as "
+                                                              "there are (default: %(default)s)")
     p.add_argument("--word-seconds", type=float, nargs=2, default=(2.0, 8.0), metavar=("FROM", "TO"), help="for words: how long a clip may be (default: 2 8)")
-    p.add_argument("--fad-clips", type=int, default=0, help="for fad: how many clips, of as many speakers as there are; 0 for all (default: %(default)s)")
-    p.add_argument("--fad-seconds", type=float, default=6.0, help="for fad: seconds heard of each clip, from its beginning (default: %(default)s)")
+    p.add_argument("--fad-clips", type=int, default=0, help="for fad: how many clips, of as many speakers as there "
+                                                            "are; 0 for all (default: %(default)s)")
+    p.add_argument("--fad-seconds", type=float, default=6.0, help="for fad: seconds heard of each clip, from its "
+                                                                  "beginning (default: %(default)s)")
     p.add_argument("--table", help="for latents: their validated.tsv, with the columns path and gender")
-    p.add_argument("--max-digits", type=int, default=1000, help="for latents: about so many digits are probed; 0 for all (default: %(default)s)")
+    p.add_argument("--max-digits", type=int, default=1000, help="for latents: about so many digits are probed; 0 for "
+                                                                "all (default: %(default)s)")
     p.add_argument("--gru", help="for latents: a trained GRU, rivals/gru.pt of an earlier call (default: none)")
     p.add_argument("--samples", type=int, default=32, help="draws of each window (default: %(default)s)")
-    p.add_argument("--gru-steps", type=int, default=5000, help="most gradient steps of the GRU; 0 for as many as the first run's schedule (default: %(default)s)")
-    p.add_argument("--horizons", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="for forecasts: tokens ahead (default: 1 2 5 10 20)")
-    p.add_argument("--max-clips", type=int, default=0, help="judge about so many clips, evenly spread; 0 for all (default: %(default)s)")
+    p.add_argument("--gru-steps", type=int, default=5000, help="most gradient steps of the GRU; 0 for as many as the "
+                                                               "first run's schedule (default: %(default)s)")
+    p.add_argument("--horizons", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="for forecasts: tokens ahead "
+                                                                                      "(default: 1 2 5 10 20)")
+    p.add_argument("--max-clips", type=int, default=0, help="judge about so many clips, evenly spread; 0 for all "
+                                                            "(default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="of all noise (default: %(default)s)")
     a = p.parse_args()
     if "probes" in a.parts and not (a.digits and a.labels): p.error("probes need --digits and --labels")
     for part in ("codecs", "words", "fad"):
         if part in a.parts and not a.clips: p.error(f"{part} need{'s' if part == 'fad' else ''} --clips")
     needed = ("digits", "labels", "latents_file", "digit_clips", "clips", "table")
-    if "latents" in a.parts and (missing := [n for n in needed if not getattr(a, n)]): p.error("latents need --" + ", --".join(missing).replace("_", "-"))
+    if "latents" in a.parts and (missing := [n for n in needed if not getattr(a, n)]):
+        p.error("latents need --" + ", --".join(missing).replace("_", "-"))
     import matplotlib
     matplotlib.use("Agg")
     figure_style()

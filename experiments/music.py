@@ -18,7 +18,7 @@ import torch
 
 from spectro_dreamer.learn.compute import pick_device
 from spectro_dreamer.config import SpectroError, write_text
-from spectro_dreamer.rivals.music_lstm import (MusicConfig, NGram, check_tune, compose, decode, format_survey, judge_tunes, latent_corpus, load_music, lstm_nats, read_tunes, render,
+from spectro_dreamer.rivals.music_lstm import (MusicConfig, NGram, check_tune, compose, decode_text, format_survey, judge_tunes, latent_corpus, load_music, lstm_nats, read_tunes, render,
                                         rival_priors, split_tunes, survey, title, train_music)
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.model.world_model import load
@@ -29,7 +29,9 @@ def bar(items):
     start, told, items = time.time(), time.time(), list(items)
     for k, c in enumerate(items):
         yield c
-        if time.time() - told > 20: told = time.time(); print(f"  {k + 1} of {len(items)}, {told - start:.0f} s", flush=True)
+        if time.time() - told > 20:
+            told = time.time()
+            print(f"  {k + 1} of {len(items)}, {told - start:.0f} s", flush=True)
 
 
 def config(a):
@@ -73,17 +75,22 @@ def tunes_part(a):
     val = lstm_nats(model, corpus.val), counts[5].nats(corpus.val, end)
     weight = max(np.arange(.5, 1, .05), key=lambda w: -mean(mixed(*val, w)))
     costs[f"LSTM and 5-gram mixed ({weight:.2f} : {1 - weight:.2f})"] = mixed(costs["LSTM"], costs["5-gram"], weight)
-    text = [decode(s.tolist(), corpus.symbols) for s in corpus.test]
+    text = [decode_text(s.tolist(), corpus.symbols) for s in corpus.test]
     music = [~heads(t) for t in text]
     nats = {name: dict(nats=mean(c), se=se(c), music_only=mean([x[m] for x, m in zip(c, music)])) for name, c in costs.items()}
-    for name, v in nats.items(): print(f"{name:<36} {v['nats']:.3f} ± {v['se']:.3f} nats per character; of the music alone {v['music_only']:.3f}", flush=True)
-    known = [decode(s.tolist(), corpus.symbols) for s in corpus.train]
+    for name, v in nats.items():
+        print(f"{name:<36} {v['nats']:.3f} ± {v['se']:.3f} nats per character; of the music alone "
+              f"{v['music_only']:.3f}", flush=True)
+    known = [decode_text(s.tolist(), corpus.symbols) for s in corpus.train]
     rows, real = survey(model, known, n=a.samples, show=bar), judge_tunes(text, known)
-    print(format_survey(rows)); print("held out:", real, flush=True)
+    print(format_survey(rows))
+    print("held out:", real, flush=True)
     songs = []
     for tempo, seed in ((120, 11), (60, 12)):
         made = next((t for t in compose(model, 64, temperature=.8, top_p=.95, seed=seed) if check_tune(t).whole), None)
-        if made and a.songs: songs.append(dict(tempo=tempo, title=title(made), abc=made) | render(made, Path(a.songs) / f"song_{tempo}.wav", tempo)); print(songs[-1], flush=True)
+        if made and a.songs:
+            songs.append(dict(tempo=tempo, title=title(made), abc=made) | render(made, Path(a.songs) / f"song_{tempo}.wav", tempo))
+            print(songs[-1], flush=True)
     split = dict(tunes=len(tunes), symbols=V, train=len(corpus.train), val=len(corpus.val), test=len(corpus.test), test_characters=sum(map(len, corpus.test)), train_characters=sum(map(len, corpus.train)))
     return dict(split=split, training=said, nats=nats, survey=rows, held_out=real, songs=songs)
 
@@ -92,7 +99,8 @@ def latents_part(a):
     """The rival prior over latent tokens."""
     world = load(a.model)
     corpus, text = latent_corpus(world, a.dataset, max_clips=tuple(max(1, a.max_clips // k) if a.max_clips else None for k in (1, 10, 3)), show=bar)
-    print(f"{len(corpus.train)} + {len(corpus.val)} + {len(corpus.test)} clips, {sum(map(len, corpus.train)):,} classes", flush=True)
+    print(f"{len(corpus.train)} + {len(corpus.val)} + {len(corpus.test)} clips, {sum(map(len, corpus.train)):,} "
+          "classes", flush=True)
     model, said = trained(corpus, a)
     rates = rival_priors(world, corpus, text, model)
     for name, v in rates.items(): print(f"{name:<36} {v:8.1f} bit/s", flush=True)
@@ -109,10 +117,13 @@ def main():
     tunes, latents = which.add_parser("tunes"), which.add_parser("latents")
     tunes.add_argument("--abc", required=True, help="an ABC file")
     tunes.add_argument("--songs", help="a folder for two tunes as sound")
-    tunes.add_argument("--samples", type=int, default=32, help="tunes for each pair of temperature and nucleus (default: %(default)s)")
+    tunes.add_argument("--samples", type=int, default=32, help="tunes for each pair of temperature and nucleus "
+                                                               "(default: %(default)s)")
     latents.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
     latents.add_argument("--model", required=True, help="run of a world model with categorical states")
-    latents.add_argument("--max-clips", type=int, default=0, help="to learn from; a tenth as many to choose by, a third to be judged on; 0 for all (default: %(default)s)")
+    latents.add_argument("--max-clips", type=int, default=0, help="to learn from; a tenth as many to choose by, a "
+                                                                  "third to be judged on; 0 for all (default: "
+                                                                  "%(default)s)")
     for q in (tunes, latents):
         q.add_argument("--run", required=True, help="folder of the LSTM's run")
         q.add_argument("--output", required=True, help="the JSON file to write into")

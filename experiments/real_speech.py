@@ -31,7 +31,8 @@ def data(source, work):
     """Clean and prepare the recordings, and say what was kept."""
     if not (work / "clean" / "validated.tsv").is_file():
         call("clean", "--metadata-file", source / "validated.tsv", "--clips-dir", source / "clips", "--output-dir", work / "clean", "--min-votes", 2)
-    if not (work / "speech.h5").is_file(): call("prepare", "--input-dir", work / "clean", "--output-file", work / "speech.h5")
+    if not (work / "speech.h5").is_file():
+        call("prepare", "--input-dir", work / "clean", "--output-file", work / "speech.h5")
 
 
 def train(preset, seed, epochs, run, work):
@@ -53,7 +54,8 @@ def keep(run, judged):
     from spectro_dreamer.learn.tracking import history
     target = ROOT / "nbs" / "results" / run.name
     target.mkdir(parents=True, exist_ok=True)
-    (target / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history(run))) # each epoch once, also if it was killed and repeated
+    # each epoch once, also if it was killed and repeated
+    (target / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history(run)))
     for name in ("metrics.json", *FIGURES) if judged else (): shutil.copy2(run / "artifacts" / name, target / name)
     about = json.loads((run / "manifest.json").read_text()) | dict(config=json.loads((run / "config.yaml").read_text()))
     about.pop("argv")

@@ -21,7 +21,7 @@ from spectro_dreamer.judge.evaluation import Metric, OpenLoop, plot_bands, plot_
 from spectro_dreamer.figures import styled_figures
 from spectro_dreamer.judge.latents import Score, WordsHeard, plot_noise, plot_words
 from spectro_dreamer.dream.restyling import plot_restyled
-from spectro_dreamer.judge.forecasts import PARTS, Probe, plot_forecasts
+from spectro_dreamer.judge.forecasts import FRAME_SETS, Probe, plot_forecasts
 
 RESULTS = Path(__file__).resolve().parent.parent / "nbs" / "results"
 
@@ -47,7 +47,7 @@ def forecasts():
     told = read("forecasts")
     rows = told["value_and_se"]
     metric = lambda name, measure, part: [SimpleNamespace(value=v, se=se) for v, se in rows[part][measure][name]]
-    return plot_forecasts(SimpleNamespace(models=list(told["against_best_rival"][PARTS[0]]["mse"]), forecasters=list(rows[PARTS[0]]["mse"]), horizons=told["horizons"], metric=metric))
+    return plot_forecasts(SimpleNamespace(models=list(told["against_best_rival"][FRAME_SETS[0]]["mse"]), forecasters=list(rows[FRAME_SETS[0]]["mse"]), horizons=told["horizons"], metric=metric))
 
 
 def gaps(kind):

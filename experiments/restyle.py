@@ -30,7 +30,7 @@ from spectro_dreamer.sound.metrics import calculate_wer, left_out, plain_words, 
 from spectro_dreamer.data.preprocessing import read_audio
 from spectro_dreamer.dream.restyling import balance, energy_of, fit_listener, format_restyled, plot_restyled, restyle, restyle_scores, restyle_tasks, show_restyled, style_of, style_shift, texture
 from spectro_dreamer.judge.forecasts import open_short
-from spectro_dreamer.dream.transfer import fit_voices, format_transfers, home, places, transfer_pairs, transfer_scores, transfer_versions
+from spectro_dreamer.dream.transfer import fit_voices, format_transfers, speaker_centroid, places, transfer_pairs, transfer_scores, transfer_versions
 from spectro_dreamer.sound.vocoder import vocode
 from spectro_dreamer.model.world_model import load
 
@@ -40,11 +40,15 @@ def bar(clips, what="clips"):
     start, told = time.time(), time.time()
     for k, c in enumerate(clips):
         yield c
-        if time.time() - told > 20: told = time.time(); print(f"  {k + 1} of {len(clips)} {what}, {told - start:.0f} s", flush=True)
+        if time.time() - told > 20:
+            told = time.time()
+            print(f"  {k + 1} of {len(clips)} {what}, {told - start:.0f} s", flush=True)
 
 
 def dreamed(model, data, clips, context=1., seconds=2.):
-    """Way c: how far the energy of a dream goes when the style asks for another one after the context, with the same dice; task → (n,)."""
+    """Way c: how far the energy of a dream goes when the style asks for another one after the context, with the same
+    dice; task → (n,).
+    """
     out = {}
     for task, i, spec, own, target, energy, _ in restyle_tasks(model, data, clips):
         rate, cut = model.front_end.frame_rate, model.config.tokens
@@ -58,7 +62,8 @@ def dreamed(model, data, clips, context=1., seconds=2.):
         way = (energy - energy_of(spec))[a.context_frames:a.context_frames + e[0].shape[1]]
         own_way = energy_of(spec)[a.context_frames:a.context_frames + e[0].shape[1]]
         out.setdefault(task, []).append(style_shift(e[0], e[1], e[0] + way))
-        if task == "louder": out.setdefault("follows its own contour (correlation)", []).append(float(np.corrcoef(e[0].mean(0), own_way)[0, 1]))
+        if task == "louder":
+            out.setdefault("follows its own contour (correlation)", []).append(float(np.corrcoef(e[0].mean(0), own_way)[0, 1]))
     return out
 
 
@@ -76,7 +81,8 @@ def measure(a):
     scores = restyle_scores(model, data, clips, others, listeners, show=bar)
     print(format_restyled(scores))
     dreams = dreamed(model, data, clips)
-    for task, v in dreams.items(): print(f"dreamed, {task}: {np.mean(v):.2f} ± {np.std(v, ddof=1)/len(v)**.5:.2f} ({len(v)} clips)")
+    for task, v in dreams.items():
+        print(f"dreamed, {task}: {np.mean(v):.2f} ± {np.std(v, ddof=1)/len(v)**.5:.2f} ({len(v)} clips)")
     about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, n_clips=len(clips), n_others=len(others), speakers=len({data.speakers[i] for i in clips}), listeners=accuracy, listened_to=len(known),
                  style_dropout=model.config.train.style_dropout, step=0.5)
     text = json.dumps(dict(about=about, scores=scores, dreams=dreams), allow_nan=False)
@@ -90,7 +96,8 @@ def figures(model, data, clips, scores, folder):
     folder.mkdir(parents=True, exist_ok=True)
     plot_restyled(scores).savefig(folder / "restyle.png", dpi=110)
     drawn = {}
-    for task, i, spec, own, target, energy, partner in restyle_tasks(model, data, clips[:6]): drawn[task] = (spec, own, target, energy, partner, bool(data.global_styles[i, data.style_names.index("gender=female")]))
+    for task, i, spec, own, target, energy, partner in restyle_tasks(model, data, clips[:6]):
+        drawn[task] = (spec, own, target, energy, partner, bool(data.global_styles[i, data.style_names.index("gender=female")]))
     for task, (spec, own, target, energy, partner, female) in drawn.items():
         said = restyled_versions(model, spec, own, target, energy, partner, not female, (1., 3.))
         rows = {k: v for k, v in said.items() if k in ("nothing done", "hear, guide 1", "keep, guide 1", "shift, guide 1", "shift, guide 3") or k.startswith("rival")}
@@ -106,22 +113,27 @@ def transferred(a):
     ears = {f.__name__: fit_voices(data, data.train, f) for f in (balance, texture)}
     nearer = {name: hits(places(ear, data, clips), data.speakers, clips) for name, ear in ears.items()}
     pairs = transfer_pairs(data, clips, a.pairs, a.seed)
-    print(f"{len(pairs)} pairs of {len({data.speakers[i] for p in pairs for i in p})} speakers; nearer to one's own home than to another's: " + ", ".join(f"{n} {v:.3f}" for n, v in nearer.items()), flush=True)
+    print(f"{len(pairs)} pairs of {len({data.speakers[i] for p in pairs for i in p})} speakers; nearer to one's own "
+          "home than to another's: " + ", ".join(f"{n} {v:.3f}" for n, v in nearer.items()), flush=True)
     start, scores = time.time(), transfer_scores(model, data, pairs, clips, ears, show=lambda x: bar(x, "pairs"))
     print(format_transfers(scores) + f"\n{time.time() - start:.0f} s", flush=True)
     about = dict(dataset=Path(a.dataset).name, data_fingerprint=data.fingerprint, n_pairs=len(pairs), speakers=len({data.speakers[i] for p in pairs for i in p}), seed=a.seed, nearer_home=nearer,
                  style_dropout=model.config.train.style_dropout)
     out, keep = dict(about=about, transfer=scores), lambda x: write_text(a.output, json.dumps(json.loads(json.dumps(x, allow_nan=False), parse_float=lambda v: round(float(v), 4))) + "\n")
     keep(out)  # what is there is there, if somebody loses patience with the recogniser
-    if a.digits: out["digits"] = digits(a, model); keep(out)
-    if a.words: out["words"] = words(a, model, data, clips); keep(out)
+    if a.digits:
+        out["digits"] = digits(a, model)
+        keep(out)
+    if a.words:
+        out["words"] = words(a, model, data, clips)
+        keep(out)
     if a.figures: pair_figure(model, data, pairs[0], Path(a.figures))
 
 
 def hits(where, speakers, clips):
     """How often a clip lies nearer to the home of its own speaker than to that of another one."""
     owner = {speakers[i]: i for i in clips}
-    near = lambda i: (where[i] - home(where, speakers, i)).norm()
+    near = lambda i: (where[i] - speaker_centroid(where, speakers, i)).norm()
     usable = [i for i in clips if sum(speakers[j] == speakers[i] for j in clips) > 1]
     homes = {s: torch.stack([where[i] for i in clips if speakers[i] == s]).mean(0) for s in owner}
     return float(np.mean([near(i) < (where[i] - homes[s]).norm() for i in usable for s in owner if s != speakers[i]]))
@@ -132,26 +144,34 @@ KEYS = {"reconstruction": "reconstruction", "rival: matched bands": "rival: matc
 
 def words(a, model, data, clips):
     """Word errors in the sentences of pairs, in every version; `None` where the recogniser is missing."""
-    if missing := left_out().keys() & {"pocketsphinx", "jiwer"}: print(f"no word errors: {', '.join(sorted(missing))} not installed"); return None
-    fe, sounds, said = model.front_end, {}, []
-    pairs = [(i, j) for i, j in transfer_pairs(data, clips, seed=a.seed) if plain_words(data.sentences[i]) and int(data.lengths[i]) < a.longest * fe.frame_rate]
+    if missing := left_out().keys() & {"pocketsphinx", "jiwer"}:
+        print(f"no word errors: {', '.join(sorted(missing))} not installed")
+        return None
+    front_end, sounds, said = model.front_end, {}, []
+    pairs = [(i, j) for i, j in transfer_pairs(data, clips, seed=a.seed) if plain_words(data.sentences[i]) and int(data.lengths[i]) < a.longest * front_end.frame_rate]
     for i, j in bar(pairs[:a.words], "sentences"):
         spec, who = data.clip(i).cpu(), data.global_styles[i]
         versions = transfer_versions(model, spec, data.clip(j).cpu(), who, data.global_styles[j])
         n, louder = len(versions["reconstruction"]), style_of(model, spec, who, energy_of(spec) + .5)
         specs = {"recording, vocoded": spec[:n], **{name: versions[key][:n] for name, key in KEYS.items()}, "restyled: 8.7 dB louder": restyle(model, spec, louder, style_of(model, spec, who))}
-        waves = {name: vocode(x.numpy(), fe) for name, x in specs.items()}
-        if a.clips_dir: waves = {"recording": read_audio(Path(a.clips_dir) / data.paths[i], fe.sample_rate)} | waves
-        for name, wave in waves.items(): sounds.setdefault(name, []).append(recognise(wave, fe.sample_rate))
+        waves = {name: vocode(x.numpy(), front_end) for name, x in specs.items()}
+        if a.clips_dir:
+            waves = {"recording": read_audio(Path(a.clips_dir) / data.paths[i], front_end.sample_rate)} | waves
+        for name, wave in waves.items(): sounds.setdefault(name, []).append(recognise(wave, front_end.sample_rate))
         said.append(data.sentences[i])
-    if not said: print("no word errors: no clip of the pairs has a sentence and is short enough"); return None
+    if not said:
+        print("no word errors: no clip of the pairs has a sentence and is short enough")
+        return None
     found = {name: calculate_wer(said, heard) for name, heard in sounds.items()}
-    for name, w in found.items(): print(f"{name:<28} {w.rate:.3f} word errors in {len(said)} sentences of {sum(w.words)} words", flush=True)
+    for name, w in found.items():
+        print(f"{name:<28} {w.rate:.3f} word errors in {len(said)} sentences of {sum(w.words)} words", flush=True)
     return {name: dict(rate=w.rate, errors=w.errors, words=w.words) for name, w in found.items()}
 
 
 def digits(a, model):
-    """The digits of a speaker held out, in the style of five digits of another: how many a classifier of the other speakers still recognises; method → share."""
+    """The digits of a speaker held out, in the style of five digits of another: how many a classifier of the other
+    speakers still recognises; method → share.
+    """
     data = open_short(model, a.digits)
     head, *rows = [line.split("\t") for line in Path(a.labels).read_text(encoding="utf-8").splitlines()]
     told = {r[head.index("path")].split("/")[-1]: (int(r[head.index("digit")]), r[head.index("speaker")]) for r in rows}
@@ -165,7 +185,8 @@ def digits(a, model):
     for i in bar(some, "digits"):
         other = torch.cat([data.clip(j).cpu() for j in rng.choice(inside[speaker[inside] == rng.choice(sorted(set(speaker[inside])))], 5)])
         man = dict(gender="male")  # all of them are men
-        for name, x in transfer_versions(model, data.clip(i).cpu(), other, man, man).items(): found.setdefault(name, []).append(x)
+        for name, x in transfer_versions(model, data.clip(i).cpu(), other, man, man).items():
+            found.setdefault(name, []).append(x)
     share = {name: float((ear.hear(x)[0].argmax(1).numpy() == digit[some]).mean()) for name, x in found.items()}
     for name, v in share.items(): print(f"{name:<42} {v:.3f} of {len(some)} digits of {a.held_out} recognised")
     return dict(held_out=a.held_out, n=len(some), recognised=share)
@@ -187,15 +208,20 @@ def main():
     p.add_argument("--run", required=True, help="folder of a run (its best model), or a checkpoint")
     p.add_argument("--output", required=True, help="the JSON file to write")
     p.add_argument("--figures", help="a folder for figures")
-    p.add_argument("--max-clips", type=int, default=0, help="restyle about so many clips; 0 for all (default: %(default)s)")
-    p.add_argument("--pairs", type=int, default=0, help="carry styles from one clip to another within so many pairs, instead (default: no)")
+    p.add_argument("--max-clips", type=int, default=0, help="restyle about so many clips; 0 for all (default: "
+                                                            "%(default)s)")
+    p.add_argument("--pairs", type=int, default=0, help="carry styles from one clip to another within so many pairs, "
+                                                        "instead (default: no)")
     p.add_argument("--seed", type=int, default=0, help="of the choice of pairs (default: %(default)s)")
-    p.add_argument("--words", type=int, default=24, help="sentences for a recogniser; 0 for none (default: %(default)s)")
-    p.add_argument("--longest", type=float, default=10., help="only sentences that last no longer, in seconds (default: %(default)s)")
+    p.add_argument("--words", type=int, default=24, help="sentences for a recogniser; 0 for none (default: "
+                                                         "%(default)s)")
+    p.add_argument("--longest", type=float, default=10., help="only sentences that last no longer, in seconds "
+                                                              "(default: %(default)s)")
     p.add_argument("--clips-dir", help="folder of the recordings, to recognise them too")
     p.add_argument("--digits", help="spoken digits from spectro_prepare, to see how many are still recognised")
     p.add_argument("--labels", help="their table: columns path, digit and speaker")
-    p.add_argument("--held-out", default="theo", help="the speaker whose digits are given another style (default: %(default)s)")
+    p.add_argument("--held-out", default="theo", help="the speaker whose digits are given another style (default: "
+                                                      "%(default)s)")
     p.add_argument("--digit-pairs", type=int, default=100, help="so many digits (default: %(default)s)")
     a = p.parse_args()
     if a.digits and not a.labels: p.error("--digits needs --labels")

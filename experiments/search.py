@@ -88,7 +88,8 @@ def judge(run, dataset):
 def errors_at_three_resolutions(self, h, zs, seen):
     """Squared errors of a token and of its means over 2 × 2 and 4 × 4 bins, each with a third of the weight and on one scale: in
     place of `DreamerModel.drawing_errors`."""
-    def at(error, size): return avg_pool2d(error.flatten(0, 1), size).pow(2).mean((1, 2)).unflatten(0, error.shape[:2]) * size**2
+    def at(error, size):
+        return avg_pool2d(error.flatten(0, 1), size).pow(2).mean((1, 2)).unflatten(0, error.shape[:2]) * size**2
     return [sum(at(drawn - seen, size) for size in (1, 2, 4)) / 3 for drawn in self.decoder.for_each(h, zs)]
 
 
@@ -106,18 +107,23 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
     p.add_argument("--fine", help="the same corpus prepared with --n-fft 1024 --hop-length 256")
-    p.add_argument("--epochs", type=int, default=SHORT, help="for each variant; a row of the table says so if it is not the default (default: %(default)s)")
+    p.add_argument("--epochs", type=int, default=SHORT, help="for each variant; a row of the table says so if it is "
+                                                             "not the default (default: %(default)s)")
     p.add_argument("--work", type=Path, default=Path("runs/search"), help="where the runs go (default: %(default)s)")
     p.add_argument("--only", nargs="+", metavar="NAME", help="only these variants")
     p.add_argument("--table", type=Path, default=ROOT/"nbs"/"results"/"search.json", help="file to keep the numbers in")
     a = p.parse_args()
-    if unknown := set(a.only or ()) - set(VARIANTS): sys.exit(f"no such variant: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
+    if unknown := set(a.only or ()) - set(VARIANTS):
+        sys.exit(f"no such variant: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
     table = json.loads(a.table.read_text()) if a.table.is_file() else {}
     wanted = a.only or [name for name, change in VARIANTS.items() if a.fine or not change.get("fine")]
-    if lack := [name for name in wanted if VARIANTS[name].get("fine") and not a.fine]: sys.exit(f"{', '.join(lack)}: needs --fine")
+    if lack := [name for name in wanted if VARIANTS[name].get("fine") and not a.fine]:
+        sys.exit(f"{', '.join(lack)}: needs --fine")
     for name in wanted:
         row = name if a.epochs == SHORT else f"{name}, {a.epochs} epochs"
-        if row in table: print(f"{row}: kept from an earlier call"); continue
+        if row in table:
+            print(f"{row}: kept from an earlier call")
+            continue
         change = dict(VARIANTS[name])
         run, tokens = a.work/"".join(c if c.isalnum() else "-" for c in row), change.pop("tokens", None)
         source, coarse = a.fine if change.pop("fine", False) else a.dataset, change.pop("coarse", False)
@@ -131,7 +137,8 @@ def main():
         seconds, last = time.process_time() - start, history(run)[-1]
         table[row] = dict(change={k: asdict(v) if k == "tokens" else v for k, v in VARIANTS[name].items()}, epochs=a.epochs, processor_seconds=round(seconds), **judge(run, dataset), **{k: last[k] for k in ("train_loss", "val_loss")})
         r = table[row]
-        print(f"{row:<28} {r['parameters']/1e6:4.1f} M  {r['processor_seconds']:5d} s  MSE {r['mse_sampled']:.4f} at {r['kl']:5.1f} nats/token, {r['mse_sampled']/r['line']:.2f} of the line" + (f"; ahead {r['ahead_1']:.3f}, {r['ahead_5']:.3f}" if r["ahead_1"] else ""), flush=True)
+        print(f"{row:<28} {r['parameters']/1e6:4.1f} M  {r['processor_seconds']:5d} s  MSE {r['mse_sampled']:.4f} at "
+              f"{r['kl']:5.1f} nats/token, {r['mse_sampled']/r['line']:.2f} of the line" + (f"; ahead {r['ahead_1']:.3f}, {r['ahead_5']:.3f}" if r["ahead_1"] else ""), flush=True)
         write_text(a.table, json.dumps(table, indent=1) + "\n")
 
 

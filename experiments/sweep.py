@@ -22,10 +22,13 @@ from spectro_dreamer.model.world_model import load
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
-    p.add_argument("--init-from", type=Path, help="a run whose model the first one begins with (default: random weights)")
+    p.add_argument("--init-from", type=Path, help="a run whose model the first one begins with (default: random "
+                                                  "weights)")
     p.add_argument("--betas", type=float, nargs="+", required=True, help="weights of the KL, nearest first")
-    p.add_argument("--epochs", type=int, default=5, help="for each that begins with trained weights (default: %(default)s)")
-    p.add_argument("--first-epochs", type=int, default=20, help="for one that begins with random weights (default: %(default)s)")
+    p.add_argument("--epochs", type=int, default=5, help="for each that begins with trained weights (default: "
+                                                         "%(default)s)")
+    p.add_argument("--first-epochs", type=int, default=20, help="for one that begins with random weights (default: "
+                                                                "%(default)s)")
     p.add_argument("--work", type=Path, default=Path("runs/sweep"), help="where the runs go (default: %(default)s)")
     a = p.parse_args()
     source = a.init_from
@@ -38,7 +41,8 @@ def main():
             begin = dict(cfg=cfg, run_dir=run, init_from=source)
         train(a.dataset, progress=False, use_mlflow=False, **begin)
         last = history(run)[-1]
-        print(f"β {beta:g}: epoch {last['epoch']}, validation MSE {last['val_recon_loss']:.4f} at {last['val_kl_loss']:.1f} nats/token, {last['seconds']:.0f} s an epoch", flush=True)
+        print(f"β {beta:g}: epoch {last['epoch']}, validation MSE {last['val_recon_loss']:.4f} at "
+              f"{last['val_kl_loss']:.1f} nats/token, {last['seconds']:.0f} s an epoch", flush=True)
         source = run
 
 

@@ -20,7 +20,9 @@ def bar(what):
         start, told = time.time(), time.time()
         for k, c in enumerate(items):
             yield c
-            if time.time() - told > 20: told = time.time(); print(f"  {what}: {k + 1} clips, {told - start:.0f} s", flush=True)
+            if time.time() - told > 20:
+                told = time.time()
+                print(f"  {what}: {k + 1} clips, {told - start:.0f} s", flush=True)
     return show
 
 
@@ -45,14 +47,14 @@ def material(model, data, clips, folder):
 
 def train(a):
     """Everything; what is slow is said."""
-    import torch
     from spectro_dreamer.config import SpectroError, keep_memory
     from spectro_dreamer.sound.neural_vocoder import FitConfig, FramePairs, RefinerConfig, fit_refiner, load_vocoder, magnitude_error, refiner_for, save_vocoder
     keep_memory()
     cfg = FitConfig(steps=a.steps, minutes=a.minutes, lr=a.lr, seed=a.seed)
     output = Path(a.output)
     checkpoint = output.with_suffix(".ckpt")
-    if checkpoint.exists() and not a.resume: raise SpectroError(f"{checkpoint} is of an earlier training: go on from it with --resume, or delete it")
+    if checkpoint.exists() and not a.resume:
+        raise SpectroError(f"{checkpoint} is of an earlier training: go on from it with --resume, or delete it")
     if a.resume and not checkpoint.exists(): raise SpectroError(f"nothing to resume: there is no {checkpoint}")
     model, data, clips, held = opened(a)
     net = load_vocoder(a.init, data.front_end) if a.init else None
@@ -61,16 +63,19 @@ def train(a):
     about = f"{len(pairs)} clips of {len({data.speakers[i] for i in clips[::every]})} speakers" + (f", as {Path(a.world).name} draws them" if model else "")
     if net: net.about += f"; then {about}"
     else: net = refiner_for(pairs, RefinerConfig(a.width, a.depth, updates=a.updates), a.seed, about)
-    print(f"{about}, {pairs.seconds/3600:.2f} hours; {sum(p.numel() for p in net.parameters())/1e6:.2f} M weights", flush=True)
+    print(f"{about}, {pairs.seconds/3600:.2f} hours; {sum(p.numel() for p in net.parameters())/1e6:.2f} M "
+          "weights", flush=True)
     net.drawn = bool(model) # what it learned from last decides how it is used
     net = net.to(a.device)
-    line = lambda h: print(f"step {h.step}, {h.seconds:.0f} s: log magnitude {h.l1:.4f} nats, compressed {h.compressed:.4f}", flush=True)
+    line = lambda h: print(f"step {h.step}, {h.seconds:.0f} s: log magnitude {h.l1:.4f} nats, compressed "
+                           f"{h.compressed:.4f}", flush=True)
     record = fit_refiner(net, pairs, cfg, checkpoint, a.resume, show=True if sys.stdout.isatty() else line)
     save_vocoder(net.cpu(), output, half=a.half)
     print(f"wrote {output}, {record[-1].step} steps in {record[-1].seconds/60:.1f} minutes")
     if len(held):
         new = FramePairs(material(model, data, held[:: max(1, len(held) // 60)], a.clips), data.front_end)
-        print(f"{len(new)} clips of other speakers, nats a bin: smooth inversion {magnitude_error(net.base, new):.4f}, refined {magnitude_error(net, new):.4f}")
+        print(f"{len(new)} clips of other speakers, nats a bin: smooth inversion "
+              f"{magnitude_error(net.base, new):.4f}, refined {magnitude_error(net, new):.4f}")
 
 
 def main():
@@ -83,14 +88,19 @@ def main():
     p.add_argument("--steps", type=int, default=0, help="how long to train, in steps: can be repeated exactly")
     p.add_argument("--width", type=int, default=256, help="channels (default: %(default)s)")
     p.add_argument("--depth", type=int, default=6, help="blocks (default: %(default)s)")
-    p.add_argument("--updates", type=int, default=0, help="updates of the mel inversion that the network begins with; a few make a step slower and a small network better (default: %(default)s)")
+    p.add_argument("--updates", type=int, default=0, help="updates of the mel inversion that the network begins "
+                                                          "with; a few make a step slower and a small network better "
+                                                          "(default: %(default)s)")
     p.add_argument("--lr", type=float, default=1e-3, help="highest learning rate (default: %(default)s)")
     p.add_argument("--seed", type=int, default=0, help="of weights and batches (default: %(default)s)")
     p.add_argument("--resume", action="store_true", help="go on from the checkpoint beside the output")
     p.add_argument("--init", help="a vocoder to begin with instead of a fresh one (its shape is kept)")
-    p.add_argument("--world", help="a world model (checkpoint, run's folder, or mini): learn from what it draws of the recordings, without style")
-    p.add_argument("--max-clips", type=int, default=0, help="train on about so many clips, evenly spread; 0 for all (default: %(default)s)")
-    p.add_argument("--val-split", type=float, default=.1, help="share of the speakers left out; a world model brings its own (default: %(default)s)")
+    p.add_argument("--world", help="a world model (checkpoint, run's folder, or mini): learn from what it draws of "
+                                   "the recordings, without style")
+    p.add_argument("--max-clips", type=int, default=0, help="train on about so many clips, evenly spread; 0 for all "
+                                                            "(default: %(default)s)")
+    p.add_argument("--val-split", type=float, default=.1, help="share of the speakers left out; a world model brings "
+                                                               "its own (default: %(default)s)")
     p.add_argument("--split-seed", type=int, default=0, help="which speakers these are (default: %(default)s)")
     p.add_argument("--half", action="store_true", help="write matrices in half precision")
     p.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")

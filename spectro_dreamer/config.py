@@ -38,10 +38,12 @@ class FrontEnd:
             raise SpectroError(f"need n_fft >= hop_length >= 1, got n_fft={self.n_fft}, hop_length={self.hop_length}")
         if self.n_mels < 1: raise SpectroError(f"need at least one mel band, got n_mels={self.n_mels}")
         if not 0 <= self.fmin < self.fmax <= self.sample_rate/2:
-            raise SpectroError(f"need 0 <= fmin < fmax <= {self.sample_rate/2:g} Hz, got {self.fmin:g} and {self.fmax:g}")
+            raise SpectroError(f"need 0 <= fmin < fmax <= {self.sample_rate/2:g} Hz, got {self.fmin:g} and "
+                               f"{self.fmax:g}")
         if not 0 < self.floor < math.inf: raise SpectroError(f"need a floor above 0, got {self.floor}")
         for name, allowed in [("mel_scale", ("slaney", "htk")), ("mel_norm", ("slaney", "none")), ("pad_mode", ("constant", "reflect")), ("log_base", ("e",))]:
-            if getattr(self, name) not in allowed: raise SpectroError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+            if getattr(self, name) not in allowed:
+                raise SpectroError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
 
     @property
     def frame_rate(self): return self.sample_rate/self.hop_length  # frames per second
@@ -56,7 +58,8 @@ class TokenSpec:
 
     def __post_init__(self):
         if not 1 <= self.hop <= self.frames:
-            raise SpectroError(f"need 1 <= hop <= frames so that no frame is skipped, got frames={self.frames}, hop={self.hop}")
+            raise SpectroError(f"need 1 <= hop <= frames so that no frame is skipped, got frames={self.frames}, "
+                               f"hop={self.hop}")
 
     @classmethod
     def from_seconds(cls,
@@ -66,15 +69,20 @@ class TokenSpec:
         min_tokens:int=20,
     ):
         "Round a token of `duration` seconds with `overlap` to whole frames."
-        if not 0 < duration < 3600 or not 0 <= overlap < 1: raise SpectroError(f"need a duration above 0 (and below an hour) and 0 <= overlap < 1, got {duration} and {overlap}")
+        if not 0 < duration < 3600 or not 0 <= overlap < 1:
+            raise SpectroError(f"need a duration above 0 (and below an hour) and 0 <= overlap < 1, got {duration} "
+                               f"and {overlap}")
         n = max(1, round(duration*front_end.frame_rate))
         return cls(n, max(1, round(n*(1 - overlap))), min_tokens)
 
     @property
-    def overlap(self): return -(-self.frames//self.hop) - 1                                    # how many of the next tokens share frames with one
-    def n_tokens(self, n_frames:int): return max(0, (n_frames - self.frames)//self.hop + 1) # tokens that fit in n_frames
+    def overlap(self): # how many of the next tokens share frames with one
+        return -(-self.frames//self.hop) - 1
+    def n_tokens(self, n_frames:int): # tokens that fit in n_frames
+        return max(0, (n_frames - self.frames)//self.hop + 1)
     def n_frames(self, n_tokens:int): return (n_tokens - 1)*self.hop + self.frames           # frames that n_tokens span
-    def seconds(self, front_end): return self.hop/front_end.frame_rate                       # seconds from token to token
+    def seconds(self, front_end): # seconds from token to token
+        return self.hop/front_end.frame_rate
 
 # %% ../nbs/00_config.ipynb #c6327d11
 @dataclass(frozen=True)
@@ -104,15 +112,22 @@ class ModelConfig:
 
     def __post_init__(self):
         _at_least(self, 1, "h_state_size", "z_state_size", "embedding_size", "in_channels", "cnn_depth", "token_frames", "hidden_size", "hidden_layers", "reward_hidden_size")
-        if self.latent not in ("gaussian", "categorical"): raise SpectroError(f"latent must be gaussian or categorical, got {self.latent!r}")
-        if self.latent == "categorical" and (self.classes < 2 or self.z_state_size % self.classes): raise SpectroError(f"a categorical z_state_size must be a multiple of classes >= 2, got {self.z_state_size} and {self.classes}")
-        if self.objective not in ("reconstruction", "contrastive"): raise SpectroError(f"objective must be reconstruction or contrastive, got {self.objective!r}")
+        if self.latent not in ("gaussian", "categorical"):
+            raise SpectroError(f"latent must be gaussian or categorical, got {self.latent!r}")
+        if self.latent == "categorical" and (self.classes < 2 or self.z_state_size % self.classes):
+            raise SpectroError("a categorical z_state_size must be a multiple of classes >= 2, got "
+                               f"{self.z_state_size} and {self.classes}")
+        if self.objective not in ("reconstruction", "contrastive"):
+            raise SpectroError(f"objective must be reconstruction or contrastive, got {self.objective!r}")
         if not 0 <= self.unimix < 1: raise SpectroError(f"unimix must lie in [0, 1), got {self.unimix}")
-        if self.backbone == "cnn" and self.n_mels < 8: raise SpectroError(f"three strided convolutions need at least 8 mel bands, got {self.n_mels}: use the dreamer preset")
+        if self.backbone == "cnn" and self.n_mels < 8:
+            raise SpectroError(f"three strided convolutions need at least 8 mel bands, got {self.n_mels}: use the "
+                               "dreamer preset")
 
 def _at_least(part, least, *names):
     for name in names:
-        if not getattr(part, name) >= least: raise SpectroError(f"{name} must be at least {least}, got {getattr(part, name)}")
+        if not getattr(part, name) >= least:
+            raise SpectroError(f"{name} must be at least {least}, got {getattr(part, name)}")
 
 # %% ../nbs/00_config.ipynb #7ef64fc2
 @dataclass(frozen=True)
@@ -159,14 +174,19 @@ class TrainConfig:
 
     def __post_init__(self):
         _at_least(self, 1, "epochs", "batch_size", "sequence_length", "checkpoint_freq", "forecast_steps")
-        if self.forecast_steps >= self.sequence_length: raise SpectroError(f"forecast_steps must be below sequence_length, got {self.forecast_steps} and {self.sequence_length}")
+        if self.forecast_steps >= self.sequence_length:
+            raise SpectroError(f"forecast_steps must be below sequence_length, got {self.forecast_steps} and "
+                               f"{self.sequence_length}")
         _at_least(self, 0, "num_workers", "warmup_steps", "seed", "split_seed", "beta_kl", "beta_reward", "beta_forecast", "free_nats", "kl_dyn", "kl_rep", "beta_start", "beta_steps", "contrastive_steps")
         for name in ("lr", "reward_lr", "grad_clip"):
-            if not 0 < getattr(self, name) < float("inf"): raise SpectroError(f"{name} must be a positive number, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < float("inf"):
+                raise SpectroError(f"{name} must be a positive number, got {getattr(self, name)}")
         for name in ("val_split", "style_dropout", "fresh_starts"):
-            if not 0 <= getattr(self, name) <= 1: raise SpectroError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) <= 1:
+                raise SpectroError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         _at_least(self, 0, "patience", "min_delta", "lr_plateau", "checkpoint_steps")
-        if self.precision not in ("float32", "bf16"): raise SpectroError(f"precision must be float32 or bf16, got {self.precision!r}")
+        if self.precision not in ("float32", "bf16"):
+            raise SpectroError(f"precision must be float32 or bf16, got {self.precision!r}")
         if not 0 <= self.ema < 1: raise SpectroError(f"ema must be at least 0 and below 1, got {self.ema}")
 
 # %% ../nbs/00_config.ipynb #6c544e76
@@ -189,7 +209,9 @@ class Config:
         return cls(**kw, preset=d.get("preset", "seed"))
 
     def override(self, **changes):
-        "A copy with fields replaced wherever they live: `cfg.override(lr=3e-4, h_state_size=512)`; `None` leaves a field alone."
+        """A copy with fields replaced wherever they live: `cfg.override(lr=3e-4, h_state_size=512)`; `None` leaves a
+        field alone.
+        """
         out, changes, used = self, {k: v for k, v in changes.items() if v is not None}, set()
         for name in ("front_end", "tokens", "model", "train"):
             part = getattr(out, name)
@@ -200,8 +222,11 @@ class Config:
 
 def _checked(part, d):
     known = {f.name for f in fields(part)}
-    if unknown := set(d) - known: raise SpectroError(f"{part.__name__} has no field {', '.join(sorted(unknown))}: was this written by another version?")
-    if missing := known - set(d): raise SpectroError(f"{part.__name__} lacks {', '.join(sorted(missing))}: was this written by another version?")
+    if unknown := set(d) - known:
+        raise SpectroError(f"{part.__name__} has no field {', '.join(sorted(unknown))}: was this written by another "
+                           "version?")
+    if missing := known - set(d):
+        raise SpectroError(f"{part.__name__} lacks {', '.join(sorted(missing))}: was this written by another version?")
     return part(**d)
 
 # %% ../nbs/00_config.ipynb #38b5a462
@@ -239,7 +264,8 @@ def load_config(path)->Config:
     "Read what `save_config` wrote."
     try: return Config.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError: raise SpectroError(f"no configuration at {path}") from None
-    except json.JSONDecodeError as e: raise SpectroError(f"{path} is not a configuration of ours (line {e.lineno}: {e.msg})") from None
+    except json.JSONDecodeError as e:
+        raise SpectroError(f"{path} is not a configuration of ours (line {e.lineno}: {e.msg})") from None
 
 # %% ../nbs/00_config.ipynb #70f17cd6
 def seed_everything(seed:int):
@@ -250,20 +276,27 @@ def seed_everything(seed:int):
 
 # %% ../nbs/00_config.ipynb #2433265d
 def keep_memory():
-    "Let glibc keep freed memory for what comes next: to give it back and to have fresh memory cleared takes longer than some of the work. Elsewhere nothing changes."
+    """Let glibc keep freed memory for what comes next: to give it back and to have fresh memory cleared takes longer
+    than some of the work.
+
+    Elsewhere nothing changes.
+    """
     if platform.libc_ver()[0] != "glibc": return
     trim_threshold, mmap_threshold = -1, -3 # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
     mallopt = ctypes.CDLL(None).mallopt
-    mallopt(mmap_threshold, 32 << 20); mallopt(trim_threshold, 512 << 20)
+    mallopt(mmap_threshold, 32 << 20)
+    mallopt(trim_threshold, 512 << 20)
 
 # %% ../nbs/00_config.ipynb #3b22f624
 def _commit():
     "The short commit of this project's checkout, with `+` if it has local changes; None outside a checkout."
     here = Path(globals().get("__file__", "."))
-    def git(*args): return subprocess.run(["git", *args], cwd=here.parent, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    def git(*args):
+        return subprocess.run(["git", *args], cwd=here.parent, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     try: git("ls-files", "--error-unmatch", here.name)  # raises unless this very file is tracked there
     except (OSError, subprocess.SubprocessError): return None
-    try: return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError): return None
 
 def _version(package):

@@ -27,6 +27,7 @@ GENERATED = {"_modidx.py", "__init__.py"}
 KINDS = {"gaussian", "categorical"}
 KIND_CLASS = re.compile("Gaussian|Categorical")  # how the names of a latent's classes begin
 DATA_CLASS = "SpectrogramData"
+PARTIAL = re.compile(r"\.partial$")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.IfExp, ast.ExceptHandler, ast.Assert, ast.comprehension,
@@ -193,22 +194,33 @@ def parallel(target, value):
 
 def size_rows(sources):
     """Files, folders, and the lengths of modules, functions and lines."""
-    modules = [len(source.lines) for source in sources]
     folders = sorted({source.name.rpartition("/")[0] for source in sources})
-    above = [f"{source.name}:{len(source.lines)}" for source in sources if len(source.lines) > 300]
-    spans = [(f.node.end_lineno - f.node.lineno + 1, s.place(f.node)) for s in sources for f in functions(s)]
-    lengths = [length for length, _ in spans]
-    longest = max(spans, default=(None, ""))
     return [
         Row("files", [len(sources)]),
         Row("folders that hold modules", [len(folders)], places=folders),
-        Row("module lines: median / longest", [quantile(modules, .5), max(modules, default=None)]),
-        Row("modules above 300 / 400 lines", [sum(n > limit for n in modules) for limit in (300, 400)], places=above),
-        Row("functions", [len(lengths)]),
-        Row("function lines: median / p90 / longest", [quantile(lengths, .5), quantile(lengths, .9), longest[0]],
-            places=[longest[1]]),
+        *module_rows(sources),
+        *function_rows(sources),
         *line_rows([line for source in sources for line in source.lines]),
     ]
+
+
+def module_rows(sources):
+    """How long the modules are; the long ones are listed."""
+    lengths = [len(source.lines) for source in sources]
+    above = [f"{source.name}: {len(source.lines)} lines" for source in sources if len(source.lines) > 300]
+    over = [sum(n > limit for n in lengths) for limit in (300, 400)]
+    return [Row("module lines: median / longest", [quantile(lengths, .5), max(lengths, default=None)]),
+            Row("modules above 300 / 400 lines", over, places=above)]
+
+
+def function_rows(sources):
+    """How long the functions are, from `def` to the last line."""
+    spans = [(f.node.end_lineno - f.node.lineno + 1, s.place(f.node)) for s in sources for f in functions(s)]
+    lengths = [length for length, _ in spans]
+    longest, where = max(spans, default=(None, ""))
+    sizes = [quantile(lengths, .5), quantile(lengths, .9), longest]
+    return [Row("functions", [len(lengths)]),
+            Row("function lines: median / p90 / longest", sizes, places=[where])]
 
 
 def line_rows(lines):
@@ -269,8 +281,8 @@ def semicolon_row(sources):
     """Semicolons for a thousand lines of code."""
     found = [place for source in sources for place in joins(source)]
     total = sum(source.code_lines for source in sources)
-    return Row("`;` joins: per thousand lines of code / all", [round(1000*len(found)/total, 1) if total else None, len(found)],
-               places=found)
+    rate = round(1000*len(found)/total, 1) if total else None
+    return Row("`;` joins: per thousand lines of code / all", [rate, len(found)], places=found)
 
 
 def crowded_lines(sources):
@@ -350,7 +362,7 @@ def partial_files(sources):
         prose = lone_texts(source)
         for node in source.nodes:
             text = node.value if isinstance(node, ast.Constant) and id(node) not in prose else None
-            if isinstance(text, str) and text.endswith(".partial") and "*" not in text:
+            if isinstance(text, str) and PARTIAL.search(text) and "*" not in text:
                 found.append(source.place(node))
     return counted("places that write `.partial` / files", found)
 
@@ -372,16 +384,24 @@ def attached_methods(sources):
 
 
 def attached(statement, known):
-    """`Class.method` for each method that one statement attaches; a loop attaches one for each item of its tuple."""
+    """A text for each method that one statement attaches; a loop attaches one for each item of its tuple."""
     if isinstance(statement, ast.Assign):
-        return [ast.unparse(t) for t in targets(statement)
-                if isinstance(t, ast.Attribute) and name_of(t.value) in known]
-    calls = [c for c in ast.walk(statement) if called(c) == "setattr" and c.args and name_of(c.args[0]) in known]
-    if isinstance(statement, ast.For) and isinstance(statement.iter, (ast.Tuple, ast.List)):
-        return [f"{name_of(c.args[0])}.{ast.unparse(item)}" for c in calls for item in statement.iter.elts]
+        return [ast.unparse(t) for t in targets(statement) if is_attribute(t, known)]
     if isinstance(statement, (ast.Expr, ast.For)):
-        return [ast.unparse(c) for c in calls]
+        return [ast.unparse(item)[:60] for item in items_set(statement, known)]
     return []
+
+
+def items_set(statement, known):
+    """What `setattr` hangs on a class: the items that a loop goes through, or the statement itself."""
+    calls = [node for node in ast.walk(statement) if called(node) == "setattr" and node.args]
+    items = getattr(getattr(statement, "iter", None), "elts", [statement])
+    return [item for call in calls if name_of(call.args[0]) in known for item in items]
+
+
+def is_attribute(target, known):
+    """Whether a target is an attribute of one of the names that are known."""
+    return isinstance(target, ast.Attribute) and name_of(target.value) in known
 
 
 def scopes(source):
@@ -408,14 +428,16 @@ def is_data(value, known):
 
 def data_names(function):
     """Names that hold a `SpectrogramData` in a function: `data`, what is annotated so, what is assigned from one."""
-    known = {"data"}
-    for node in ast.walk(function):
-        if isinstance(node, ast.arg) and node.annotation and DATA_CLASS in ast.unparse(node.annotation):
-            known.add(node.arg)
+    known = {"data"} | {n.arg for n in ast.walk(function) if isinstance(n, ast.arg) and says_data(n.annotation)}
     assigned = [n for n in ast.walk(function) if isinstance(n, ast.Assign)]
     for node in sorted(assigned, key=lambda n: n.lineno):
         known |= {name_of(t) for t, value in pairs(node) if name_of(t) and is_data(value, known)}
     return known
+
+
+def says_data(annotation):
+    """Whether an annotation names the data set's class."""
+    return annotation is not None and DATA_CLASS in ast.unparse(annotation)
 
 
 def alterations(function):
@@ -423,7 +445,7 @@ def alterations(function):
     known = data_names(function)
     for node in ast.walk(function):
         if isinstance(node, ASSIGNMENTS):
-            if any(isinstance(t, ast.Attribute) and name_of(t.value) in known for t in targets(node)):
+            if any(is_attribute(t, known) for t in targets(node)):
                 yield node
         elif called(node) in ("setattr", "__setattr__") and node.args and name_of(node.args[0]) in known:
             yield node
@@ -443,13 +465,20 @@ def asks_kind(node):
     """Whether a node asks a latent's kind: compares it, tests a class or its fields, or looks something up by kind."""
     if isinstance(node, ast.Compare):
         return any(is_kind(part) for side in [node.left, *node.comparators] for part in getattr(side, "elts", [side]))
-    if called(node) == "isinstance" and len(node.args) == 2:
-        return any(KIND_CLASS.match(name_of(n)) for n in ast.walk(node.args[1]))
-    if called(node) in ("hasattr", "getattr") and len(node.args) > 1:
-        return getattr(node.args[1], "value", "") == "logits"
     if isinstance(node, ast.Dict):
         return KINDS <= {str(getattr(key, "value", name_of(key))).lower() for key in node.keys}
+    if isinstance(node, ast.Call):
+        return tests_class(node)
     return isinstance(node, ast.Match) and is_kind(node.subject)
+
+
+def tests_class(call):
+    """Whether a call asks if something is a distribution of one kind, or has the logits that only one kind has."""
+    if len(call.args) < 2:
+        return False
+    if called(call) == "isinstance":
+        return any(is_kind(n) for n in ast.walk(call.args[1]))
+    return called(call) in ("hasattr", "getattr") and getattr(call.args[1], "value", "") == "logits"
 
 
 def is_kind(node):
@@ -508,22 +537,19 @@ def chapters(root):
     return found
 
 
-def cell_names(text):
-    """(names that a cell calls, names that it defines); none of a cell that is not Python."""
+def calls_in(text):
+    """The names that a cell calls; none of a cell that is not Python."""
     lines = [line for line in text.splitlines() if not re.match(r"\s*[%!]", line)]
     try:
-        tree = ast.parse("\n".join(lines))
+        return {called(node) for node in ast.walk(ast.parse("\n".join(lines)))}
     except SyntaxError:
-        return set(), set()
-    found = list(ast.walk(tree))
-    return {called(n) for n in found}, {n.name for n in found if isinstance(n, FUNCTIONS)}
+        return set()
 
 
 def repeats_preparation(cells):
-    """Whether one cell of a chapter calls `clean` and `prepare`, and the chapter defines neither."""
-    names = [cell_names(text) for kind, text in cells if kind == "code"]
-    defined = set().union(*(own for _, own in names))
-    return any({"clean", "prepare"} <= calls for calls, _ in names) and not defined & {"clean", "prepare"}
+    """Whether a chapter has a cell that calls `clean` and `prepare`, apart from what it exports to the library."""
+    own = [text for kind, text in cells if kind == "code" and not re.search(r"^#\s*\|\s*export", text, re.M)]
+    return any({"clean", "prepare"} <= calls_in(text) for text in own)
 
 
 def chapter_rows(root):
@@ -540,7 +566,7 @@ def chapter_rows(root):
             Row("cells per chapter: median / largest", [quantile(cells.values(), .5), cells.get(most)], places=[most]),
             Row("chapters above 60 cells", [len(large)], places=large),
             Row("longest code cell, lines", [longest[0]], places=[longest[1]]),
-            Row("chapters that clean and prepare anew", [len(again)], places=again)]
+            Row("chapters that clean and prepare in a cell", [len(again)], places=again)]
 
 
 def seconds_rows(log):

@@ -51,8 +51,10 @@ def without_notes(nb):
     """Leave out of the outputs what `NOTE` begins."""
     for cell in nb.cells:
         for out in cell.get("outputs", []):
-            if out.get("name") == "stderr": out["text"] = "".join(line for line in out["text"].splitlines(keepends=True) if not line.startswith(NOTE))
-        if "outputs" in cell: cell["outputs"] = [out for out in cell["outputs"] if out.get("name") != "stderr" or out["text"].strip()]
+            if out.get("name") == "stderr":
+                out["text"] = "".join(line for line in out["text"].splitlines(keepends=True) if not line.startswith(NOTE))
+        if "outputs" in cell:
+            cell["outputs"] = [out for out in cell["outputs"] if out.get("name") != "stderr" or out["text"].strip()]
 
 
 def run(path, timeout=None, skip_flags=()):
@@ -82,7 +84,9 @@ def main(argv=None):
         try: run(nb.resolve(), args.timeout, flags)
         except (CellExecutionError, CellTimeoutError, DeadKernelError, ValueError, OSError) as e: problem = e
         print(f"{nb.name}: {'failed' if problem else 'ran'} in {time.time() - start:.1f} s", flush=True)
-        if problem: print(problem, file=sys.stderr); failed += 1
+        if problem:
+            print(problem, file=sys.stderr)
+            failed += 1
     return bool(failed)
 
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['L', 'DB_PER_UNIT', 'Contexts', 'check_steerable', 'contexts', 'energy', 'BehaviourConfig', 'TanhNormal', 'Actor',
-           'Critic', 'Plan', 'windows', 'dream_with', 'reward_terms', 'lambda_returns', 'Normaliser', 'training_starts',
-           'Behaviour', 'behaviour_losses', 'train_behaviour', 'save_behaviour', 'load_behaviour', 'measured_terms',
-           'measured_return', 'rival_actions']
+           'ValueCritic', 'Plan', 'target_windows', 'dream_with', 'reward_terms', 'lambda_returns', 'ReturnScale',
+           'training_starts', 'Behaviour', 'behaviour_losses', 'train_behaviour', 'save_behaviour', 'load_behaviour',
+           'measured_terms', 'measured_return', 'rival_actions']
 
 # %% ../../nbs/70_actor_critic.ipynb #7c8360d6
 """Behaviour learned in imagination: an actor plans the local style, token by token, towards a target contour of energy.
@@ -54,8 +54,10 @@ def check_steerable(model:DreamerModel):
     "Raise `SpectroError` if the model was not trained to follow the local style, or if its energy is not absolute."
     t = model.config.train
     if t.style_parts != "global+local" or tuple(model.style_names[-L:]) != LOCAL_STYLE:
-        raise SpectroError(f"actions need a model trained with --style-parts global+local; this one was given {t.style_parts!r}")
-    if t.standardise != "band": raise SpectroError("a target of energy needs a model of absolute levels: train with --standardise band")
+        raise SpectroError("actions need a model trained with --style-parts global+local; this one was given "
+                           f"{t.style_parts!r}")
+    if t.standardise != "band":
+        raise SpectroError("a target of energy needs a model of absolute levels: train with --standardise band")
 
 @torch.no_grad()
 def contexts(
@@ -100,7 +102,8 @@ class BehaviourConfig:
     seed:int=0
 
     def __post_init__(self):
-        if min(self.horizon, self.ahead, self.starts, self.steps) < 1: raise SpectroError("horizon, ahead, starts and steps must be at least 1")
+        if min(self.horizon, self.ahead, self.starts, self.steps) < 1:
+            raise SpectroError("horizon, ahead, starts and steps must be at least 1")
         if not (0 <= self.discount <= 1 and 0 <= self.lam <= 1 and 0 <= self.slow < 1):
             raise SpectroError("discount and lam must lie in [0, 1], slow in [0, 1)")
 
@@ -111,7 +114,8 @@ class TanhNormal(NamedTuple):
     centre:Tensor # (L,)
     reach:Tensor  # (L,)
 
-    def sample(self, dice): return self.centre + self.reach*(self.mean + self.std*dice).tanh() # (..., L) standard normal → (..., L)
+    def sample(self, dice): # (..., L) standard normal → (..., L)
+        return self.centre + self.reach*(self.mean + self.std*dice).tanh()
     def entropy(self, dice): # (..., L) → (...) nats, minus the log-density at the sample, for centre 0 and reach 1
         x = self.mean + self.std*dice
         squeeze = 2*(math.log(2) - x - F.softplus(-2*x))                       # log of the tanh's slope
@@ -130,19 +134,22 @@ class Actor(nn.Module):
     ):
         super().__init__()
         self.net, self.ahead = _net(model, 2*L, cfg), cfg.ahead
-        self.register_buffer("centre", local.mean(0)); self.register_buffer("reach", 3*local.std(0))
+        self.register_buffer("centre", local.mean(0))
+        self.register_buffer("reach", 3*local.std(0))
 
     def forward(self, feature, target)->TanhNormal: # (..., H + Z), (..., K)
         mean, raw = self.net(torch.cat([feature, target], dim=-1)).chunk(2, dim=-1)
-        return TanhNormal(3*(mean/3).tanh(), 0.01 + raw.sigmoid(), self.centre, self.reach) # a mean beyond 3 would have no gradient left
+        # a mean beyond 3 would have no gradient left
+        return TanhNormal(3*(mean/3).tanh(), 0.01 + raw.sigmoid(), self.centre, self.reach)
 
-class Critic(nn.Module):
+class ValueCritic(nn.Module):
     "Feature and target to the return that is expected from here on."
     def __init__(self, model:DreamerModel, cfg:BehaviourConfig=BehaviourConfig()):
         super().__init__()
         self.net = _net(model, 1, cfg)
 
-    def forward(self, feature, target): return self.net(torch.cat([feature, target], dim=-1)).squeeze(-1) # (..., H + Z), (..., K) → (...)
+    def forward(self, feature, target): # (..., H + Z), (..., K) → (...)
+        return self.net(torch.cat([feature, target], dim=-1)).squeeze(-1)
 
 # %% ../../nbs/70_actor_critic.ipynb #64bb80d1
 class Plan(NamedTuple):
@@ -153,9 +160,10 @@ class Plan(NamedTuple):
     entropy:Tensor # (B, T) nats
 
     @property
-    def before(self): return torch.cat([self.start[:, None], self.path[:, :-1]], dim=1) # (B, T, H + Z) what the actor saw at each step
+    def before(self): # (B, T, H + Z) what the actor saw at each step
+        return torch.cat([self.start[:, None], self.path[:, :-1]], dim=1)
 
-def windows(
+def target_windows(
     target:Tensor, # (B, N)
     ahead:int,     # K
     n:int,         # how many
@@ -170,7 +178,7 @@ def dream_with(
     start:State,         # of B
     given:Tensor,        # (B, A - L) global style
     target:Tensor,       # (B, N) energy that is wanted from the first dreamed token on
-    horizon:int=None,    # T; default N
+    horizon:int | None=None,    # T; default N
     noise:Tensor=None,   # (B, T, Z) of the prior; None follows its mean
     dice:Tensor=None,    # (B, T, L) of the actor; None takes the middle of its answer
 )->Plan:
@@ -179,12 +187,14 @@ def dream_with(
     noise = start.h.new_zeros(len(given), T, model.rssm.z_size) if noise is None else noise
     dice = start.h.new_zeros(len(given), T, L) if dice is None else dice
     state, features, actions, entropies = start, [torch.cat(start, -1)], [], []
-    for sight, eps, throw in zip(windows(target, actor.ahead, T).unbind(1), noise.unbind(1), dice.unbind(1)):
+    for sight, eps, throw in zip(target_windows(target, actor.ahead, T).unbind(1), noise.unbind(1), dice.unbind(1)):
         policy = actor(features[-1], sight)
         action = policy.sample(throw)
         h = model.rssm.advance(state, torch.cat([given, action], dim=-1))
         state = State(h, model.rssm.prior_at(h).sample(eps))
-        features.append(torch.cat(state, -1)); actions.append(action); entropies.append(policy.entropy(throw))
+        features.append(torch.cat(state, -1))
+        actions.append(action)
+        entropies.append(policy.entropy(throw))
     return Plan(features[0], *(torch.stack(x, dim=1) for x in (features[1:], actions, entropies)))
 
 # %% ../../nbs/70_actor_critic.ipynb #455f465b
@@ -194,9 +204,12 @@ def reward_terms(
     target:Tensor, # (B, T)
     cfg:BehaviourConfig=BehaviourConfig(),
 )->Tensor:         # (B, T, 3)
-    "What the model predicts: quality and timbre by its heads, minus the distance of the decoded energy from the target."
+    """What the model predicts: quality and timbre by its heads, minus the distance of the decoded energy from the
+    target.
+    """
     distance = (energy(model, model.decoder(path)) - target).abs()*DB_PER_UNIT/cfg.tolerance_db
-    return torch.stack([model.reward_head(path).clamp(0, 1), model.style_reward_head(path).clamp(-1, 1), -distance], dim=-1) # no more than can be measured
+    # no more than can be measured
+    return torch.stack([model.reward_head(path).clamp(0, 1), model.style_reward_head(path).clamp(-1, 1), -distance], dim=-1)
 
 def lambda_returns(
     reward:Tensor, # (B, T) for the step that led to each state
@@ -212,7 +225,7 @@ def lambda_returns(
     return torch.stack(out[::-1], dim=1)
 
 # %% ../../nbs/70_actor_critic.ipynb #78b59dfa
-class Normaliser:
+class ReturnScale:
     "Divide returns by their usual range."
     def __init__(self, decay:float=0.99): self.decay, self.range = decay, None
 
@@ -227,7 +240,7 @@ def training_starts(
     data:SpectrogramData,
     cfg:BehaviourConfig,
     g:torch.Generator,
-    place:dict=None, # where in the data it is, kept up to date: "order" of the pass over the clips, "heard" batches of it
+    place:dict | None=None, # where in the data it is, kept up to date: "order" of the pass over the clips, "heard" batches of it
 ): # yields starts (B), given (B, A - L), target (B, T + K)
     "Endless moments of training clips, each with the contour of another moment as its target, shifted and tilted."
     span, place = cfg.horizon + cfg.ahead, {} if place is None else place
@@ -249,22 +262,22 @@ def training_starts(
 class Behaviour(NamedTuple):
     "What `train_behaviour` returns."
     actor:Actor
-    critic:Critic
+    critic:ValueCritic
     history:list[dict] # of each step: reward, its three terms, return, entropy, the critic's error, the norms of both gradients
     learner:dict       # what learning needs to go on: its settings, the slow critic, Adam's moments, the returns' range, the dice
 
 def behaviour_losses(
-    actor:Actor, critic:Critic,
-    slow:Critic,       # the slow average of the critic
+    actor:Actor, critic:ValueCritic,
+    slow:ValueCritic,       # the slow average of the critic
     model:DreamerModel,
     start:State, given:Tensor, target:Tensor, # from `training_starts`
-    norm:Normaliser,
+    norm:ReturnScale,
     cfg:BehaviourConfig,
     g:torch.Generator,
 )->tuple[Tensor, Tensor, dict]: # the actor's loss, the critic's, and what to write down
     "Dream, reward, and say what actor and critic should have done."
     T, normal = cfg.horizon, lambda n: torch.randn(len(given), cfg.horizon, n, generator=g, device=model.device)
-    plan, sight = dream_with(actor, model, start, given, target, T, normal(model.rssm.z_size), normal(L)), windows(target, cfg.ahead, T + 1)
+    plan, sight = dream_with(actor, model, start, given, target, T, normal(model.rssm.z_size), normal(L)), target_windows(target, cfg.ahead, T + 1)
     terms = reward_terms(model, plan.path, target[:, :T], cfg)                         # (B, T, 3)
     reward = terms @ terms.new_tensor(cfg.weights)                                     # (B, T)
     returns = lambda_returns(reward, slow(plan.path, sight[:, 1:]), cfg.discount, cfg.lam)
@@ -282,13 +295,16 @@ def train_behaviour(
     show=lambda steps: steps, # wraps the steps, for a progress bar
     resume:Behaviour=None, # go on with this one, under its own settings
 )->Behaviour:
-    "Learn to plan the local style towards any target of energy, in imagination only. Raises `SpectroError` if the model cannot be steered."
+    """Learn to plan the local style towards any target of energy, in imagination only.
+
+    Raises `SpectroError` if the model cannot be steered.
+    """
     check_steerable(model)
     if resume: cfg = resume.learner["cfg"]
     torch.manual_seed(cfg.seed)
-    g, norm, history, place = torch.Generator(model.device).manual_seed(cfg.seed), Normaliser(), [], {}
+    g, norm, history, place = torch.Generator(model.device).manual_seed(cfg.seed), ReturnScale(), [], {}
     actor = Actor(model, torch.cat([data.style(i)[:, -L:] for i in data.train]), cfg).to(model.device)
-    critic = Critic(model, cfg).to(model.device)
+    critic = ValueCritic(model, cfg).to(model.device)
     slow, nets = copy.deepcopy(critic), [list(x.parameters()) for x in (actor, critic)]
     optimisers = [torch.optim.Adam(p, lr=cfg.lr) for p in nets]
     if resume:
@@ -301,7 +317,8 @@ def train_behaviour(
     for step, (start, given, target) in zip(show(range(len(history), cfg.steps)), training_starts(model, data, cfg, g, place)):
         *losses, record = behaviour_losses(actor, critic, slow, model, start, given, target, norm, cfg, g)
         for name, loss, weights, optimiser in zip(("actor", "critic"), losses, nets, optimisers):
-            optimiser.zero_grad(); loss.backward(inputs=weights)
+            optimiser.zero_grad()
+            loss.backward(inputs=weights)
             record[f"{name}_gradient"] = nn.utils.clip_grad_norm_(weights, cfg.grad_clip).item()
             optimiser.param_groups[0]["lr"] = cfg.lr*(1 - step/cfg.steps)
             optimiser.step()
@@ -329,11 +346,15 @@ def load_behaviour(
     "Read a behaviour. Raises `SpectroError` if the file is missing, is not one of ours, or belongs to another model."
     if not Path(path).is_file(): raise SpectroError(f"no such behaviour: {path}")
     try: d = torch.load(path, map_location=model.device, weights_only=True)
-    except Exception as e: raise SpectroError(f"{path} is not a readable behaviour") from e # foreign bytes can make the reader say anything
-    if not isinstance(d, dict) or "behaviour" not in d: raise SpectroError(f"{path} is not a behaviour: it lacks actor and critic")
-    if d["model"] != (now := model_fingerprint(model)): raise SpectroError(f"{path} was learned in another model: {d['model']}, this one is {now}")
+    except Exception as e:
+        # foreign bytes can make the reader say anything
+        raise SpectroError(f"{path} is not a readable behaviour") from e
+    if not isinstance(d, dict) or "behaviour" not in d:
+        raise SpectroError(f"{path} is not a behaviour: it lacks actor and critic")
+    if d["model"] != (now := model_fingerprint(model)):
+        raise SpectroError(f"{path} was learned in another model: {d['model']}, this one is {now}")
     cfg = BehaviourConfig(**d["learner"]["cfg"] | dict(weights=tuple(d["learner"]["cfg"]["weights"])))
-    actor, critic = Actor(model, torch.zeros(2, L), cfg).to(model.device), Critic(model, cfg).to(model.device)
+    actor, critic = Actor(model, torch.zeros(2, L), cfg).to(model.device), ValueCritic(model, cfg).to(model.device)
     for net, name in ((actor, "actor"), (critic, "critic")): net.load_state_dict(d[name])
     learner = d["learner"] | dict(cfg=cfg, dice=d["learner"]["dice"].cpu())
     return Behaviour(actor.eval(), critic.eval(), d["history"], learner)
@@ -349,9 +370,11 @@ def measured_terms(
 )->Tensor:         # (B, T, 3)
     "The terms of the reward, measured on the frames that a dream decodes to instead of predicted by the heads."
     tokens = model.config.tokens
-    z = tokens_to_frames(model.decoder(path), tokens.hop)                                                       # (B, N, M)
+    # (B, N, M)
+    z = tokens_to_frames(model.decoder(path), tokens.hop)
     spec = z*model.std + model.mean
-    of_tokens = lambda x: frames_to_tokens(x, tokens.frames, tokens.hop).mean(-1)                               # (B, N, n) → (B, T, n)
+    # (B, N, n) → (B, T, n)
+    of_tokens = lambda x: frames_to_tokens(x, tokens.frames, tokens.hop).mean(-1)
     distance = (of_tokens((spec.mean(-1, keepdim=True) + 8)/4)[..., 0] - target).abs()*DB_PER_UNIT/cfg.tolerance_db
     return torch.cat([of_tokens(frame_rewards(spec, z, quiet[:, None], voice)), -distance[..., None]], dim=-1)
 
@@ -370,7 +393,9 @@ def rival_actions(
     g:torch.Generator,
     hop:int=2,     # frames from one token to the next
 )->dict[str, Tensor]: # name → (B, T, L)
-    "Policies that learn nothing: random within the actor's range, zero, the recorded style, and the target itself with its differences."
+    """Policies that learn nothing: random within the actor's range, zero, the recorded style, and the target itself
+    with its differences.
+    """
     slope = torch.diff(target, dim=1, prepend=target[:, :1])/hop # style counts its differences by frame
     bend = torch.diff(slope, dim=1, prepend=slope[:, :1])/hop
     uniform = 2*torch.rand(ctx.recorded.shape, generator=g, device=target.device) - 1

@@ -55,10 +55,13 @@ def world_windows(
     horizon:int, # H, frames
 )->WorldWindows:
     "Windows that forecast nothing twice. Raises `SpectroError` if no episode is long enough."
-    if context < 1 or horizon < 1: raise SpectroError(f"need a context and a horizon of at least one frame, got {context} and {horizon}")
+    if context < 1 or horizon < 1:
+        raise SpectroError(f"need a context and a horizon of at least one frame, got {context} and {horizon}")
     cut = lambda x: x.unfold(0, context + horizon, horizon).mT # (n, C + H, W)
     long = [i for i in clips if data.lengths[i] >= context + horizon]
-    if not long: raise SpectroError(f"no episode has the {context + horizon} frames of a window: try a smaller context or horizon")
+    if not long:
+        raise SpectroError(f"no episode has the {context + horizon} frames of a window: try a smaller context or "
+                           "horizon")
     z, a = (torch.cat(x) for x in zip(*((cut((data.clip(i) - data.mean)/data.std), cut(data.style(i))) for i in long)))
     return WorldWindows(z[:, :context], z[:, context:], a, [data.speakers[i] for i in long for _ in range((data.lengths[i] - context)//horizon)])
 
@@ -98,7 +101,8 @@ class WorldScores:
     reward_variance:float
 
     @property
-    def discrepancy(self)->float: return max(self.agents.values())/min(self.agents.values()) # largest error of an agent over the smallest
+    def discrepancy(self)->float: # largest error of an agent over the smallest
+        return max(self.agents.values())/min(self.agents.values())
 
     @property
     def spread(self)->float: # deviation over agents, relative to their mean
@@ -118,9 +122,13 @@ def judge_world(
     samples:int=16,  # rollouts of a window
     seed:int=0,
 )->WorldScores:
-    "Forecasts, likelihood and discrepancy on agents that were not trained on. Raises `SpectroError` if the data do not fit the model."
+    """Forecasts, likelihood and discrepancy on agents that were not trained on.
+
+    Raises `SpectroError` if the data do not fit the model.
+    """
     data, clips = open_split(model, dataset_path, split)
-    if list(data.style_names) != list(model.style_names): raise SpectroError(f"{dataset_path} has other actions than the checkpoint")
+    if list(data.style_names) != list(model.style_names):
+        raise SpectroError(f"{dataset_path} has other actions than the checkpoint")
     w, train = world_windows(data, clips, context, horizon), world_windows(data, data.train, context, horizon)
     errors = {k: g - w.truth for k, g in _guesses(model, w, samples, seed).items()}
     widths = {k: (g - train.truth).pow(2).mean(0).clamp_min(1e-8) for k, g in _guesses(model, train, samples, seed).items()}
@@ -139,7 +147,8 @@ def _reward_errors(model, data, clips):
     for i in clips:
         path = model.observe(model.to_tokens(data.clip(i))[None], data.style(i)[None],
                              noise=torch.zeros(1, int(data.lengths[i]), model.config.model.z_state_size))
-        said.append(model.reward_head(path.feature)[0]); true.append(data.rewards(i)[:, 0])
+        said.append(model.reward_head(path.feature)[0])
+        true.append(data.rewards(i)[:, 0])
     said, true = torch.cat(said), torch.cat(true)
     return float((said - true).pow(2).mean()), float(true.var(unbiased=False))
 

@@ -43,9 +43,12 @@ def dataset_episodes(
     clips=None,  # which of them; default: all
 ):               # iterator of `Episode`
     "The clips of a data set as episodes. Raises `SpectroError` if the file is not one of ours."
-    # split as usual, since the rewards of a recording are relative to the training speakers; else whole; else with clips too short to train on
+    # split as usual, since the rewards of a recording are relative to the training speakers; else whole; else with
+    # clips too short to train on
     for how in (dict(), dict(val_split=0.), dict(val_split=0., tokens=TokenSpec(1, 1, 1))):
-        with suppress(SpectroError): data = SpectrogramData(path, **how); break
+        with suppress(SpectroError):
+            data = SpectrogramData(path, **how)
+            break
     else: data = SpectrogramData(path) # raises what is wrong with it
     with h5py.File(path) as f:
         own, tables = "clips/meta" in f, Tables.read(f)
@@ -69,7 +72,10 @@ def step_seconds(episodes:list)->float:
     return float(np.median(steps)) if len(steps) else 1.
 
 def _layout(episodes)->dict:
-    "Front end, tokens, style columns and type that a file of these episodes needs. Raises `SpectroError` if they differ."
+    """Front end, tokens, style columns and type that a file of these episodes needs.
+
+    Raises `SpectroError` if they differ.
+    """
     kinds = {e.meta.get("kind", "features") for e in episodes}
     same = lambda what, values: values[0] if all(v == values[0] for v in values) else _differ(what)
     def _differ(what): raise SpectroError(f"the episodes differ in their {what}: one data set needs one")
@@ -79,9 +85,14 @@ def _layout(episodes)->dict:
     if kinds == {"log-mel"}:
         for e in episodes:
             if lacks := [k for k in ("front_end", "tokens", "style_names") if k not in e.meta]:
-                raise SpectroError(f"episode {e.episode_id}: log-mels need {', '.join(lacks)} in their meta, or another kind")
-        try: mels = FrontEnd(**episodes[0].meta["front_end"]).n_mels; TokenSpec(**episodes[0].meta["tokens"])
-        except TypeError as err: raise SpectroError(f"episode {episodes[0].episode_id}: its front end or tokens are not ours ({err})") from None
+                raise SpectroError(f"episode {e.episode_id}: log-mels need {', '.join(lacks)} in their meta, or "
+                                   "another kind")
+        try:
+            mels = FrontEnd(**episodes[0].meta["front_end"]).n_mels
+            TokenSpec(**episodes[0].meta["tokens"])
+        except TypeError as err:
+            raise SpectroError(f"episode {episodes[0].episode_id}: its front end or tokens are not ours "
+                               f"({err})") from None
         if mels != D: raise SpectroError(f"episode {episodes[0].episode_id}: {D} features for {mels} mel bands")
         names = same("style columns", [e.meta["style_names"] for e in episodes])
         if len(names) != A: raise SpectroError(f"the episodes have {A} action columns for {len(names)} style columns")
@@ -90,8 +101,10 @@ def _layout(episodes)->dict:
                     tokens=same("tokens", [e.meta["tokens"] for e in episodes]), names=names, n_global=len(names) - len(LOCAL_STYLE),
                     dtype="float16" if dtypes == {"float16"} else "float32", std_floor=None)
     count = 0 if A else 1 + int(max(e.action.max() for e in episodes))
-    if not A and min(e.action.min() for e in episodes) < 0: raise SpectroError("whole-number actions count from 0; there is one below")
-    if count > 1024: raise SpectroError(f"actions up to {count - 1} would make {count} columns: give large actions as vectors")
+    if not A and min(e.action.min() for e in episodes) < 0:
+        raise SpectroError("whole-number actions count from 0; there is one below")
+    if count > 1024:
+        raise SpectroError(f"actions up to {count - 1} would make {count} columns: give large actions as vectors")
     rate = max(2, round(1000/step_seconds(episodes)))
     return dict(front_end=asdict(FrontEnd(sample_rate=rate, n_fft=1000, hop_length=1000, n_mels=D, fmax=rate/2)),
                 tokens=asdict(TokenSpec(1, 1, 2)), names=[f"action={k}" for k in range(count)] or [f"action {k}" for k in range(A)],
@@ -109,10 +122,14 @@ def write_dataset(
     episodes, # any iterable
     path,     # HDF5 file to write
 )->dict:      # clips, speakers, hours, dreams
-    "Episodes as a data set for `train`; unless they are log-mels, its tokens are single frames. Raises `SpectroError` if they do not fit together."
+    """Episodes as a data set for `train`; unless they are log-mels, its tokens are single frames.
+
+    Raises `SpectroError` if they do not fit together.
+    """
     episodes, path = list(episodes), Path(path)
     if not episodes: raise SpectroError(f"there are no episodes to write to {path}")
-    if twice := [k for k, n in Counter(e.episode_id for e in episodes).items() if n > 1]: raise SpectroError(f"episode {twice[0]} is there twice")
+    if twice := [k for k, n in Counter(e.episode_id for e in episodes).items() if n > 1]:
+        raise SpectroError(f"episode {twice[0]} is there twice")
     how = _layout(episodes)
     G, dtype, sizes = how["n_global"], how["dtype"], {0 if e.reward.ndim == 1 else e.reward.shape[1] for e in episodes}
     if len(sizes) > 1: raise SpectroError("the episodes differ in their number of rewards: one data set needs one")
@@ -178,7 +195,7 @@ def write_episodes(
     episodes,            # any iterable
     path,                # .h5, .jsonl, or a folder for NPZ
     level:str="episode", # of JSONL
-    packed:str=None,     # of JSONL
+    packed:str | None=None,     # of JSONL
 )->int:                  # episodes written
     "The same, written."
     path = Path(path)
@@ -199,7 +216,9 @@ def context_starts(
 )->np.ndarray:  # (n, 2) clip, and frame of it
     "Random places, each frame that has enough after it as likely as any other. Raises `SpectroError` if there is none."
     room = np.maximum(0, data.lengths[clips] - frames + 1)
-    if not room.sum(): raise SpectroError(f"no training clip of {data.path} is {frames} frames long, which context and dream need: try less")
+    if not room.sum():
+        raise SpectroError(f"no training clip of {data.path} is {frames} frames long, which context and dream need: "
+                           "try less")
     at = rng.integers(room.sum(), size=n)
     nth = np.searchsorted(np.cumsum(room), at, side="right")
     return np.stack([np.asarray(clips)[nth], at - (np.cumsum(room) - room)[nth]], 1)
@@ -208,12 +227,15 @@ def _told(model, data, starts, styles, context, horizon): # (n, context + horizo
     n, cut, size = len(starts), model.config.tokens, model.config.model.action_size
     if styles is not None:
         styles = torch.as_tensor(styles, dtype=torch.float32)
-        if styles.shape != (n, context + horizon, size): raise SpectroError(f"need styles of shape {(n, context + horizon, size)}, got {tuple(styles.shape)}")
+        if styles.shape != (n, context + horizon, size):
+            raise SpectroError(f"need styles of shape {(n, context + horizon, size)}, got {tuple(styles.shape)}")
         return styles
     if model.of_sound: return torch.zeros(n, context + horizon, size)
-    if data is None: raise SpectroError("a model of actions dreams under actions: give a data set to take them from, or styles")
+    if data is None:
+        raise SpectroError("a model of actions dreams under actions: give a data set to take them from, or styles")
     if late := [c for c, f in starts if f + cut.n_frames(context + horizon) > data.lengths[c]]:
-        raise SpectroError(f"clip {late[0]} has no actions for {context} tokens heard and {horizon} dreamed from the start that was asked for")
+        raise SpectroError(f"clip {late[0]} has no actions for {context} tokens heard and {horizon} dreamed from the "
+                           "start that was asked for")
     return torch.stack([data.style(c)[f:f + cut.n_frames(context + horizon):cut.hop][:context + horizon].cpu() for c, f in starts])
 
 # %% ../../nbs/71_dream_sets.ipynb #3170fab2
@@ -248,7 +270,8 @@ def generate_dreams(
     if source and (late := [c for c, f in starts if f < 0 or f + cut.n_frames(context) > source.lengths[c]]):
         raise SpectroError(f"clip {late[0]} has no {context} tokens from the start that was asked for")
     if source and len(held := set(starts[:, 0].tolist()) - set(source.train.tolist())):
-        raise SpectroError(f"clip {min(held)} is not for training: a dream that begins with it would carry a validation speaker into training")
+        raise SpectroError(f"clip {min(held)} is not for training: a dream that begins with it would carry a "
+                           "validation speaker into training")
     told, noise = _told(model, source, starts, styles, context, horizon), dream_noise(n, horizon, model.config.model.z_state_size, seed)
     about = _dream_meta(model, source, temperature, top_p, seed)
     parts = ((k, starts[k:k + batch], told[k:k + batch].to(model.device), noise[k:k + batch].to(model.device)) for k in range(0, n, batch))
@@ -263,10 +286,13 @@ def _source(model, data):
     held = np.zeros(len(source), bool)
     held[~source.dreamed] = split_speakers([s for s, d in zip(source.speakers, source.dreamed) if not d], t.val_split, t.split_seed)
     if held[source.train].any():
-        raise SpectroError(f"{source.path} was opened with another split than that of the model's training: its validation speakers must not be dreamed from")
+        raise SpectroError(f"{source.path} was opened with another split than that of the model's training: its "
+                           "validation speakers must not be dreamed from")
     if list(source.style_names) != list(model.style_names):
-        raise SpectroError(f"{source.path} has other style columns than the checkpoint: give the data set that it was trained on")
-    with h5py.File(source.path) as f: source.reward_size, source.whole_actions = int(f.attrs.get("reward_size", 2)), f.attrs.get("actions") == "whole numbers"
+        raise SpectroError(f"{source.path} has other style columns than the checkpoint: give the data set that it "
+                           "was trained on")
+    with h5py.File(source.path) as f:
+        source.reward_size, source.whole_actions = int(f.attrs.get("reward_size", 2)), f.attrs.get("actions") == "whole numbers"
     return source
 
 # %% ../../nbs/71_dream_sets.ipynb #f08db22f
@@ -286,7 +312,8 @@ def _dream_batch(model, source, starts, told, noise, context, about, first, with
         state = model.observe(tokens, told[:, :context], noise=tokens.new_zeros(n, context, noise.shape[-1])).last
     path = model.imagine(state, told[:, context:], about["temperature"], noise, top_p=about["top_p"])
     frames = scale.undo(tokens_to_frames(model.decode(path), cut.hop)).cpu().numpy()            # (n, N, M)
-    token = (np.arange(frames.shape[1])//cut.hop).clip(max=noise.shape[1] - 1)                  # the token of each frame
+    # the token of each frame
+    token = (np.arange(frames.shape[1])//cut.hop).clip(max=noise.shape[1] - 1)
     rewards = torch.stack([model.reward_head(path.feature), model.style_reward_head(path.feature)], -1).cpu().numpy()[:, token]
     z, given = path.z.cpu().numpy()[:, token], told[:, context:].cpu().numpy()[:, token]
     rate = model.front_end.frame_rate

@@ -56,7 +56,8 @@ def frame_rewards(
     "The two rewards of each frame, relative to its own clip."
     quality = ((spec.mean(-1) - quiet)/QUALITY_RANGE).clamp(0, 1)
     length = torch.linalg.vector_norm(z - z.mean(-1, keepdim=True), dim=-1)
-    return torch.stack([quality, (z @ voice[..., None])[..., 0]/length.clamp_min(1e-6)], dim=-1) # a voice has no mean, so the product needs none taken off
+    # a voice has no mean, so the product needs none taken off
+    return torch.stack([quality, (z @ voice[..., None])[..., 0]/length.clamp_min(1e-6)], dim=-1)
 
 def timbre(
     z:torch.Tensor, # (..., M) a frame, standardised per band
@@ -82,11 +83,15 @@ class Rows:
         pieces, maps = [], []
         _allow_files()
         for file, dataset in sources(path, name):
-            with h5py.File(file) as f: place, dtype, shape = f[dataset].id.get_offset(), f[dataset].dtype, f[dataset].shape
-            if shape[0] and place is None: raise SpectroError(f"{file} is compressed, so it can only be used where it fits into memory: prepare it without compression")
+            with h5py.File(file) as f:
+                place, dtype, shape = f[dataset].id.get_offset(), f[dataset].dtype, f[dataset].shape
+            if shape[0] and place is None:
+                raise SpectroError(f"{file} is compressed, so it can only be used where it fits into memory: prepare "
+                                   "it without compression")
             if not shape[0]: continue
             with open(file, "rb") as f: maps.append((mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ), place))
-            if hasattr(mmap, "MADV_RANDOM"): maps[-1][0].madvise(mmap.MADV_RANDOM) # or each touch brings the disk's whole read-ahead
+            if hasattr(mmap, "MADV_RANDOM"):
+                maps[-1][0].madvise(mmap.MADV_RANDOM) # or each touch brings the disk's whole read-ahead
             pieces.append(np.ndarray(shape, dtype, *maps[-1]))
         return cls(pieces, device, maps)
 
@@ -123,10 +128,12 @@ class Rows:
 
 class DeviceRows:
     "The same in a GPU's memory, where one gather is faster than many copies."
-    def __init__(self, array, device): self.array, self.device = torch.from_numpy(array).to(device), torch.device(device)
+    def __init__(self, array, device):
+        self.array, self.device = torch.from_numpy(array).to(device), torch.device(device)
     def __len__(self): return len(self.array)
     def __getitem__(self, at): return self.array[at].float()
-    def runs(self, starts, length): return self.array[torch.from_numpy(starts[:, None] + np.arange(length)).to(self.device)].float()
+    def runs(self, starts, length):
+        return self.array[torch.from_numpy(starts[:, None] + np.arange(length)).to(self.device)].float()
 
 def _allow_files():
     "A data set of many parts keeps them all open: ask for as many files as the system lets a process have."
@@ -151,42 +158,57 @@ class SpectrogramData:
         tokens:TokenSpec=None, # how frames are cut; default: as prepared
         standardise:str="band", # "band" or "clip"
         device="cpu",        # where the frames live, and the batches
-        in_memory:bool=None, # read all frames now, or leave them on disk; default: whether they fit
+        in_memory:bool | None=None, # read all frames now, or leave them on disk; default: whether they fit
     ):
-        if standardise not in ("band", "clip"): raise SpectroError(f"standardise must be band or clip, got {standardise!r}")
+        if standardise not in ("band", "clip"):
+            raise SpectroError(f"standardise must be band or clip, got {standardise!r}")
         self.path, self.standardise, self.device = Path(path), standardise, torch.device(device)
         self._read(tokens, in_memory)
         held = np.zeros(len(self.lengths), bool)
-        held[~self.dreamed] = split_speakers([s for s, d in zip(self.speakers, self.dreamed) if not d], val_split, seed) # a dream is never validated on
+        # a dream is never validated on
+        held[~self.dreamed] = split_speakers([s for s, d in zip(self.speakers, self.dreamed) if not d], val_split, seed)
         usable = self.lengths >= self.tokens.n_frames(self.tokens.min_tokens)
         self.train, self.val = np.flatnonzero(~held & usable), np.flatnonzero(held & usable)
-        if not len(self.train): raise SpectroError(f"{path} leaves no clip to train on: all {len(self.lengths)} clips have " + (f"one speaker or fewer than {self.tokens.min_tokens} tokens; try --val-split 0" if val_split else f"fewer than the {self.tokens.min_tokens} tokens that training takes"))
+        if not len(self.train):
+            raise SpectroError(f"{path} leaves no clip to train on: all {len(self.lengths)} clips have "
+                               "" + (f"one speaker or fewer than {self.tokens.min_tokens} tokens; try --val-split "
+                                     "0" if val_split else f"fewer than the {self.tokens.min_tokens} tokens that "
+                                                           "training takes"))
         heard = self.train[~self.dreamed[self.train]] if (~self.dreamed[self.train]).any() else self.train
         mean, std = band_statistics(self.sums[heard], self.squares[heard], self.lengths[heard], self.std_floor)
         self.mean, self.std = (torch.tensor(x, device=device) for x in (mean, std))
-        self.voices = timbre(torch.tensor((self.sums/self.lengths[:, None] - mean)/std, dtype=torch.float32, device=device)) # (C, M)
+        # (C, M)
+        self.voices = timbre(torch.tensor((self.sums/self.lengths[:, None] - mean)/std, dtype=torch.float32, device=device))
         self.reward_rows = self.given or (self._rows(np.concatenate([self.rewards(i).cpu().numpy() for i in range(len(self))])) if self.in_memory else None)
 
     def _read(self, tokens, in_memory):
-        if self.path.is_dir(): raise SpectroError(f"{self.path} is a folder, and a data set is a file: spectro_prepare makes one of recordings, spectro_dreams convert one of episodes")
+        if self.path.is_dir():
+            raise SpectroError(f"{self.path} is a folder, and a data set is a file: spectro_prepare makes one of "
+                               "recordings, spectro_dreams convert one of episodes")
         if not self.path.is_file(): raise SpectroError(f"no such data set: {self.path} (make one with spectro_prepare)")
         try:
             with h5py.File(self.path) as f:
-                if f.attrs.get("format") != FORMAT: raise SpectroError(f"{self.path} was not written by this version of spectro_prepare: prepare the recordings again")
+                if f.attrs.get("format") != FORMAT:
+                    raise SpectroError(f"{self.path} was not written by this version of spectro_prepare: prepare the "
+                                       "recordings again")
                 self.offsets, self.sums, self.squares = (f[k][:] for k in ("offsets", "sums", "squares"))
                 self.paths, self.speakers, self.sentences = (f[f"clips/{k}"].asstr()[:].tolist() for k in ("path", "speaker", "sentence"))
                 self.quiet, self.global_styles = (torch.from_numpy(f[k][:]).to(self.device) for k in ("quiet", "global_styles"))
                 self.front_end = FrontEnd(**json.loads(f.attrs["front_end"]))
                 self.tokens = tokens or TokenSpec(**json.loads(f.attrs["tokens"]))
                 self.style_names, self.fingerprint = json.loads(f.attrs["style_names"]), f.attrs["fingerprint"]
-                for part in ("spectrograms", "local_styles"): sources(self.path, part) # HDF5 would read zeros for what is not there
+                for part in ("spectrograms", "local_styles"):
+                    sources(self.path, part) # HDF5 would read zeros for what is not there
                 self.in_memory = fits(f["spectrograms"].nbytes, self.device) if in_memory is None else in_memory
                 read = lambda k: self._rows(f[k][:]) if self.in_memory else Rows.mapped(self.path, k, self.device)
                 self.frames, self.local = read("spectrograms"), read("local_styles")
-                self.given = read("rewards") if "rewards" in f else None # of episodes, which bring their own (chapter 71)
+                # of episodes, which bring their own (chapter 71)
+                self.given = read("rewards") if "rewards" in f else None
                 self.dreamed = f["clips/dream"][:].astype(bool) if "clips/dream" in f else np.zeros(len(self.paths), bool)
                 self.std_floor = float(f.attrs.get("std_floor", STD_FLOOR))
-        except (OSError, KeyError, ValueError, TypeError) as e: raise SpectroError(f"cannot read {self.path} as a data set: {e}" + ("; spectro_dreams convert makes one of lines of JSON" if self.path.suffix == ".jsonl" else "")) from None
+        except (OSError, KeyError, ValueError, TypeError) as e:
+            raise SpectroError(f"cannot read {self.path} as a data set: {e}" + ("; spectro_dreams convert makes one "
+                                                                                "of lines of JSON" if self.path.suffix == ".jsonl" else "")) from None
         self.lengths = np.diff(self.offsets)
 
     def _rows(self, array): return DeviceRows(array, self.device) if self.device.type == "cuda" else Rows([array])
@@ -251,7 +273,8 @@ def style_mask(
     parts:str,       # one of STYLE_PARTS
 )->torch.Tensor:     # (A,) ones where the model may see
     "Which style columns `parts` shows."
-    if parts not in STYLE_PARTS: raise SpectroError(f"style_parts must be one of {', '.join(STYLE_PARTS)}; got {parts!r}")
+    if parts not in STYLE_PARTS:
+        raise SpectroError(f"style_parts must be one of {', '.join(STYLE_PARTS)}; got {parts!r}")
     return torch.tensor([parts == "global+local" or (parts == "global" and n not in LOCAL_STYLE) for n in names], dtype=torch.float32)
 
 # %% ../../nbs/12_dataset.ipynb #ff1ff9f7
@@ -262,7 +285,7 @@ class Batches:
         clips,                  # `data.train` or `data.val`
         batch_size:int=16,      # B
         length:int=20,          # T, tokens in a sequence
-        seed:int=None,          # shuffles, draws beginnings and hides styles; None is the fixed order of validation
+        seed:int | None=None,          # shuffles, draws beginnings and hides styles; None is the fixed order of validation
         style_parts:str="global+local",
         style_dropout:float=0.0,# share of sequences whose style is hidden
         num_workers:int=0,      # threads that prepare batches ahead
@@ -272,7 +295,8 @@ class Batches:
         if not len(clips): raise SpectroError("there are no clips to make batches of: is the part of the split empty?")
         self.starts, self.clips = sequence_starts(data.offsets, np.asarray(clips), data.tokens, length, rng)
         order = np.arange(len(self.starts)) if rng is None else rng.permutation(len(self.starts))
-        if not len(order): raise SpectroError(f"no clip is as long as a sequence of {length} tokens: try a smaller --sequence-length")
+        if not len(order):
+            raise SpectroError(f"no clip is as long as a sequence of {length} tokens: try a smaller --sequence-length")
         self.starts, self.clips = self.starts[order], self.clips[order]
         self.left_out = len(set(map(int, clips)) - set(map(int, self.clips))) # clips too short for one sequence
         self.mask = style_mask(data.style_names, style_parts).to(data.device)
@@ -315,7 +339,9 @@ def in_turn(
     num_workers:int=0, # threads that make batches ahead
 ):                 # iterator
     "Batches 0 to n - 1, in order."
-    if num_workers < 1: yield from map(make, range(n)); return
+    if num_workers < 1:
+        yield from map(make, range(n))
+        return
     with ThreadPoolExecutor(num_workers) as pool:
         ahead = deque()
         for k in range(n):
@@ -325,13 +351,16 @@ def in_turn(
 
 # %% ../../nbs/12_dataset.ipynb #8734bc75
 class Streams:
-    "Iterate over an epoch so that each row of a batch goes on where that row of the batch before ended. The same seed gives the same batches."
+    """Iterate over an epoch so that each row of a batch goes on where that row of the batch before ended.
+
+    The same seed gives the same batches.
+    """
     def __init__(self,
         data:SpectrogramData,
         clips,                  # `data.train` or `data.val`
         batch_size:int=16,      # B
         length:int=20,          # T, tokens in a chunk
-        seed:int=None,          # shuffles, and hides styles; None is the fixed order of validation
+        seed:int | None=None,          # shuffles, and hides styles; None is the fixed order of validation
         style_parts:str="global+local",
         style_dropout:float=0.0,# share of clips whose style is hidden
         num_workers:int=0,      # threads that prepare batches ahead
@@ -348,7 +377,8 @@ class Streams:
         self.rows, self.ends = [clips[p] for p in parts], [np.cumsum(count[p]) for p in parts]
         self.mask = style_mask(data.style_names, style_parts).to(data.device)
         hidden = clips[rng.random(len(clips)) < style_dropout] if rng else []
-        self.shown = torch.ones(len(data), device=data.device); self.shown[hidden] = 0
+        self.shown = torch.ones(len(data), device=data.device)
+        self.shown[hidden] = 0
 
     def __len__(self): return -(-int(max(e[-1] for e in self.ends))//self.length)
 
@@ -364,7 +394,8 @@ class Streams:
         tokens, styles, rewards = (x[:, 0].unflatten(0, clip.shape) for x in cut_sequences(data, starts.ravel(), clip.ravel(), 1))
         flags = lambda x: torch.tensor(x, dtype=torch.float32, device=data.device)
         begins = token == 0
-        if self.seed is not None: begins[:, 0] |= np.random.default_rng((self.seed, k)).random(len(begins)) < self.fresh_starts
+        if self.seed is not None:
+            begins[:, 0] |= np.random.default_rng((self.seed, k)).random(len(begins)) < self.fresh_starts
         return Batch(tokens, styles*self.mask*self.shown[clip][..., None], rewards, flags(begins & there), flags(there))
 
     def n_tokens(self, first:int, last:int)->int: # in batches first to last - 1
@@ -379,7 +410,8 @@ def deal(
     heap, out = [(0, r) for r in range(rows)], [[] for _ in range(rows)]
     for i, size in enumerate(sizes):
         total, r = heapq.heappop(heap)
-        out[r].append(i); heapq.heappush(heap, (total + int(size), r))
+        out[r].append(i)
+        heapq.heappush(heap, (total + int(size), r))
     return out
 
 # %% ../../nbs/12_dataset.ipynb #38f94e0c

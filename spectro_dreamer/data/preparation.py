@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from ..config import FrontEnd, SpectroError, TokenSpec, keep_memory, write_text
-from .preprocessing import (AUDIO_SUFFIXES, Clip, band_statistics, decode, global_style, is_url, local_style, log_mel,
+from .preprocessing import (AUDIO_SUFFIXES, Clip, band_statistics, decode_audio, global_style, is_url, local_style, log_mel,
                                            open_binary, resample, style_columns)
 
 # %% ../../nbs/11_preparation.ipynb #fe84497a
@@ -51,7 +51,9 @@ def read_table(
             lines = (l.rstrip("\n").replace("\0", "") for l in io.TextIOWrapper(f, encoding, errors="replace"))
             columns = _fields(next(lines, ""), 1)
             missing = [c for c in needed if c not in columns]
-            if missing: raise SpectroError(f"{path} lacks the column {', '.join(missing)}: is it a tab-separated Common Voice table?")
+            if missing:
+                raise SpectroError(f"{path} lacks the column {', '.join(missing)}: is it a tab-separated Common "
+                                   "Voice table?")
             rows = (dict(zip(columns, _fields(line, len(columns)))) for line in lines)
             return [_clip(row) for row in rows if row.get("path", "").strip()]
     except OSError as e: raise SpectroError(f"cannot read the table {path}: {e.strerror or e}") from None
@@ -65,7 +67,9 @@ def _fields(line, n):
 
 def _clip(row):
     def text(*names): return next((row[n].strip() for n in names if row.get(n, "").strip()), "")
-    def votes(name): v = text(name); return int(v) if v.isascii() and v.isdigit() and len(v) < 10 else 0
+    def votes(name):
+        v = text(name)
+        return int(v) if v.isascii() and v.isdigit() and len(v) < 10 else 0
     path = text("path")
     if not Path(path).suffix: path += ".mp3"  # the first releases left the extension out
     return Clip(path, sys.intern(text("client_id") or f"unknown:{path}"), text("sentence"), votes("up_votes"), votes("down_votes"),
@@ -78,7 +82,8 @@ def clip_file(
 )->Path|str:
     "The file of a clip. Raises `SpectroError` if `path` is absolute or leaves `clips_dir`."
     inside = posixpath.normpath(path.replace(os.sep, "/"))
-    if os.path.isabs(path) or inside.startswith("/") or inside.split("/")[0] == ".." or is_url(path): raise SpectroError(f"path leaves the clips folder: {path}")
+    if os.path.isabs(path) or inside.startswith("/") or inside.split("/")[0] == ".." or is_url(path):
+        raise SpectroError(f"path leaves the clips folder: {path}")
     return f"{str(clips_dir).rstrip('/')}/{inside}" if is_url(clips_dir) else Path(clips_dir)/inside
 
 def file_problem(clips_dir, path:str)->str|None:
@@ -96,7 +101,8 @@ def why_not(
 )->str|None:
     "The reason to reject a clip, or None."
     if clip.up_votes < min_votes: return f"{clip.up_votes} votes up, {min_votes} needed"
-    if clip.down_votes and clip.down_votes >= clip.up_votes: return f"{clip.down_votes} votes down against {clip.up_votes} up"
+    if clip.down_votes and clip.down_votes >= clip.up_votes:
+        return f"{clip.down_votes} votes down against {clip.up_votes} up"
     return file_problem(clips_dir, clip.path)
 
 # %% ../../nbs/11_preparation.ipynb #948fe8e8
@@ -109,16 +115,23 @@ def clean(
     output_dir,      # gets clips/, validated.tsv and rejected.tsv
     min_votes:int=2, # votes up that a clip needs
 )->tuple[int, dict[str, str]]: # how many clips were kept; reason by rejected path
-    "Keep the clips that the votes accept and whose file exists. Raises `SpectroError` if none is left; then nothing is written."
+    """Keep the clips that the votes accept and whose file exists.
+
+    Raises `SpectroError` if none is left; then nothing is written.
+    """
     if not Path(clips_dir).is_dir(): raise SpectroError(f"no such folder: {clips_dir}")
-    if (Path(output_dir)/"validated.tsv").resolve() == Path(metadata_file).resolve(): raise SpectroError(f"{output_dir} holds the table to be cleaned, which would be overwritten: choose another output folder")
+    if (Path(output_dir)/"validated.tsv").resolve() == Path(metadata_file).resolve():
+        raise SpectroError(f"{output_dir} holds the table to be cleaned, which would be overwritten: choose another "
+                           "output folder")
     kept, rejected, seen = {}, {}, Counter()
     for clip in read_table(metadata_file, ("path", *VOTES)):
         reason = "listed twice" if clip.path in kept else why_not(clip, clips_dir, min_votes)
         name = _row_name(clip.path, seen)
         if reason: rejected[name] = reason
         else: kept[clip.path] = clip
-    if not kept: raise SpectroError(f"no clip of {metadata_file} passes {min_votes} votes and has a file in {clips_dir}: try a lower --min-votes, or check the folder")
+    if not kept:
+        raise SpectroError(f"no clip of {metadata_file} passes {min_votes} votes and has a file in {clips_dir}: try "
+                           "a lower --min-votes, or check the folder")
     output_dir = Path(output_dir)
     for clip in kept.values(): _link(clip_file(clips_dir, clip.path), output_dir/"clips"/clip.path)
     _write_tsv(output_dir/"validated.tsv", CV_COLUMNS, [_row(c) for c in kept.values()])
@@ -148,7 +161,8 @@ def _row(c):
 def _write_tsv(path, columns, rows):
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(columns); writer.writerows(rows)
+    writer.writerow(columns)
+    writer.writerows(rows)
     write_text(path, text.getvalue())
 
 # %% ../../nbs/11_preparation.ipynb #4665c6c0
@@ -165,7 +179,9 @@ class _Local:
     def names(self):
         found, seen = [], set()
         for folder, below, files in os.walk(self.root, followlinks=True):
-            if (real := os.path.realpath(folder)) in seen: below.clear(); continue # a link to a folder above
+            if (real := os.path.realpath(folder)) in seen:
+                below.clear()
+                continue # a link to a folder above
             seen.add(real)
             found += [Path(folder, f).relative_to(self.root).as_posix() for f in files if Path(folder, f).is_file()]
         return sorted(found)
@@ -181,7 +197,9 @@ class _Remote:
         try:
             fs, base = fsspec.core.url_to_fs(str(url))
             found = fs.find(base, detail=True)
-        except ImportError as e: raise SpectroError(f"cannot read {url}: {e}; pip install spectro_dreamer[cluster] brings what S3 needs") from None
+        except ImportError as e:
+            raise SpectroError(f"cannot read {url}: {e}; pip install spectro_dreamer[cluster] brings what S3 "
+                               "needs") from None
         except Exception as e: raise SpectroError(f"cannot list {url}: {e or type(e).__name__}") from None
         self.files = {p.removeprefix(base).lstrip("/"): i for p, i in found.items()}
     def names(self): return sorted(self.files)
@@ -206,7 +224,8 @@ def find_clips(
         name = _row_name(place, seen)
         if reason: skipped[name.encode(errors="replace").decode()] = reason
         else: jobs[place] = job
-    if not jobs: raise SpectroError(f"no audio found in {input_dir}" + (f" for the rows of {Path(str(table)).name}" if table else f": expected files like {', '.join(sorted(AUDIO_SUFFIXES)[:5])}"))
+    if not jobs:
+        raise SpectroError(f"no audio found in {input_dir}" + (f" for the rows of {Path(str(table)).name}" if table else f": expected files like {', '.join(sorted(AUDIO_SUFFIXES)[:5])}"))
     return list(jobs.values()), skipped
 
 def _job(clip, folder, root, below):
@@ -222,7 +241,9 @@ def _from_names(names):
     "Clips for the audio files of a bare folder, with speakers guessed from subfolders."
     paths = [Path(n) for n in names if Path(n).suffix.lower() in AUDIO_SUFFIXES]
     shared = len(Path(os.path.commonpath([p.parent for p in paths])).parts) if paths else 0
-    def speaker(p): below = p.parts[shared:]; return below[0] if len(below) > 1 else f"unknown:{p.as_posix()}"
+    def speaker(p):
+        below = p.parts[shared:]
+        return below[0] if len(below) > 1 else f"unknown:{p.as_posix()}"
     return [Clip(p.as_posix(), speaker(p)) for p in paths]
 
 # %% ../../nbs/11_preparation.ipynb #739e6104
@@ -238,7 +259,8 @@ class Heard(NamedTuple):
     quiet:float=0.0            # level (mean log-mel of a frame, nats) that 5 % of the frames stay below
 
 QUIET = 0.05 # quantile of the level
-PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT} # what is wrong with the machine, not with the file
+# what is wrong with the machine, not with the file
+PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
 NO_MEMORY = "too long for the memory that was there"
 DIED = "its decoding ended the worker: a crash, too little memory, or more than ten minutes"
 
@@ -252,7 +274,7 @@ def prepare_clip(
     try:
         with open_binary(job.file) as f:
             sha256 = hashlib.file_digest(f, "sha256").hexdigest()
-            wave, rate = decode(f)
+            wave, rate = decode_audio(f)
         spec = log_mel(resample(wave, rate, front_end.sample_rate), front_end)
     except (ValueError, SpectroError) as e: return Heard(job.clip, str(e))
     except MemoryError: return Heard(job.clip, NO_MEMORY)
@@ -271,7 +293,9 @@ def _threads():
     return ThreadpoolController()
 
 def prepare_clips(jobs:list[Job], front_end, min_frames, float16)->list[Heard]:
-    "What a worker does at a time; with one thread, since its matrices are too small for more, and so that sums do not depend on how many there are."
+    """What a worker does at a time; with one thread, since its matrices are too small for more, and so that sums do not
+    depend on how many there are.
+    """
     keep_memory()
     with _threads().limit(limits=1): return [prepare_clip(job, front_end, min_frames, float16) for job in jobs]
 
@@ -281,7 +305,9 @@ def split_speakers(
     val_split:float=0.1,  # share of the speakers for validation
     seed:int=0,
 )->np.ndarray:            # (C,) True for clips of validation speakers
-    "Split by speaker: the first `val_split` of all speakers, in an order drawn from `seed`, go to validation with all their clips."
+    """Split by speaker: the first `val_split` of all speakers, in an order drawn from `seed`, go to validation with all
+    their clips.
+    """
     order = sorted(set(speakers), key=lambda s: hashlib.sha256(f"{seed}:{s}".encode(errors="replace")).digest())
     held = set(order[:max(1, round(val_split*len(order)))]) if val_split > 0 else set()
     return np.array([s in held for s in speakers])
@@ -369,8 +395,11 @@ def plan_shards(
     "Cut the work. The same jobs and settings always give the same shards."
     groups, size = [[]], 0
     for job in jobs:
-        if groups[-1] and (len(groups[-1]) >= n_clips or size + job.size > SHARD_BYTES): groups.append([]); size = 0
-        groups[-1].append(job); size += job.size
+        if groups[-1] and (len(groups[-1]) >= n_clips or size + job.size > SHARD_BYTES):
+            groups.append([])
+            size = 0
+        groups[-1].append(job)
+        size += job.size
     key = lambda group: hashlib.sha256(repr((about, [(j.clip, j.size, j.stamp) for j in group])).encode(errors="replace")).hexdigest()
     return [Shard(Path(folder)/f"{i:05d}-{key(g)[:8]}.h5", g, key(g)) for i, g in enumerate(groups)]
 
@@ -404,7 +433,8 @@ def _lay_out(target, tables, **attrs):
     import h5py
     with h5py.File(target, "w") as f:
         tables.write(f, **attrs)
-        for name, width in _widths(tables).items(): _reserve(f, name, (int(tables.lengths.sum()), width), np.dtype(attrs["dtype"]))
+        for name, width in _widths(tables).items():
+            _reserve(f, name, (int(tables.lengths.sum()), width), np.dtype(attrs["dtype"]))
         return _places(f)
 
 def _widths(tables): return dict(zip(LONG, (tables.sums.shape[1], 3)))
@@ -413,7 +443,8 @@ def _reserve(f, name, shape, dtype):
     "An unchunked array with its place in the file fixed, not written yet."
     from h5py import h5d, h5p, h5s, h5t
     how = h5p.create(h5p.DATASET_CREATE)
-    how.set_alloc_time(h5d.ALLOC_TIME_EARLY); how.set_fill_time(h5d.FILL_TIME_NEVER)
+    how.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    how.set_fill_time(h5d.FILL_TIME_NEVER)
     how.set_obj_track_times(False) # the same input gives the same bytes
     h5d.create(f.id, name.encode(), h5t.py_create(dtype), h5s.create_simple(shape), how)
 
@@ -428,9 +459,13 @@ def _fill(target, places, rows):
             for a in arrays: out.write(np.ascontiguousarray(a).data)
 
 class _Patient:
-    "A file for HDF5 to write: an error waits until HDF5 has closed it, since a full disk in the middle of its bookkeeping would crash it."
+    """A file for HDF5 to write: an error waits until HDF5 has closed it, since a full disk in the middle of its
+    bookkeeping would crash it.
+    """
     def __init__(self, path): self.path, self.error = path, None
-    def __enter__(self): self.f = open(self.path, "w+b", buffering=0); return self
+    def __enter__(self):
+        self.f = open(self.path, "w+b", buffering=0)
+        return self
     def __exit__(self, kind, *_):
         self.f.close()
         if self.error and (kind is None or issubclass(kind, OSError)): raise self.error from None
@@ -441,12 +476,16 @@ class _Patient:
         left = memoryview(b).cast("B")
         while len(left) and not self.error: left = left[self._try(self.f.write, left) or 0:]
         return len(b)
-    def truncate(self, size=None): self._try(self.f.truncate, size); return size
+    def truncate(self, size=None):
+        self._try(self.f.truncate, size)
+        return size
     def flush(self): pass
     def seek(self, *where): return self.f.seek(*where)
     def tell(self): return self.f.tell()
     def read(self, n=-1): return self.f.read(n)
-    def readinto(self, b): n = self.f.readinto(b); return len(b) if self.error else n
+    def readinto(self, b):
+        n = self.f.readinto(b)
+        return len(b) if self.error else n
 
 # %% ../../nbs/11_preparation.ipynb #9eb370b6
 def join(
@@ -455,16 +494,23 @@ def join(
     by_reference:bool=False, # HDF5 virtual data sets that point to `files`, instead of a copy
     compress:bool=False,     # gzip the copy: somewhat smaller, several times slower to write
 )->dict:              # clips, speakers, hours, skipped (reason by path), columns
-    "Join data sets into one. Raises `SpectroError` if one is unreadable, differs in its settings, holds a clip of another or is the output."
+    """Join data sets into one.
+
+    Raises `SpectroError` if one is unreadable, differs in its settings, holds a clip of another or is the output.
+    """
     output = Path(output_file)
-    if any(Path(f).resolve() == output.resolve() for f in files): raise SpectroError(f"{output} is to be joined and to be written: choose another output")
+    if any(Path(f).resolve() == output.resolve() for f in files):
+        raise SpectroError(f"{output} is to be joined and to be written: choose another output")
     tables, attrs = zip(*(_about(f) for f in files))
     for file, a in zip(files, attrs):
         for k in ("front_end", "tokens", "dtype"):
-            if a[k] != attrs[0][k]: raise SpectroError(f"{file} differs from {files[0]} in its {k.replace('_', ' ')}: prepare both in the same way")
+            if a[k] != attrs[0][k]:
+                raise SpectroError(f"{file} differs from {files[0]} in its {k.replace('_', ' ')}: prepare both in "
+                                   "the same way")
     whole = Tables.joined(tables)
     if len(twice := set(zip((c.path for c in whole.clips), whole.sha256))) < len(whole.clips):
-        raise SpectroError(f"{len(whole.clips) - len(twice)} clips are in more than one of the files: join each recording once")
+        raise SpectroError(f"{len(whole.clips) - len(twice)} clips are in more than one of the files: join each "
+                           "recording once")
     source = json.dumps([dict(file=Path(f).name, fingerprint=a["fingerprint"]) for f, a in zip(files, attrs)])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -475,10 +521,15 @@ def sources(
     path, # a data set
     name:str="spectrograms",
 )->list[tuple[Path, str]]: # (file, data set)
-    "Where the rows of an array are: in the file itself, or in those that a virtual one refers to. Raises `SpectroError` if one is not there."
+    """Where the rows of an array are: in the file itself, or in those that a virtual one refers to.
+
+    Raises `SpectroError` if one is not there.
+    """
     import h5py
-    if not Path(path).is_file(): raise SpectroError(f"{path} is not there: data sets joined by reference must stay together")
-    with h5py.File(path) as f: parts = [(Path(path).parent/v.file_name.replace("%%", "%"), v.dset_name) for v in f[name].virtual_sources()] if f[name].is_virtual else []
+    if not Path(path).is_file():
+        raise SpectroError(f"{path} is not there: data sets joined by reference must stay together")
+    with h5py.File(path) as f:
+        parts = [(Path(path).parent/v.file_name.replace("%%", "%"), v.dset_name) for v in f[name].virtual_sources()] if f[name].is_virtual else []
     return [source for file, dataset in parts for source in sources(file, dataset)] or [(Path(path), name)]
 
 def _about(file):
@@ -486,18 +537,23 @@ def _about(file):
     if not Path(file).is_file(): raise SpectroError(f"no such data set: {file}")
     try:
         with h5py.File(file) as f:
-            if f.attrs.get("format") != FORMAT: raise SpectroError(f"{file} is not a data set of this version: prepare it again")
-            if "clips/episode" in f: raise SpectroError(f"{file} holds episodes, whose rewards and marks a join would lose: mix them with spectro_dreams mix")
+            if f.attrs.get("format") != FORMAT:
+                raise SpectroError(f"{file} is not a data set of this version: prepare it again")
+            if "clips/episode" in f:
+                raise SpectroError(f"{file} holds episodes, whose rewards and marks a join would lose: mix them with "
+                                   "spectro_dreams mix")
             sources(file)
             return Tables.read(f), dict(f.attrs)
-    except (OSError, KeyError, ValueError, TypeError) as e: raise SpectroError(f"cannot read {file} as a data set: {e}") from None
+    except (OSError, KeyError, ValueError, TypeError) as e:
+        raise SpectroError(f"cannot read {file} as a data set: {e}") from None
 
 # %% ../../nbs/11_preparation.ipynb #ba6b5e97
 def _join(files, tables, output, by_reference, compress, **attrs):
     import h5py
-    n, clips, fe = int(tables.lengths.sum()), tables.clips, json.loads(attrs["front_end"])
+    n, clips, front_end = int(tables.lengths.sum()), tables.clips, json.loads(attrs["front_end"])
     if not by_reference and (need := sum(Path(f).stat().st_size for f in files)) > (free := shutil.disk_usage(output.parent).free):
-        raise OSError(errno.ENOSPC, f"{need/1e9:.1f} GB needed, {free/1e9:.1f} GB free; to refer to the parts needs no copy", str(output))
+        raise OSError(errno.ENOSPC, f"{need/1e9:.1f} GB needed, {free/1e9:.1f} GB free; to refer to the parts needs "
+                                    "no copy", str(output))
     with _beside(output) as part:
         with _Patient(part) as target, h5py.File(target, "w") as f:
             tables.write(f, **attrs)
@@ -509,7 +565,7 @@ def _join(files, tables, output, by_reference, compress, **attrs):
                 copied = copier.submit(_fill, part, _places(f), {name: _rows(files, name) for name in LONG}) if not (by_reference or compress) else None
                 _write_styles(f, files, tables.lengths, attrs["dtype"])
                 if copied: copied.result()
-    return dict(clips=len(clips), speakers=len({c.speaker for c in clips}), hours=n*fe["hop_length"]/fe["sample_rate"]/3600, skipped=dict(tables.skipped), columns=style_columns(clips))
+    return dict(clips=len(clips), speakers=len({c.speaker for c in clips}), hours=n*front_end["hop_length"]/front_end["sample_rate"]/3600, skipped=dict(tables.skipped), columns=style_columns(clips))
 
 def _rows(files, name):
     "The rows of an array in each file, some at a time."
@@ -519,7 +575,9 @@ def _rows(files, name):
             for rows in _blocks(len(f[name])): yield f[name][rows]
 
 def _write_styles(f, files, lengths, dtype):
-    "Both parts of the style for each frame; long runs of the same zeros and ones, so compression takes them to almost nothing."
+    """Both parts of the style for each frame; long runs of the same zeros and ones, so compression takes them to almost
+    nothing.
+    """
     import h5py
     whole, at, first = f["global_styles"][:].astype(dtype), 0, 0
     n, width = int(lengths.sum()), whole.shape[1] + 3
@@ -527,7 +585,8 @@ def _write_styles(f, files, lengths, dtype):
     for file in files:
         with h5py.File(file) as g: local, clips = g["local_styles"][:], len(g["offsets"]) - 1
         clip = np.repeat(np.arange(first, first + clips), lengths[first:first + clips])
-        for rows in _blocks(len(local)): d[at + rows.start:at + rows.stop] = np.concatenate([whole[clip[rows]], local[rows]], axis=1)
+        for rows in _blocks(len(local)):
+            d[at + rows.start:at + rows.stop] = np.concatenate([whole[clip[rows]], local[rows]], axis=1)
         at, first = at + len(local), first + clips
 
 def _blocks(n, size=1 << 16): return [slice(i, min(n, i + size)) for i in range(0, n, size)]
@@ -537,13 +596,16 @@ def _refer(f, name, shape, dtype, files, folder):
     layout, at = h5py.VirtualLayout(shape, dtype), 0
     for file in files:
         with h5py.File(file) as g: n = len(g[name])
-        if n: layout[at:at + n] = h5py.VirtualSource(os.path.relpath(file, folder).replace("%", "%%"), name, (n, shape[1]))
+        if n:
+            layout[at:at + n] = h5py.VirtualSource(os.path.relpath(file, folder).replace("%", "%%"), name, (n, shape[1]))
         at += n
     f.create_virtual_dataset(name, layout)
 
 def _compress(f, name, shape, dtype, files):
     d, at = f.create_dataset(name, shape, dtype, chunks=(min(1024, shape[0]), shape[1]), compression="gzip", compression_opts=1), 0
-    for rows in _rows(files, name): d[at:at + len(rows)] = rows; at += len(rows)
+    for rows in _rows(files, name):
+        d[at:at + len(rows)] = rows
+        at += len(rows)
 
 # %% ../../nbs/11_preparation.ipynb #68831406
 UNIT = 16          # clips whose results are sent back at a time
@@ -558,7 +620,9 @@ class Processes:
         self.n, self.pool = n, None
         self.revive()
         try: self.submit(list, []).result()
-        except BrokenExecutor: raise SpectroError("worker processes do not start: a script that uses them must call prepare under `if __name__ == '__main__':`") from None
+        except BrokenExecutor:
+            raise SpectroError("worker processes do not start: a script that uses them must call prepare under `if "
+                               "__name__ == '__main__':`") from None
     def revive(self):
         self.close()
         context = get_context("spawn")
@@ -566,7 +630,10 @@ class Processes:
         self.pool = ProcessPoolExecutor(self.n, context, initializer=_manners, initargs=(other_end,))
     def submit(self, work, unit):
         try: return self.pool.submit(work, unit)
-        except BrokenExecutor as e: future = Future(); future.set_exception(e); return future
+        except BrokenExecutor as e:
+            future = Future()
+            future.set_exception(e)
+            return future
     def close(self):
         if not self.pool: return
         self.leash.close() # ends them at once, whatever they are doing
@@ -595,9 +662,13 @@ class Cluster:
         except ImportError: raise SpectroError("a scheduler needs Dask: pip install spectro_dreamer[cluster]") from None
         self.died, self.lost = KilledWorker, CancelledError
         try: self.client = Client(address, timeout=10, set_as_default=False)
-        except (OSError, ValueError, ImportError) as e: raise SpectroError(f"no Dask scheduler answers at {address}: {e}") from None
+        except (OSError, ValueError, ImportError) as e:
+            raise SpectroError(f"no Dask scheduler answers at {address}: {e}") from None
         self.n = sum(self.client.nthreads().values())
-        if not self.n: self.close(); raise SpectroError(f"the Dask scheduler at {address} has no workers yet: start some with dask worker {address}")
+        if not self.n:
+            self.close()
+            raise SpectroError(f"the Dask scheduler at {address} has no workers yet: start some with dask worker "
+                               f"{address}")
     def revive(self): pass  # Dask starts another worker by itself
     def submit(self, work, unit): return self.client.submit(work, unit, pure=False)
     def close(self): self.client.close()
@@ -635,8 +706,11 @@ def listen_in_order(
 def _units(jobs):
     unit, size = [], 0
     for job in jobs:
-        unit.append(job); size += job.size
-        if len(unit) == UNIT or size > UNIT_BYTES: yield unit; unit, size = [], 0
+        unit.append(job)
+        size += job.size
+        if len(unit) == UNIT or size > UNIT_BYTES:
+            yield unit
+            unit, size = [], 0
     if unit: yield unit
 
 def _singly(crew, work, job):
@@ -654,7 +728,7 @@ def prepare(
     float16:bool=False,      # store half precision: half the size
     compress:bool=False,     # gzip: somewhat smaller, several times slower to write, and of no use to a data set larger than memory
     num_workers:int=0,       # processes that decode; 0 works in this one
-    scheduler:str=None,      # address of a Dask scheduler, `tcp://…`; its workers decode instead
+    scheduler:str | None=None,      # address of a Dask scheduler, `tcp://…`; its workers decode instead
     keep_shards:bool=False,  # leave the shards and join them by reference, without a copy
     shard_clips:int=64,      # clips in a shard: what an interruption costs each worker at most
     progress:bool=True,      # show a progress bar
@@ -665,7 +739,8 @@ def prepare(
     """
     if scheduler and num_workers: raise SpectroError("give a scheduler or a number of workers, not both")
     if is_url(output_file): raise SpectroError(f"the output must be a local file, not {output_file}")
-    if shard_clips < 1 or num_workers < 0: raise SpectroError(f"need shard_clips >= 1 and num_workers >= 0, got {shard_clips} and {num_workers}")
+    if shard_clips < 1 or num_workers < 0:
+        raise SpectroError(f"need shard_clips >= 1 and num_workers >= 0, got {shard_clips} and {num_workers}")
     output, about = Path(output_file), settings(front_end, tokens, float16)
     jobs, skipped = find_clips(input_dir, metadata_file)
     shards, crew = plan_shards(jobs, _shards_folder(output), about, shard_clips), None
@@ -679,12 +754,16 @@ def prepare(
             _report(output, found.skipped)
             if not found.clips:
                 _remove(s.file for s in shards)
-                raise SpectroError(f"none of the {len(jobs)} clips in {input_dir} is usable; the first reason: {found.skipped[0][1]}")
+                raise SpectroError(f"none of the {len(jobs)} clips in {input_dir} is usable; the first reason: "
+                                   f"{found.skipped[0][1]}")
             source = json.dumps(dict(input_dir=str(input_dir), metadata_file=metadata_file and str(metadata_file), compress=bool(compress)))
             result = _join([s.file for s in shards], found, output, keep_shards, compress, source=source, **about)
-            _remove(set(shards[0].file.parent.glob("*.h5")) - {s.file for s in shards if keep_shards}) # those of an earlier output too, now that it is replaced
+            # those of an earlier output too, now that it is replaced
+            _remove(set(shards[0].file.parent.glob("*.h5")) - {s.file for s in shards if keep_shards})
         except OSError as e: raise SpectroError(_stopped(e, output, shards)) from None
-        except KeyboardInterrupt: print(f"\n{_kept(shards)}", file=sys.stderr); raise
+        except KeyboardInterrupt:
+            print(f"\n{_kept(shards)}", file=sys.stderr)
+            raise
         finally:
             if crew: crew.close()
             _remove(shards[0].file.parent.glob("*.partial")) # of workers that were ended
@@ -694,11 +773,16 @@ def prepare(
 # %% ../../nbs/11_preparation.ipynb #e32bc246
 @contextmanager
 def _alone(output):
-    "Keep a second run on the same output away, where the system can; the lock goes with the process, however that ends."
+    """Keep a second run on the same output away, where the system can; the lock goes with the process, however that
+    ends.
+    """
     try: import fcntl
-    except ImportError: yield; return
+    except ImportError:
+        yield
+        return
     try: folder = os.open(f"{output}.shards", os.O_RDONLY)
-    except OSError as e: raise SpectroError(f"cannot prepare {output}: {e.strerror}; did another run just finish it?") from None
+    except OSError as e:
+        raise SpectroError(f"cannot prepare {output}: {e.strerror}; did another run just finish it?") from None
     try:
         try: fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError: raise SpectroError(f"another run is preparing {output}") from None
@@ -726,7 +810,9 @@ def _shards_folder(output):
 def _prepare_shards(shards, work, crew, about, progress):
     todo = [s for s in shards if not s.is_whole()]
     jobs = [j for s in todo for j in s.jobs]
-    if len(todo) < len(shards): print(f"{sum(len(s.jobs) for s in shards) - len(jobs)} clips are prepared already; {len(jobs)} to go", file=sys.stderr)
+    if len(todo) < len(shards):
+        print(f"{sum(len(s.jobs) for s in shards) - len(jobs)} clips are prepared already; {len(jobs)} to "
+              "go", file=sys.stderr)
     lengths = _apart(crew, work, todo, about) if isinstance(crew, Processes) else _here(crew, work, todo, about)
     if progress: lengths = _bar(lengths, len(jobs), json.loads(about["front_end"]))
     with closing(lengths): # whatever stops it, a shard that is being written is finished first
@@ -744,17 +830,19 @@ def _here(crew, work, shards, about):
         last = None
         for shard in shards:
             results = []
-            for h in islice(heard, len(shard.jobs)): results.append(h); yield 0 if h.reason else len(h.spec)
+            for h in islice(heard, len(shard.jobs)):
+                results.append(h)
+                yield 0 if h.reason else len(h.spec)
             if last: last.result()
             last = writer.submit(write_shard, shard, results, about)
         if last: last.result()
 
-def _bar(lengths, total, fe):
+def _bar(lengths, total, front_end):
     "Show how far it is, how many times faster than real time, and how long it will take."
     from fastprogress.fastprogress import progress_bar
     bar, start, seconds = progress_bar(range(total)), time.time(), 0.0
     for _, n in zip(bar, lengths):
-        seconds += n*fe["hop_length"]/fe["sample_rate"]
+        seconds += n*front_end["hop_length"]/front_end["sample_rate"]
         bar.comment = f"{seconds/(time.time() - start):.0f} × real time"
         yield n
     next(lengths, None) # what is done after the last clip

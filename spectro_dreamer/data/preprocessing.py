@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['AUDIO_SUFFIXES', 'BLOCK_SAMPLES', 'SAMPLE_RATES', 'LOUDEST', 'LONGEST', 'UNREAD', 'FRAME_BLOCK', 'BAND_BLOCK',
            'DB_PER_NAT', 'STD_FLOOR', 'LOCAL_STYLE', 'GLOBAL_FIELDS', 'MAX_CATEGORIES', 'bundled_corpus', 'is_url',
-           'open_binary', 'read_audio', 'resample', 'decode', 'hz_to_mel', 'mel_to_hz', 'mel_frequencies',
+           'open_binary', 'read_audio', 'resample', 'decode_audio', 'hz_to_mel', 'mel_to_hz', 'mel_frequencies',
            'mel_filterbank', 'log_mel', 'plot_log_mel', 'import_torchaudio', 'band_statistics', 'frames_to_tokens',
            'tokens_to_frames', 'Clip', 'style_columns', 'global_style', 'local_style']
 
@@ -44,7 +44,8 @@ BLOCK_SAMPLES = 1 << 20           # decoded at a time; most clips are one block
 SAMPLE_RATES = (1_000, 1_000_000) # hertz; a header that claims less or more is not believed
 LOUDEST = 1e6                     # full scale is 1; beyond this a float is no sample
 LONGEST = 4*3600                  # seconds; a few bytes can hold days of silence
-UNREAD = 1024                     # bytes an MP3's tags may take at its end; if more remain, its length was claimed too short
+# bytes an MP3's tags may take at its end; if more remain, its length was claimed too short
+UNREAD = 1024
 
 def is_url(path)->bool:
     "Whether a path is for fsspec (`s3://…`, `memory://…`) rather than the local file system."
@@ -52,7 +53,10 @@ def is_url(path)->bool:
 
 @contextmanager
 def open_binary(path):
-    "Open a local path, or fetch what is at an fsspec URL. Raises `FileNotFoundError`, or `OSError` when the storage does not answer."
+    """Open a local path, or fetch what is at an fsspec URL.
+
+    Raises `FileNotFoundError`, or `OSError` when the storage does not answer.
+    """
     if not is_url(path):
         with open(path, "rb") as f: yield f
         return
@@ -61,7 +65,9 @@ def open_binary(path):
         fs, place = fsspec.core.url_to_fs(str(path))
         data = fs.cat_file(place)
     except FileNotFoundError: raise
-    except ImportError as e: raise SpectroError(f"cannot read {path}: {e}; pip install spectro_dreamer[cluster] brings what S3 needs") from None
+    except ImportError as e:
+        raise SpectroError(f"cannot read {path}: {e}; pip install spectro_dreamer[cluster] brings what S3 "
+                           "needs") from None
     except Exception as e: raise OSError(f"cannot read {path}: {e}") from e
     yield io.BytesIO(data)
 
@@ -72,9 +78,10 @@ def read_audio(
     "Decode a recording to mono. Raises `SpectroError` with the reason if it does not decode."
     name = Path(str(path)).name
     try:
-        with open_binary(path) as f: wave, rate = decode(f)
+        with open_binary(path) as f: wave, rate = decode_audio(f)
     except (FileNotFoundError, IsADirectoryError): raise SpectroError(f"no such file: {path}") from None
-    except OSError as e: # of a URL it is not the file's fault: whoever reads a corpus must stop rather than go on without it
+    # of a URL it is not the file's fault: whoever reads a corpus must stop rather than go on without it
+    except OSError as e:
         if is_url(path): raise
         raise SpectroError(f"cannot open {name}: {e.strerror}") from None
     except ValueError as e: raise SpectroError(f"{name} {e}") from None
@@ -91,22 +98,26 @@ def resample(
     return soxr.resample(wave, from_rate, to_rate, quality="HQ")
 
 # %% ../../nbs/10_preprocessing.ipynb #85eaa74e
-def decode(
+def decode_audio(
     source, # a path or an open binary file, read from its beginning
 )->tuple[np.ndarray, int]: # (S,) float32 at the recording's own rate, and that rate in hertz
     "Decode to mono. Raises `ValueError` with the reason if that fails or if what comes out is not sound."
     if isinstance(source, (str, Path)):
-        with open(source, "rb") as f: return decode(f)
+        with open(source, "rb") as f: return decode_audio(f)
     blocks, rate, kind, unread = _blocks(source)
     if kind == "MP3" and unread > UNREAD: blocks, rate, *_ = _blocks(_Endless(source))
     if not blocks: raise ValueError("holds no samples")
-    if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]: raise ValueError(f"claims {rate} samples a second, which is not believed")
+    if not SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1]:
+        raise ValueError(f"claims {rate} samples a second, which is not believed")
     wave = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    if not max(wave.max(), -wave.min()) < LOUDEST: raise ValueError("holds samples that are NaN, infinite or absurdly large")
+    if not max(wave.max(), -wave.min()) < LOUDEST:
+        raise ValueError("holds samples that are NaN, infinite or absurdly large")
     return wave, rate
 
 def _blocks(source):
-    "What libsndfile decodes: blocks of mono samples, their rate, the kind of file, and how many bytes were left unread."
+    """What libsndfile decodes: blocks of mono samples, their rate, the kind of file, and how many bytes were left
+    unread.
+    """
     import soundfile
     blocks, real = [], isinstance(source, io.BufferedReader) # a file of this machine, which libsndfile reads by itself
     size = source.seek(0, 2)
@@ -114,13 +125,17 @@ def _blocks(source):
     if real: os.lseek(source.fileno(), 0, os.SEEK_SET)
     try:
         with soundfile.SoundFile(source.fileno() if real else source, closefd=False) as f:
-            f.seekable = lambda: False # else soundfile seeks after each block, and an MP3 decoder that was sent elsewhere loses the thread
+            # else soundfile seeks after each block, and an MP3 decoder that was sent elsewhere loses the thread
+            f.seekable = lambda: False
             rate, kind, n = f.samplerate, f.format, max(1, BLOCK_SAMPLES//f.channels)
             while len(block := f.read(n, dtype="float32")):
                 blocks.append(block if block.ndim == 1 else block.mean(axis=1))
-                if sum(map(len, blocks)) > LONGEST*max(rate, SAMPLE_RATES[0]): raise ValueError(f"is longer than {LONGEST//3600} hours: cut it into pieces")
-            if kind == "MP3" and type(f).seekable(f): f.seek(sum(map(len, blocks))) # gives back what was read ahead, so that the rest can be counted
-    except (soundfile.LibsndfileError, RuntimeError, TypeError) as e: raise ValueError(f"does not decode: {_decoder_says(e, source)}") from None
+                if sum(map(len, blocks)) > LONGEST*max(rate, SAMPLE_RATES[0]):
+                    raise ValueError(f"is longer than {LONGEST//3600} hours: cut it into pieces")
+            if kind == "MP3" and type(f).seekable(f):
+                f.seek(sum(map(len, blocks))) # gives back what was read ahead, so that the rest can be counted
+    except (soundfile.LibsndfileError, RuntimeError, TypeError) as e:
+        raise ValueError(f"does not decode: {_decoder_says(e, source)}") from None
     return blocks, rate, kind, size - (os.lseek(source.fileno(), 0, os.SEEK_CUR) if real else source.tell())
 
 class _Endless:
@@ -137,8 +152,10 @@ def _decoder_says(error, source):
     why = str(getattr(error, "error_string", error)).strip(". ")
     if not ("does not exist" in why or "not recognised" in why): return why
     source.seek(0)
-    if source.read(12)[4:8] == b"ftyp": return "an MP4 file (M4A, AAC), which libsndfile does not know; convert it, e.g. ffmpeg -i in.m4a out.flac"
-    return "not a kind of audio libsndfile knows"  # it says that the file does not exist, whenever it cannot identify one
+    if source.read(12)[4:8] == b"ftyp":
+        return "an MP4 file (M4A, AAC), which libsndfile does not know; convert it, e.g. ffmpeg -i in.m4a out.flac"
+    # it says that the file does not exist, whenever it cannot identify one
+    return "not a kind of audio libsndfile knows"
 
 # %% ../../nbs/10_preprocessing.ipynb #14c9ae6e
 def hz_to_mel(hz, scale:str="slaney"):
@@ -153,22 +170,24 @@ def mel_to_hz(mel, scale:str="slaney"):
     if scale == "htk": return 700*(10**(mel/2595) - 1)
     return np.where(mel < 15, 200*mel/3, 1000*np.exp(np.log(6.4)*(mel - 15)/27))
 
-def mel_frequencies(fe:FrontEnd, n:int):
-    "`n` frequencies in hertz, evenly spaced in mel from `fe.fmin` to `fe.fmax`."
-    lo, hi = hz_to_mel([fe.fmin, fe.fmax], fe.mel_scale)
-    return mel_to_hz(np.linspace(lo, hi, n), fe.mel_scale)
+def mel_frequencies(front_end:FrontEnd, n:int):
+    "`n` frequencies in hertz, evenly spaced in mel from `front_end.fmin` to `front_end.fmax`."
+    lo, hi = hz_to_mel([front_end.fmin, front_end.fmax], front_end.mel_scale)
+    return mel_to_hz(np.linspace(lo, hi, n), front_end.mel_scale)
 
 @lru_cache(maxsize=16)
 def mel_filterbank(
-    fe:FrontEnd,
+    front_end:FrontEnd,
 )->np.ndarray: # (M, n_fft//2 + 1) float32
-    "Triangular mel filters over the bins of the Fourier transform; each peaks at its centre and ends at its neighbours'."
-    edges = mel_frequencies(fe, fe.n_mels + 2)
-    bins = np.linspace(0, fe.sample_rate/2, fe.n_fft//2 + 1)
+    """Triangular mel filters over the bins of the Fourier transform; each peaks at its centre and ends at its
+    neighbours'.
+    """
+    edges = mel_frequencies(front_end, front_end.n_mels + 2)
+    bins = np.linspace(0, front_end.sample_rate/2, front_end.n_fft//2 + 1)
     rise = (bins - edges[:-2, None])/(edges[1:-1] - edges[:-2])[:, None]
     fall = (edges[2:, None] - bins)/(edges[2:] - edges[1:-1])[:, None]
     filters = np.maximum(0, np.minimum(rise, fall))
-    if fe.mel_norm == "slaney": filters *= (2/(edges[2:] - edges[:-2]))[:, None]  # equal area
+    if front_end.mel_norm == "slaney": filters *= (2/(edges[2:] - edges[:-2]))[:, None]  # equal area
     return filters.astype(np.float32)
 
 # %% ../../nbs/10_preprocessing.ipynb #87368e65
@@ -176,10 +195,10 @@ FRAME_BLOCK = 64 # frames transformed at a time: half a megabyte
 BAND_BLOCK = 16  # mel bands multiplied at a time
 
 @lru_cache(maxsize=16)
-def _band_blocks(fe):
+def _band_blocks(front_end):
     "The filterbank cut into blocks: (bands, the bins they touch, filters (bins, bands))."
-    filters, blocks = mel_filterbank(fe), []
-    for bands in (slice(i, i + BAND_BLOCK) for i in range(0, fe.n_mels, BAND_BLOCK)):
+    filters, blocks = mel_filterbank(front_end), []
+    for bands in (slice(i, i + BAND_BLOCK) for i in range(0, front_end.n_mels, BAND_BLOCK)):
         touched = np.flatnonzero(filters[bands].any(axis=0))
         bins = slice(touched.min(initial=len(filters.T)), touched.max(initial=0) + 1)
         blocks.append((bands, bins, np.ascontiguousarray(filters[bands, bins].T)))
@@ -189,28 +208,28 @@ def _band_blocks(fe):
 def _window(n): return np.hanning(n + 1)[:-1].astype(np.float32) # periodic
 
 def log_mel(
-    wave:np.ndarray, # (S,) float32 at `fe.sample_rate`
-    fe:FrontEnd,
+    wave:np.ndarray, # (S,) float32 at `front_end.sample_rate`
+    front_end:FrontEnd,
 )->np.ndarray:       # (N, M) float32, N = 1 + S // hop_length
     "The natural-log mel power spectrogram; frame n is centred on sample n*hop_length."
     from scipy import fft
     if not len(wave): raise SpectroError("nothing to hear: the waveform is empty")
-    wave = np.pad(np.asarray(wave, dtype=np.float32), fe.n_fft//2, mode=fe.pad_mode)
-    frames = sliding_window_view(wave, fe.n_fft)[::fe.hop_length]
-    window = _window(fe.n_fft)
-    mel = np.empty((len(frames), fe.n_mels), np.float32)
+    wave = np.pad(np.asarray(wave, dtype=np.float32), front_end.n_fft//2, mode=front_end.pad_mode)
+    frames = sliding_window_view(wave, front_end.n_fft)[::front_end.hop_length]
+    window = _window(front_end.n_fft)
+    mel = np.empty((len(frames), front_end.n_mels), np.float32)
     for rows in (slice(i, i + FRAME_BLOCK) for i in range(0, len(frames), FRAME_BLOCK)):
         spectrum = fft.rfft(frames[rows]*window)
         power = spectrum.real**2 + spectrum.imag**2
-        for bands, bins, filters in _band_blocks(fe): np.matmul(power[:, bins], filters, out=mel[rows, bands])
-    return np.log(np.maximum(mel, fe.floor, out=mel), out=mel)
+        for bands, bins, filters in _band_blocks(front_end): np.matmul(power[:, bins], filters, out=mel[rows, bands])
+    return np.log(np.maximum(mel, front_end.floor, out=mel), out=mel)
 
 # %% ../../nbs/10_preprocessing.ipynb #d4506006
 DB_PER_NAT = 10/math.log(10)  # a natural-log power of 1 is 4.34 dB
 
 def plot_log_mel(
     spec,           # (N, M) log-mel in nats
-    fe:FrontEnd,
+    front_end:FrontEnd,
     ax=None,        # matplotlib axes; new ones if None
     title:str="",
     vmin:float=DECIBELS[0], # dB
@@ -224,8 +243,8 @@ def plot_log_mel(
     spec = np.asarray(spec, dtype=np.float32)
     n, m = spec.shape
     image = ax.imshow(DB_PER_NAT*spec.T, origin="lower", aspect="auto", cmap=LEVELS, vmin=vmin, vmax=vmax, interpolation="nearest",
-                      extent=(start, start + n/fe.frame_rate, 0, m))
-    centres, ticks = mel_frequencies(fe, m + 2)[1:-1], [250, 500, 1000, 2000, 4000, 8000]
+                      extent=(start, start + n/front_end.frame_rate, 0, m))
+    centres, ticks = mel_frequencies(front_end, m + 2)[1:-1], [250, 500, 1000, 2000, 4000, 8000]
     ticks = [t for t in ticks if centres[0] < t < centres[-1]]
     ax.set_yticks(np.interp(ticks, centres, np.arange(m) + 0.5), [f"{t/1000:g}k" if t >= 1000 else t for t in ticks])
     ax.set(xlabel="time (s)", ylabel="frequency (Hz)", title=title)
@@ -235,7 +254,9 @@ def plot_log_mel(
 # %% ../../nbs/10_preprocessing.ipynb #ee28b7d3
 @lru_cache(maxsize=1)
 def import_torchaudio():
-    "torchaudio, with its native extension replaced by an empty stand-in if that cannot load (a CUDA wheel beside a CPU torch)."
+    """torchaudio, with its native extension replaced by an empty stand-in if that cannot load (a CUDA wheel beside a
+    CPU torch).
+    """
     try: import torchaudio
     except OSError:
         for name in [n for n in sys.modules if n.split(".")[0] == "torchaudio"]: del sys.modules[name]
@@ -307,7 +328,9 @@ MAX_CATEGORIES = 16 # kept per field, the most frequent first; the rest counts a
 def style_columns(
     clips:list[Clip],
 )->list[str]: # "gender=female", ..., "gender=unknown", ..., then LOCAL_STYLE
-    "Names of the style vector's columns: the categories found in `clips`, an unknown for each field, and the local part."
+    """Names of the style vector's columns: the categories found in `clips`, an unknown for each field, and the local
+    part.
+    """
     names = []
     for what in GLOBAL_FIELDS:
         counts = Counter(getattr(c, what) for c in clips if getattr(c, what) != "unknown")
@@ -330,7 +353,9 @@ def global_style(
 def local_style(
     spec:np.ndarray, # (N, M) log-mel in nats
 )->np.ndarray:       # (N, 3) float32: energy, its difference to the frame before, and that difference's difference
-    "Energy is the mean log-mel over bands, shifted and scaled by fixed numbers, (nats + 8)/4, so that speech stays within about ±2."
+    """Energy is the mean log-mel over bands, shifted and scaled by fixed numbers, (nats + 8)/4, so that speech stays
+    within about ±2.
+    """
     energy = (spec.mean(axis=1) + 8)/4
     delta = np.diff(energy, prepend=energy[:1])
     return np.stack([energy, delta, np.diff(delta, prepend=delta[:1])], axis=1).astype(np.float32)

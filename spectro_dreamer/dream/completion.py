@@ -45,32 +45,47 @@ def gap_frames(model:DreamerModel,
     start:float,  # seconds
     end:float,
 )->tuple[int, int]: # the first missing frame, and the first known one after it
-    "The frames whose centre is in [start, end). Raises `SpectroError` unless there are some, with enough of the clip around them."
+    """The frames whose centre is in [start, end).
+
+    Raises `SpectroError` unless there are some, with enough of the clip around them.
+    """
     rate, cut = model.front_end.frame_rate, model.config.tokens
-    if not 0 <= start < end <= n/rate: raise SpectroError(f"the gap must lie inside the clip, 0 to {n/rate:.2f} s, and end after it starts, got {start:g} to {end:g} s")
+    if not 0 <= start < end <= n/rate:
+        raise SpectroError(f"the gap must lie inside the clip, 0 to {n/rate:.2f} s, and end after it starts, got "
+                           f"{start:g} to {end:g} s")
     s, e = (math.ceil(t*rate - 1e-6) for t in (start, end))
-    if s == e: raise SpectroError(f"the gap is empty: no frame between {start:g} and {end:g} s (frames are {1/rate:.3f} s apart)")
-    if not cut.n_tokens(s): raise SpectroError(f"no context: at least one token of {cut.frames/rate:.3f} s must be known before the gap, there are {s/rate:.3f} s")
-    if e >= n: raise SpectroError(f"nothing is known after the gap, which has no far side then; imagine goes on without one")
-    if 2*(e - s) > n: raise SpectroError(f"the gap of {(e - s)/rate:.2f} s is too long for its context: only {(n - e + s)/rate:.2f} s of the clip are known")
+    if s == e:
+        raise SpectroError(f"the gap is empty: no frame between {start:g} and {end:g} s (frames are {1/rate:.3f} s "
+                           "apart)")
+    if not cut.n_tokens(s):
+        raise SpectroError(f"no context: at least one token of {cut.frames/rate:.3f} s must be known before the gap, "
+                           f"there are {s/rate:.3f} s")
+    if e >= n:
+        raise SpectroError(f"nothing is known after the gap, which has no far side then; imagine goes on without one")
+    if 2*(e - s) > n:
+        raise SpectroError(f"the gap of {(e - s)/rate:.2f} s is too long for its context: only "
+                           f"{(n - e + s)/rate:.2f} s of the clip are known")
     return s, e
 
 # %% ../../nbs/61_completion.ipynb #b34910bd
 def _roll(model, z, start, stop, particles, temperature, seed, styles):
     "Rollouts (P, frames + stop - start, M), standardised: from one token's length before the gap to frame `stop`."
     cut, cfg = model.config.tokens, model.config.model
-    heard, total = cut.n_tokens(start), -(-stop//cut.hop)                        # as in `imagine`: every token that begins before the end
+    # as in `imagine`: every token that begins before the end
+    heard, total = cut.n_tokens(start), -(-stop//cut.hop)
     a = model.no_style(1, total) if styles is None else _styles(model, styles, z, total)
     path = model.observe(frames_to_tokens(z[:cut.n_frames(heard)], cut.frames, cut.hop)[None], a[:, :heard], noise=z.new_zeros(1, heard, cfg.z_state_size))
     noise = dream_noise(particles, total - heard, cfg.z_state_size, seed).to(z.device)
     dream = model.imagine(State(*(x.expand(particles, -1) for x in path.last)), a[:, heard:].expand(particles, -1, -1), temperature, noise)
-    first = max(0, (start - 2*cut.frames)//cut.hop)                              # the first token that a frame of the near shore is in
+    # the first token that a frame of the near shore is in
+    first = max(0, (start - 2*cut.frames)//cut.hop)
     tokens = torch.cat([model.decode(path)[:, first:].expand(particles, -1, -1, -1), model.decode(dream)], dim=1)
     return tokens_to_frames(tokens, cut.hop)[:, start - cut.frames - first*cut.hop:stop - first*cut.hop]
 
 def _styles(model, styles, z, total): # (T, A) of the clip's tokens, or (A,) → (1, total, A); the last serves for a token that the clip's end cuts off
     a, (T, A) = torch.as_tensor(styles, dtype=torch.float32, device=z.device), (model.config.tokens.n_tokens(len(z)), model.config.model.action_size)
-    if a.shape not in ((A,), (T, A)): raise SpectroError(f"need styles of shape ({T}, {A}), one row a token, or ({A},) for all; got {tuple(a.shape)}")
+    if a.shape not in ((A,), (T, A)):
+        raise SpectroError(f"need styles of shape ({T}, {A}), one row a token, or ({A},) for all; got {tuple(a.shape)}")
     a = a.expand(T, A)
     return torch.cat([a, a[-1:].expand(max(0, total - T), A)])[None, :total]
 
@@ -148,13 +163,16 @@ def complete(
     far:bool=True,          # whether the far side is known; False does the same with the near side alone
 )->Completion:
     "Fill the gap between two moments of a clip. Raises `SpectroError` if that is not possible."
-    if not 1 <= keep <= particles: raise SpectroError(f"need 1 <= keep <= particles, got keep={keep}, particles={particles}")
-    if not 0 <= temperature < math.inf or not 0 <= reach < math.inf: raise SpectroError(f"need temperature and reach >= 0, got {temperature:g} and {reach:g}")
+    if not 1 <= keep <= particles:
+        raise SpectroError(f"need 1 <= keep <= particles, got keep={keep}, particles={particles}")
+    if not 0 <= temperature < math.inf or not 0 <= reach < math.inf:
+        raise SpectroError(f"need temperature and reach >= 0, got {temperature:g} and {reach:g}")
     spec, F = clip_spec(model, spec).cpu(), model.config.tokens.frames
     s, e = gap_frames(model, len(spec), start, end)
     stop, known = (min(e + F, len(spec)), torch.cat([spec[:s], spec[e:]]).to(model.device)) if far else (e, spec[:s].to(model.device))
     scale = model.scale(known)
-    z = scale.apply(torch.cat([spec[:s], torch.zeros(e - s, spec.shape[1]), spec[e:]]).to(model.device))       # nothing of the gap goes on from here
+    # nothing of the gap goes on from here
+    z = scale.apply(torch.cat([spec[:s], torch.zeros(e - s, spec.shape[1]), spec[e:]]).to(model.device))
     paths = _roll(model, z, s, stop, particles, temperature, seed, styles)
     z, unknown = z[s - F:stop], torch.arange(s - F, stop, device=z.device).ge(s) & torch.arange(s - F, stop, device=z.device).lt(e)
     weights = shore_weights((paths - z)[:, ~unknown].pow(2).sum(dim=(1, 2)))
@@ -183,14 +201,19 @@ def var_gap(
     samples:int=0, # how many to draw
     seed:int=0,
 )->Tensor:         # (G, M) the mean given both sides; or (samples, G, M)
-    "The missing frames under a vector autoregression. Raises `SpectroError` if fewer frames than its order are known before the gap."
+    """The missing frames under a vector autoregression.
+
+    Raises `SpectroError` if fewer frames than its order are known before the gap.
+    """
     (P, M, _), G = var.weights.shape, end - start
     if start < P: raise SpectroError(f"a VAR({P}) needs {P} frames before the gap, there are {start}")
-    taps, rows = torch.cat([torch.eye(M)[None], -var.weights]).double(), min(G + P, len(z) - start) # the error at t is Σ z[t-l] @ taps[l] - bias
+    # the error at t is Σ z[t-l] @ taps[l] - bias
+    taps, rows = torch.cat([torch.eye(M)[None], -var.weights]).double(), min(G + P, len(z) - start)
     weighted = taps @ torch.cholesky_inverse(var.factor.double())
     cross, x = torch.einsum("lij,mkj->lmik", weighted, taps), z.double().clone()
     x[start:end] = 0
-    error = sum(x[start - l:start - l + rows] @ taps[l] for l in range(P + 1)) - var.bias.double()              # of known frames alone
+    # of known frames alone
+    error = sum(x[start - l:start - l + rows] @ taps[l] for l in range(P + 1)) - var.bias.double()
     system, side = torch.zeros(G, G, M, M, dtype=torch.double), torch.zeros(G, M, dtype=torch.double)
     for t in range(rows):
         inside = [l for l in range(P + 1) if 0 <= t - l < G]
@@ -210,16 +233,18 @@ def show_completion(
     samples:int=2,     # kept paths to draw
     margin:float=0.5,  # seconds around the gap
 ):
-    "Draw the clip with its gap, the straight line, the mean and kept paths, on one scale; returns the matplotlib figure."
+    """Draw the clip with its gap, the straight line, the mean and kept paths, on one scale; returns the matplotlib
+    figure.
+    """
     import matplotlib.pyplot as plt
-    fe, rate = done.front_end, done.front_end.frame_rate
+    front_end, rate = done.front_end, done.front_end.frame_rate
     a, b = max(0, done.start - round(margin*rate)), done.end + round(margin*rate)
     fill = lambda x: torch.cat([done.given[:done.start], x, done.given[done.end:]])
     rows = ({} if truth is None else {"recorded": torch.as_tensor(truth)}) | {"with a gap": fill(torch.full_like(done.mean[done.gap], -100.)), "rival: straight line": fill(interpolate_gap(done.given, done.start, done.end)),
             "mean of the paths": done.mean} | {f"kept path {i}": x for i, x in enumerate(done.spec[:samples])}
     fig, axs = plt.subplots(len(rows), 1, figsize=(9, 1.5*len(rows) + .3), layout="constrained", sharex=True)
     for ax, (title, x) in zip(axs, rows.items()):
-        plot_log_mel(x[a:b], fe, ax, title, bar=False, start=a/rate)
+        plot_log_mel(x[a:b], front_end, ax, title, bar=False, start=a/rate)
         for t in done.seconds: ax.axvline(t, color="w", ls="--", lw=1.2)
         ax.tick_params(axis="y", labelsize=8)
         if ax is not axs[-1]: ax.set_xlabel("")
@@ -228,7 +253,8 @@ def show_completion(
 
 # %% ../../nbs/61_completion.ipynb #3e4e9cc0
 GAP_UNITS = {"mse": "MSE per bin of the missing frames, standardised per band; point estimate", "energy": "energy score over the square root of the bins, standardised per band; samples",
-             "sample": "MSE per bin of single samples, their mean", "seams": "MSE per bin of the first and the last missing frame; point estimate"}
+             "sample": "MSE per bin of single samples, their mean", "seams": "MSE per bin of the first and the last "
+                                                                             "missing frame; point estimate"}
 
 @dataclass(frozen=True)
 class GapErrors:
@@ -240,8 +266,12 @@ class GapErrors:
     @property
     def names(self): return list(self.by_clip["mse"])
 
-    def metric(self, name:str, length:float, measure:str="mse", against:str=None)->Metric:
-        "A score over all gaps of a length with its standard error over clips; with `against`, the difference of two, clip by clip. `n_tokens` are gaps."
+    def metric(self, name:str, length:float, measure:str="mse", against:str | None=None)->Metric:
+        """A score over all gaps of a length with its standard error over clips; with `against`, the difference of two,
+        clip by clip.
+
+        `n_tokens` are gaps.
+        """
         x = np.array(self.by_clip[measure][name][length]) - (np.array(self.by_clip[measure][against][length]) if against else 0)
         return pool(x, self.n_gaps[length], GAP_UNITS[measure], self.given)
 
@@ -249,7 +279,9 @@ class GapErrors:
         return min((n for n in self.names if not n.startswith("world model")), key=lambda n: self.metric(n, length, measure).value)
 
     def to_dict(self)->dict:
-        "Plain numbers for a file: every score, and the world model's lead over each of the others (below zero: it is ahead)."
+        """Plain numbers for a file: every score, and the world model's lead over each of the others (below zero: it is
+        ahead).
+        """
         short = lambda m: dict(value=m.value, se=m.se, n_clips=m.n_clips, n_gaps=m.n_tokens)
         table = lambda measure, against=None: {n: {f"{l:g}": short(self.metric("world model" if against else n, l, measure, n if against else None)) for l in self.n_gaps}
                                                for n in self.names if not (against and n == "world model")}
@@ -272,9 +304,11 @@ def in_speech(
     spec:Tensor,  # (N, M)
     places,       # frames where gaps may start
     missing:int,  # frames
-    most:int=None,# None: all places, pauses too
+    most:int | None=None,# None: all places, pauses too
 )->list[int]:
-    "At most so many of the places, evenly spread, all where the level in the gap is above the clip's median: in the middle of what is said."
+    """At most so many of the places, evenly spread, all where the level in the gap is above the clip's median: in the
+    middle of what is said.
+    """
     if most is None: return list(places)
     level = spec.mean(1)
     loud = [s for s in places if level[s:s + missing].mean() > level.median()]
@@ -285,7 +319,7 @@ def gaps_in_frames(
     clip:int,
     length:float,   # seconds, rounded to frames
     context:float,  # seconds
-    most:int=None,
+    most:int | None=None,
 )->list[Gap]:
     "Gaps whose frames are missing and all other frames known, as if the windows did not overlap."
     rate, spec = data.front_end.frame_rate, data.clip(clip).cpu()
@@ -298,13 +332,13 @@ def gap_errors(
     data:SpectrogramData,      # from `open_split`
     clips,                     # which of them
     lengths=(0.05, 0.1, 0.2, 0.5), # seconds
-    rivals:dict=None,          # name → function of (z, start, end): the mean (G, M), or a pair of it and samples (S, G, M)
+    rivals:dict | None=None,          # name → function of (z, start, end): the mean (G, M), or a pair of it and samples (S, G, M)
     particles:int=256,
     keep:int=8,
     context:float=0.5,         # seconds on either side of each gap
     seed:int=0,
     gaps=gaps_in_frames,       # (data, clip, length, context, most) → [Gap]; or `GapsInSound`
-    most:int=None,             # gaps of each clip, where there is speech; None: all that fit
+    most:int | None=None,             # gaps of each clip, where there is speech; None: all that fit
     show=iter,                 # wraps the pairs of length and clip, for a progress bar
 )->GapErrors:
     "Fill the same gaps with a world model and with rivals. Raises `SpectroError` if no clip is long enough."
@@ -320,13 +354,17 @@ def gap_errors(
         if not found: continue
         counts[length].append(len(found))
         for m in GAP_UNITS:
-            for n in found[0]: scores[m].setdefault(n, {l: [] for l in lengths})[length].append(float(np.mean([f[n][m] for f in found])))
+            for n in found[0]:
+                scores[m].setdefault(n, {l: [] for l in lengths})[length].append(float(np.mean([f[n][m] for f in found])))
     for length, n in counts.items():
-        if not n: raise SpectroError(f"no clip is long enough for a gap of {length:g} s with {context:g} s on either side")
+        if not n:
+            raise SpectroError(f"no clip is long enough for a gap of {length:g} s with {context:g} s on either side")
     return GapErrors(scores, counts, f"both shores; style: none; {particles} particles, {keep} kept")
 
 def score_gap(said, truth:Tensor)->dict[str, float]: # mean (G, M), or it and samples (S, G, M); (G, M) → measure → value
-    "Squared errors of the point estimate, of samples and at the seams, and energy score of the samples; one point is charged its distance."
+    """Squared errors of the point estimate, of samples and at the seams, and energy score of the samples; one point is
+    charged its distance.
+    """
     mean, samples = said if isinstance(said, tuple) else (said, said[None])
     error = lambda x: (x - truth).pow(2)
     return {"mse": error(mean).mean().item(), "energy": energy_score(samples.flatten(1), truth.flatten()).item()/math.sqrt(truth.numel()),
@@ -367,7 +405,8 @@ def plot_gaps(
             x = [result.metric(name, l, measure) for l in lengths]
             ax.errorbar(lengths, [m.value for m in x], [2*(m.se or 0) for m in x], fmt="os^Dv"[k % 5] + ("-" if name == "world model" else "--" if k < 6 else ":"), ms=4, capsize=2, color=f"C{k}", label=name)
         ax.set(xlabel="length of the gap (s)", ylabel=title[measure], xscale="log", ylim=(0, None))
-        ax.set_xticks(lengths, [f"{l:.2g}" for l in lengths]); ax.minorticks_off()
+        ax.set_xticks(lengths, [f"{l:.2g}" for l in lengths])
+        ax.minorticks_off()
     fig.legend(*axs[0].get_legend_handles_labels(), loc="outside lower center", ncol=4, title="±2 se")
     return fig
 
@@ -393,15 +432,17 @@ def complete_sound(
     **options,        # of `complete`
 )->tuple[Completion, list[np.ndarray]]: # the filling, and as sound: silence, the straight line, the kept paths
     "Fill a gap in a waveform. Raises `SpectroError` if that is not possible."
-    fe, half = model.front_end, model.front_end.n_fft/2/model.front_end.sample_rate
-    if not 0 <= start < end <= len(wave)/fe.sample_rate: raise SpectroError(f"the gap must lie inside the recording, 0 to {len(wave)/fe.sample_rate:.2f} s, and end after it starts, got {start:g} to {end:g} s")
-    a, b = round(start*fe.sample_rate), round(end*fe.sample_rate)
+    front_end, half = model.front_end, model.front_end.n_fft/2/model.front_end.sample_rate
+    if not 0 <= start < end <= len(wave)/front_end.sample_rate:
+        raise SpectroError(f"the gap must lie inside the recording, 0 to {len(wave)/front_end.sample_rate:.2f} s, "
+                           f"and end after it starts, got {start:g} to {end:g} s")
+    a, b = round(start*front_end.sample_rate), round(end*front_end.sample_rate)
     silent = np.array(wave, dtype=np.float32)
     silent[a:b] = 0
-    spec = log_mel(silent, fe)
-    done = complete(model, spec, max(0., start - half), min(end + half, len(spec)/fe.frame_rate), **options)
+    spec = log_mel(silent, front_end)
+    done = complete(model, spec, max(0., start - half), min(end + half, len(spec)/front_end.frame_rate), **options)
     line = torch.cat([done.given[:done.start], interpolate_gap(done.given, done.start, done.end), done.given[done.end:]])
-    return done, [silent, *(splice(silent, vocode(x.numpy(), fe, n_iter), a, b) for x in (line, *done.spec))]
+    return done, [silent, *(splice(silent, vocode(x.numpy(), front_end, n_iter), a, b) for x in (line, *done.spec))]
 
 def complete_files(
     checkpoint,     # a checkpoint or the folder of a run
@@ -417,12 +458,15 @@ def complete_files(
     "Let a model fill a gap in a recording. What the recording holds there is not heard."
     import matplotlib.pyplot as plt
     model, out = load_of_sound(checkpoint, device), Path(output_dir)
-    fe = model.front_end
-    done, waves = complete_sound(model, read_audio(audio_path, fe.sample_rate), *gap, particles=particles, keep=samples, temperature=temperature, seed=seed)
+    front_end = model.front_end
+    done, waves = complete_sound(model, read_audio(audio_path, front_end.sample_rate), *gap, particles=particles, keep=samples, temperature=temperature, seed=seed)
     names = ["gap.wav", "interpolated.wav", *(f"completed{f'_{i}' if i else ''}.wav" for i in range(samples))]
     out.mkdir(parents=True, exist_ok=True)
-    with styled_figures(): fig = show_completion(done); fig.savefig(out/"completion.png"); plt.close(fig)
-    for name, wave in zip(names, waves): save_audio(out/name, wave, fe.sample_rate)
+    with styled_figures():
+        fig = show_completion(done)
+        fig.savefig(out/"completion.png")
+        plt.close(fig)
+    for name, wave in zip(names, waves): save_audio(out/name, wave, front_end.sample_rate)
     return [out/name for name in ("completion.png", *names)]
 
 # %% ../../nbs/61_completion.ipynb #367092b6
@@ -434,7 +478,10 @@ def janssen(
     context:int=4096,  # samples of either side that it is estimated from
     rounds:int=3,      # estimates
 )->np.ndarray:         # (S,)
-    "Fill a gap in a waveform by an autoregression of its surroundings (Janssen, Veldhuis, Vries 1986). Raises `SpectroError` if there is nothing on a side."
+    """Fill a gap in a waveform by an autoregression of its surroundings (Janssen, Veldhuis, Vries 1986).
+
+    Raises `SpectroError` if there is nothing on a side.
+    """
     lo, hi, hole = max(0, start - context), min(len(wave), end + context), slice(start - max(0, start - context), end - max(0, start - context))
     x, p = np.array(wave[lo:hi], float), min(order, start - lo, hi - end)
     if p < 1: raise SpectroError("nothing is known on one side of the gap")
@@ -458,13 +505,14 @@ class GapsInSound:
     fills:dict         # name → function of (wave, start, end) in samples → (S,)
 
     def __call__(self, data, clip, length, context, most=None)->list[Gap]:
-        fe, scale, wave = data.front_end, Scale(data.mean, data.std), self.recording(clip)
-        log_mels, half, n = lambda w: torch.from_numpy(log_mel(w, fe)), fe.n_fft//2, round(length*fe.sample_rate)
-        whole, G, gaps = log_mels(wave), math.ceil(n/fe.hop_length), []
-        for s in in_speech(whole, gap_places(len(whole), G, round(context*fe.frame_rate)), G, most):
-            a = s*fe.hop_length
+        front_end, scale, wave = data.front_end, Scale(data.mean, data.std), self.recording(clip)
+        log_mels, half, n = lambda w: torch.from_numpy(log_mel(w, front_end)), front_end.n_fft//2, round(length*front_end.sample_rate)
+        whole, G, gaps = log_mels(wave), math.ceil(n/front_end.hop_length), []
+        for s in in_speech(whole, gap_places(len(whole), G, round(context*front_end.frame_rate)), G, most):
+            a = s*front_end.hop_length
             silent = np.concatenate([wave[:a], 0*wave[a:a + n], wave[a + n:]])
-            first, last = (a - half)//fe.hop_length + 1, -(-(a + n + half)//fe.hop_length)  # the first that is missing, the first that is not
+            # the first that is missing, the first that is not
+            first, last = (a - half)//front_end.hop_length + 1, -(-(a + n + half)//front_end.hop_length)
             made = {name: scale.apply(log_mels(f(silent, a, a + n)))[first:last] for name, f in self.fills.items()}
             gaps.append(Gap(log_mels(silent), scale.apply(whole)[first:last], first, last, made))
         return gaps

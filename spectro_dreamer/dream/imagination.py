@@ -67,10 +67,11 @@ def clip_spec(model:DreamerModel,
     clip, # a recording's path, or its log-mel (N, M) in nats
 )->Tensor:# (N, M)
     "A clip as the model's log-mel. Raises `SpectroError` if it does not decode or does not fit."
-    fe = model.front_end
-    if isinstance(clip, (str, os.PathLike)): clip = log_mel(read_audio(clip, fe.sample_rate), fe)
+    front_end = model.front_end
+    if isinstance(clip, (str, os.PathLike)): clip = log_mel(read_audio(clip, front_end.sample_rate), front_end)
     spec = torch.as_tensor(clip, dtype=torch.float32)
-    if spec.ndim != 2 or spec.shape[1] != fe.n_mels: raise SpectroError(f"need a recording or its log-mel of shape (N, {fe.n_mels}), got {tuple(spec.shape)}")
+    if spec.ndim != 2 or spec.shape[1] != front_end.n_mels:
+        raise SpectroError(f"need a recording or its log-mel of shape (N, {front_end.n_mels}), got {tuple(spec.shape)}")
     if not spec.isfinite().all(): raise SpectroError("the log-mel holds NaN or infinite values")
     return spec
 
@@ -84,10 +85,13 @@ def dream_frames(model:DreamerModel,
     if not 0 < seconds < math.inf: raise SpectroError(f"a dream needs seconds > 0, got {seconds:g}")
     if not 0 <= context < math.inf: raise SpectroError(f"need context >= 0 seconds, got {context:g}")
     want = round(context*rate)
-    if context and not n: raise SpectroError(f"a context of {context:g} s needs a clip to listen to; without one, choose context=0")
+    if context and not n:
+        raise SpectroError(f"a context of {context:g} s needs a clip to listen to; without one, choose context=0")
     if want > n: raise SpectroError(f"a context of {context:g} s is longer than the clip, which has {n/rate:.2f} s")
     heard = tokens.n_tokens(want)
-    if context and not heard: raise SpectroError(f"a context of {context:g} s is shorter than one token of {tokens.frames/rate:.3f} s; choose 0 to dream without any")
+    if context and not heard:
+        raise SpectroError(f"a context of {context:g} s is shorter than one token of {tokens.frames/rate:.3f} s; "
+                           "choose 0 to dream without any")
     return heard, (tokens.n_frames(heard) if heard else 0) + max(1, round(seconds*rate))
 
 # %% ../../nbs/60_imagination.ipynb #3ff3fe29
@@ -111,7 +115,9 @@ def _dream_styles(model, styles, n):
     "Styles as (1, n, A); hidden if None; one row serves for all tokens."
     if styles is None: return model.no_style(1, n)
     a, size = torch.as_tensor(styles, dtype=torch.float32, device=model.device), model.config.model.action_size
-    if a.shape not in ((size,), (n, size)): raise SpectroError(f"need styles of shape ({n}, {size}), one row a token, or ({size},) for all; got {tuple(a.shape)}")
+    if a.shape not in ((size,), (n, size)):
+        raise SpectroError(f"need styles of shape ({n}, {size}), one row a token, or ({size},) for all; got "
+                           f"{tuple(a.shape)}")
     return a.expand(n, size)[None]
 
 def _listen(model, spec, heard, styles):
@@ -190,10 +196,13 @@ def triptych(
     dream:Dream,   # with a recording
     sample:int=0,  # which continuation
 ):
-    "Original, reconstruction (all of it heard) and continuation under each other on one scale; returns the matplotlib figure."
+    """Original, reconstruction (all of it heard) and continuation under each other on one scale; returns the matplotlib
+    figure.
+    """
     if dream.truth is None: raise SpectroError("a dream without a clip has no original to stand beside")
     return _rows({"original": dream.truth, "reconstruction: every token heard": model.reconstruct(dream.truth).cpu(),
-                  f"continuation: heard to the line, then imagined (temperature {dream.temperature:g})": dream.spec[sample]}, dream)
+                  "continuation: heard to the line, then imagined (temperature "
+                  f"{dream.temperature:g})": dream.spec[sample]}, dream)
 
 # %% ../../nbs/60_imagination.ipynb #1c9bb7b4
 def dream_audio(
@@ -202,14 +211,15 @@ def dream_audio(
     n_iter:int=32,    # of the vocoder
 )->np.ndarray:        # (samples,) float32 at the front end's sample rate
     "The waveform of one sample, context included."
-    if not 0 <= sample < len(dream.spec): raise SpectroError(f"the dream has samples 0 to {len(dream.spec) - 1}, not {sample}")
+    if not 0 <= sample < len(dream.spec):
+        raise SpectroError(f"the dream has samples 0 to {len(dream.spec) - 1}, not {sample}")
     return vocode(dream.spec[sample].numpy(), dream.front_end, n_iter)
 
-def _players(panels, fe):
+def _players(panels, front_end):
     from IPython.display import Audio, HTML, display
     for title, spec in panels.items():
-        wave = vocode(spec.numpy(), fe)
-        display(HTML(f"<p>{title}</p>"), Audio(wave/max(1, np.abs(wave).max()), rate=fe.sample_rate, normalize=False))
+        wave = vocode(spec.numpy(), front_end)
+        display(HTML(f"<p>{title}</p>"), Audio(wave/max(1, np.abs(wave).max()), rate=front_end.sample_rate, normalize=False))
 
 # %% ../../nbs/60_imagination.ipynb #4bfed9c9
 @torch.no_grad()
@@ -218,8 +228,12 @@ def busiest(
     spec, # (N, M) nats
     n:int=4,
 )->list[int]: # dimensions of the stochastic state, the most nats first
-    "The latent dimensions that say most about a clip. Raises `SpectroError` for a model of classes, which has no dimension to push."
-    if model.config.model.latent != "gaussian": raise SpectroError("latent dimensions can be pushed in a Gaussian model only")
+    """The latent dimensions that say most about a clip.
+
+    Raises `SpectroError` for a model of classes, which has no dimension to push.
+    """
+    if model.config.model.latent != "gaussian":
+        raise SpectroError("latent dimensions can be pushed in a Gaussian model only")
     tokens = model.to_tokens(clip_spec(model, spec))[None]
     path = model.observe(tokens, model.no_style(1, tokens.shape[1]), noise=tokens.new_zeros(1, tokens.shape[1], model.config.model.z_state_size))
     return kl_divergence(path.posterior, path.prior)[0].mean(0).argsort(descending=True)[:n].tolist()
@@ -230,11 +244,13 @@ def nudged(
     clip,              # a recording's path or its log-mel (N, M) in nats
     context:float=0.5, # seconds to listen to
     seconds:float=2.0, # seconds to imagine after it
-    push:dict=None,    # latent dimension → standard deviations of the prior
+    push:dict | None=None,    # latent dimension → standard deviations of the prior
     temperature:float=1.0,
     seed:int=0,
 )->Tensor:             # (N', M) nats: the context reconstructed, then imagined
-    "One dream that begins with a push: the state at the context's end is moved, and everything after follows from there."
+    """One dream that begins with a push: the state at the context's end is moved, and everything after follows from
+    there.
+    """
     spec = clip_spec(model, clip)
     heard, n = dream_frames(model, len(spec), context, seconds)
     if not heard: raise SpectroError("a push needs a context to end")
@@ -266,9 +282,11 @@ def explore(
         v = {k: s.value for k, s in box.sliders.items()}
         temperature, context = v.pop("temperature"), v.pop("context")
         box.shown = nudged(model, spec, context, seconds, v, temperature, dice.value)
-        ax, png = plot_log_mel(box.shown, model.front_end, title=f"temperature {temperature:g}, context {context:g} s, dice {dice.value}"), io.BytesIO()
+        ax, png = plot_log_mel(box.shown, model.front_end, title=f"temperature {temperature:g}, context {context:g} "
+                                                                 f"s, dice {dice.value}"), io.BytesIO()
         ax.axvline(context, color="w", ls="--", lw=1.2)
-        ax.figure.savefig(png, format="png"); plt.close(ax.figure)
+        ax.figure.savefig(png, format="png")
+        plt.close(ax.figure)
         box.picture.value, box.sound.value = png.getvalue(), Audio(vocode(box.shown.numpy(), model.front_end), rate=model.front_end.sample_rate).data
     def other(_): dice.value += 1
     for s in (*box.sliders.values(), dice): s.observe(redraw, "value")
@@ -297,7 +315,9 @@ def _write(output_dir, figures, waves, sample_rate)->list[Path]:
     import matplotlib.pyplot as plt
     out = Path(output_dir)
     out.mkdir(parents=True, exist_ok=True)
-    for name, fig in figures.items(): fig.savefig(out/name); plt.close(fig)
+    for name, fig in figures.items():
+        fig.savefig(out/name)
+        plt.close(fig)
     for name, wave in waves.items(): save_audio(out/name, wave, sample_rate)
     return [out/name for name in (*figures, *waves)]
 
@@ -308,16 +328,19 @@ def infer(
     device="cpu",
     vocoder=None,   # a file of `save_vocoder`; None: `vocode`, which has learned nothing
 )->list[Path]:      # the files written
-    "Let a model hear a recording and draw it again; copy.wav is the recording's own spectrogram through the same vocoder, the best that recon.wav could be."
+    """Let a model hear a recording and draw it again; copy.wav is the recording's own spectrogram through the same
+    vocoder, the best that recon.wav could be.
+    """
     model, spec = _hear(checkpoint, audio_path, device)
     sound = sounding(model.front_end, vocoder)
-    again, fe = model.reconstruct(spec).cpu(), model.front_end
+    again, front_end = model.reconstruct(spec).cpu(), model.front_end
     specs = {"input": spec[:len(again)], "recon": again}
-    copy = sounding(model.front_end, vocoder, own=False) if vocoder else sound # the recording's own log-mel is to be trusted, whatever the vocoder learned from
+    # the recording's own log-mel is to be trusted, whatever the vocoder learned from
+    copy = sounding(model.front_end, vocoder, own=False) if vocoder else sound
     waves = {"copy.wav": copy(specs["input"].numpy()), "recon.wav": sound(again.numpy())}
     with styled_figures():
-        figures = {f"{name}.png": plot_log_mel(s, fe, title=title).figure for (name, s), title in zip(specs.items(), ("recording", "reconstruction"))}
-        return _write(output_dir, figures, waves, fe.sample_rate)
+        figures = {f"{name}.png": plot_log_mel(s, front_end, title=title).figure for (name, s), title in zip(specs.items(), ("recording", "reconstruction"))}
+        return _write(output_dir, figures, waves, front_end.sample_rate)
 
 def imagine_files(
     checkpoint,     # a checkpoint or the folder of a run

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['WAYS', 'TASKS', 'GUIDES', 'energy_of', 'style_of', 'transported', 'restyle', 'style_shift', 'content_kept',
-           'cepstral_distance', 'balance', 'texture', 'Listener', 'fit_listener', 'gain', 'match_bands', 'warp', 'like',
-           'other_gender', 'show_restyled', 'frechet', 'restyle_tasks', 'restyled_versions', 'restyle_scores',
-           'format_restyled', 'plot_restyled', 'parse_who', 'restyle_files']
+           'cepstral_distance', 'balance', 'texture', 'Listener', 'fit_listener', 'gain', 'match_bands', 'warp',
+           'energy_contour', 'other_gender', 'show_restyled', 'frechet', 'restyle_tasks', 'restyled_versions',
+           'restyle_scores', 'format_restyled', 'plot_restyled', 'parse_who', 'restyle_files']
 
 # %% ../../nbs/62_restyling.ipynb #5487d270
 """Redraw a recording under another style, and measure how far the style moved and how much of the content stayed.
@@ -33,7 +33,7 @@ from ..config import FrontEnd, SpectroError
 from ..figures import styled_figures
 from ..data.preprocessing import GLOBAL_FIELDS, LOCAL_STYLE, Clip, frames_to_tokens, global_style, local_style, log_mel, mel_frequencies, plot_log_mel, read_audio, tokens_to_frames
 from ..data.dataset import SpectrogramData, style_mask
-from ..model.rssm import Categorical, Gaussian, State, Path as StatePath
+from ..model.rssm import Categorical, Gaussian, State, Trajectory
 from ..model.world_model import DreamerModel, load_of_sound
 from ..sound.vocoder import save_audio, vocode
 from ..judge.forecasts import fit_probe, over_time
@@ -50,16 +50,23 @@ def style_of(
     who=None,        # {"gender": "female", …}, what is not named is unknown; or a global style (G,)
     energy=None,     # (N,) another energy than the clip's
 )->Tensor:           # (T, A)
-    "The style of each token of a clip, as much of it as the model was trained to be told. Raises `SpectroError` for a category that the model has no column for."
+    """The style of each token of a clip, as much of it as the model was trained to be told.
+
+    Raises `SpectroError` for a category that the model has no column for.
+    """
     names, spec = model.style_names, np.asarray(spec, dtype=np.float32)
-    if tuple(names[-len(LOCAL_STYLE):]) != LOCAL_STYLE: raise SpectroError("this model was trained without a style of the known kind")
+    if tuple(names[-len(LOCAL_STYLE):]) != LOCAL_STYLE:
+        raise SpectroError("this model was trained without a style of the known kind")
     if not isinstance(who, Tensor):
         for field, value in (who or {}).items():
-            if f"{field}={value}" not in names: raise SpectroError(f"the model knows no {field}={value}, only {', '.join(n for n in names if '=' in n)}")
+            if f"{field}={value}" not in names:
+                raise SpectroError(f"the model knows no {field}={value}, only "
+                                   f"{', '.join(n for n in names if '=' in n)}")
         who = torch.from_numpy(global_style(Clip("", "", **(who or {})), list(names)))
     energy = energy_of(spec) if energy is None else torch.as_tensor(energy, dtype=torch.float32)
     if len(energy) != len(spec): raise SpectroError(f"need an energy for each of {len(spec)} frames, got {len(energy)}")
-    local = torch.from_numpy(local_style((4*energy.numpy() - 8)[:, None]))             # a spectrogram of one band, which is its mean
+    # a spectrogram of one band, which is its mean
+    local = torch.from_numpy(local_style((4*energy.numpy() - 8)[:, None]))
     cut = model.config.tokens
     return frames_to_tokens(torch.cat([who.cpu().expand(len(spec), -1), local], dim=1), cut.frames, cut.hop).mean(-1)*style_mask(names, model.config.train.style_parts)
 
@@ -73,12 +80,14 @@ def transported(
 )->Tensor:# (B, Z)
     "The stochastic state that is as surprising under the new prior as the posterior's mean was under the old one."
     if isinstance(q, Gaussian): return new.mean + new.std*(q.mean - p.mean)/p.std
-    return Categorical((q.logits - p.logits + new.logits).log_softmax(-1)).sample(torch.zeros_like(new.mean)) # the most probable class
+    # the most probable class
+    return Categorical((q.logits - p.logits + new.logits).log_softmax(-1)).sample(torch.zeros_like(new.mean))
 
 def _styles(model, styles, T): # None, (A,) or (T, A) → (1, T, A)
     if styles is None: return model.no_style(1, T)
     a, A = torch.as_tensor(styles, dtype=torch.float32, device=model.device), model.config.model.action_size
-    if a.shape not in ((A,), (T, A)): raise SpectroError(f"need styles of shape ({T}, {A}), one row a token, or ({A},) for all; got {tuple(a.shape)}")
+    if a.shape not in ((A,), (T, A)):
+        raise SpectroError(f"need styles of shape ({T}, {A}), one row a token, or ({A},) for all; got {tuple(a.shape)}")
     return a.expand(T, A)[None]
 
 @torch.no_grad()
@@ -92,7 +101,8 @@ def restyle(
 )->Tensor:           # (N', M) nats, N' = the frames that whole tokens cover; with several guides (B, N', M)
     "Redraw a clip under another style. Raises `SpectroError` if the styles do not fit."
     if way not in WAYS: raise SpectroError(f"way must be one of {', '.join(WAYS)}; got {way!r}")
-    if model.config.train.style_parts == "none": raise SpectroError("this model was never told a style: train one with --style-parts global+local")
+    if model.config.train.style_parts == "none":
+        raise SpectroError("this model was never told a style: train one with --style-parts global+local")
     spec = clip_spec(model, spec).to(model.device)
     tokens, rssm = model.to_tokens(spec)[None], model.rssm
     T, w = tokens.shape[1], torch.as_tensor(guide, dtype=torch.float32, device=model.device).reshape(-1, 1)
@@ -105,11 +115,13 @@ def restyle(
         h = rssm.advance(state, a[:, t])
         h = (h + w*(rssm.advance(state, b[:, t]) - h)).clamp(-1, 1)
         if way == "keep": z = path.z[:, t].expand(len(w), -1)
-        elif way == "hear": z = rssm.posterior_at(h, model.encoder.embed(features[:, t], h)).sample(h.new_zeros(len(w), rssm.z_size))
+        elif way == "hear":
+            z = rssm.posterior_at(h, model.encoder.embed(features[:, t], h)).sample(h.new_zeros(len(w), rssm.z_size))
         else: z = transported(at(path.posterior, t), at(path.prior, t), rssm.prior_at(h))
         state = State(h, z)
-        hs.append(h); zs.append(z)
-    drawn = model.decode(StatePath(torch.stack(hs, 1), torch.stack(zs, 1), None))
+        hs.append(h)
+        zs.append(z)
+    drawn = model.decode(Trajectory(torch.stack(hs, 1), torch.stack(zs, 1), None))
     out = model.scale(spec).undo(tokens_to_frames(drawn, model.config.tokens.hop)).cpu()
     return out if np.ndim(guide) else out[0]
 
@@ -142,7 +154,9 @@ def cepstral_distance(
     out,   # (N', M) nats, N' <= N
     n:int=12, # cepstra, from the first on
 )->float:
-    "Mean distance over frames in dB of mel cepstra 1 to n (orthonormal cosine transform of the log amplitude); the level does not count."
+    """Mean distance over frames in dB of mel cepstra 1 to n (orthonormal cosine transform of the log amplitude); the
+    level does not count.
+    """
     from scipy.fft import dct
     d = dct((np.asarray(out) - np.asarray(spec)[:len(out)])/2, norm="ortho", axis=-1)[:, 1:n + 1]
     return float(10/math.log(10)*math.sqrt(2)*np.sqrt((d**2).sum(1)).mean())
@@ -197,17 +211,17 @@ def match_bands(spec:Tensor, other:Tensor)->Tensor: # (N, M), (N', M) nats → (
 
 def warp(
     spec:Tensor,  # (N, M) nats
-    fe:FrontEnd,
+    front_end:FrontEnd,
     factor:float, # above 1: everything moves up
 )->Tensor:        # (N, M)
     "Stretch the frequency axis."
-    f = mel_frequencies(fe, fe.n_mels + 2)[1:-1]
+    f = mel_frequencies(front_end, front_end.n_mels + 2)[1:-1]
     at = np.interp(f/factor, f, np.arange(len(f)))
     low, part = torch.from_numpy(np.floor(at).astype(int)), torch.from_numpy(at % 1).float()
     return torch.lerp(spec[:, low], spec[:, (low + 1).clamp_max(len(f) - 1)], part)
 
 # %% ../../nbs/62_restyling.ipynb #8d7e92c1
-def like(spec, other)->Tensor: # (N, M), (N', M) nats → (N,)
+def energy_contour(spec, other)->Tensor: # (N, M), (N', M) nats → (N,)
     "The energy contour of another clip, stretched in time to the length of this one."
     e = energy_of(other).numpy()
     return torch.from_numpy(np.interp(np.linspace(0, 1, len(spec)), np.linspace(0, 1, len(e)), e).astype(np.float32))
@@ -220,25 +234,29 @@ def other_gender(model:DreamerModel, who:Tensor)->Tensor: # (G,) → (G,)
     return out
 
 def show_restyled(
-    fe:FrontEnd,
+    front_end:FrontEnd,
     specs:dict,       # title → (N, M) nats
-    energies:dict=None, # label → (N,) energies asked for, drawn below as lines beside those of `specs`
+    energies:dict | None=None, # label → (N,) energies asked for, drawn below as lines beside those of `specs`
 ):
     "Draw spectrograms under each other on one scale, and their energies below; returns the matplotlib figure."
     import matplotlib.pyplot as plt
     fig, axs = plt.subplots(len(specs) + 1, 1, figsize=(9, 1.6*len(specs) + 2.2), layout="constrained", sharex=True)
     for k, (ax, (title, x)) in enumerate(zip(axs, specs.items())):
-        plot_log_mel(x, fe, ax, title, bar=False)
-        ax.set_xlabel(""); ax.tick_params(axis="y", labelsize=8)
-        axs[-1].plot(np.arange(len(x))/fe.frame_rate, energy_of(x), ("-", "--", "-.")[k % 3], label=title)
-    for label, e in (energies or {}).items(): axs[-1].plot(np.arange(len(e))/fe.frame_rate, e, "k:", label=label)
-    axs[-1].set(xlabel="time (s)", ylabel="energy (4 nats)"); axs[-1].legend(fontsize=7, ncol=2)
+        plot_log_mel(x, front_end, ax, title, bar=False)
+        ax.set_xlabel("")
+        ax.tick_params(axis="y", labelsize=8)
+        axs[-1].plot(np.arange(len(x))/front_end.frame_rate, energy_of(x), ("-", "--", "-.")[k % 3], label=title)
+    for label, e in (energies or {}).items(): axs[-1].plot(np.arange(len(e))/front_end.frame_rate, e, "k:", label=label)
+    axs[-1].set(xlabel="time (s)", ylabel="energy (4 nats)")
+    axs[-1].legend(fontsize=7, ncol=2)
     fig.colorbar(axs[0].images[0], ax=list(axs[:-1]), label="dB", pad=.01)
     return fig
 
 # %% ../../nbs/62_restyling.ipynb #7b0f9c7a
 def frechet(x, y)->float: # (n, D), (m, D)
-    "Squared Fréchet distance between Gaussians with the samples' means and covariances; biased upwards when samples are few."
+    """Squared Fréchet distance between Gaussians with the samples' means and covariances; biased upwards when samples
+    are few.
+    """
     x, y = (torch.as_tensor(v, dtype=torch.float64) for v in (x, y))
     a, b = (v.mT.cov().reshape(v.shape[1], v.shape[1]) for v in (x, y))
     w, v = torch.linalg.eigh(a)
@@ -250,16 +268,19 @@ TASKS = ("louder", "softer", "contour", "voice")
 GUIDES = (1., 1.5, 2., 3., 5.)
 
 def restyle_tasks(model, data, clips, step:float=0.5, frames:int=260, show=iter):
-    "Yields for each clip and task: name, clip, spec, its own style, the one asked for, energy asked for, a clip of the other gender (for voices)."
+    """Yields for each clip and task: name, clip, spec, its own style, the one asked for, energy asked for, a clip of
+    the other gender (for voices).
+    """
     m, f = (model.style_names.index(f"gender={v}") for v in ("male", "female"))
     gender = lambda i: int(data.global_styles[i, f] - data.global_styles[i, m]) # -1, 0, 1
     for k, i in enumerate(show(clips)):
         spec, who = data.clip(i)[:frames].cpu(), data.global_styles[i]
         e, own, partner = energy_of(spec), style_of(model, spec, who), clips[(k + 1) % len(clips)]
-        wanted = dict(louder=e + step, softer=e - step, contour=like(spec, data.clip(partner)[:frames]))
+        wanted = dict(louder=e + step, softer=e - step, contour=energy_contour(spec, data.clip(partner)[:frames]))
         for task, energy in wanted.items(): yield task, i, spec, own, style_of(model, spec, who, energy), energy, None
         partner = next((j for j in [*clips[k + 1:], *clips[:k]] if gender(j) == -gender(i)), None) if gender(i) else None
-        if partner is not None: yield "voice", i, spec, own, style_of(model, spec, other_gender(model, who)), None, data.clip(partner)[:frames].cpu()
+        if partner is not None:
+            yield "voice", i, spec, own, style_of(model, spec, other_gender(model, who)), None, data.clip(partner)[:frames].cpu()
 
 def restyled_versions(model, spec, own, target, energy, partner, up:bool, guides=GUIDES)->dict[str, Tensor]: # method → (N', M)
     "Every way and every rival."
@@ -278,7 +299,7 @@ def restyle_scores(
     listeners:dict[str, Listener],
     guides=GUIDES,
     show=iter,                # wraps the clips, for a progress bar
-    each:Callable=None,       # called with task, clip and what `restyled_versions` returned
+    each:Callable | None=None,       # called with task, clip and what `restyled_versions` returned
 )->dict:                      # task → method → {"moved": [of each clip], …}; "frechet" is one number
     "Restyle every clip for each task in every way."
     ends, f = {}, model.style_names.index("gender=female")
@@ -293,13 +314,17 @@ def restyle_scores(
         for method, x in said.items():
             x, row = x[:len(said["reconstruction"])], scores[task].setdefault(method, {})
             e = energy_of(spec)[:len(x)]
-            if task == "voice": moved = {f"moved, {n}": style_shift(ends[n][1 - up], ends[n][1 - up] + ear.score(x) - ear.score(spec), ends[n][int(up)]) for n, ear in listeners.items()}
-            else: moved = dict(moved=style_shift(e, energy_of(x), energy[:len(x)]))
-            for k, v in (moved | dict(kept=content_kept(spec, x, model.std.cpu()), cepstral=cepstral_distance(spec, x))).items(): row.setdefault(k, []).append(v)
             if task == "voice":
-                for n, ear in listeners.items(): row.setdefault(f"taken for the other, {n}", []).append(float((ear.score(x) > 0) == up))
+                moved = {f"moved, {n}": style_shift(ends[n][1 - up], ends[n][1 - up] + ear.score(x) - ear.score(spec), ends[n][int(up)]) for n, ear in listeners.items()}
+            else: moved = dict(moved=style_shift(e, energy_of(x), energy[:len(x)]))
+            for k, v in (moved | dict(kept=content_kept(spec, x, model.std.cpu()), cepstral=cepstral_distance(spec, x))).items():
+                row.setdefault(k, []).append(v)
+            if task == "voice":
+                for n, ear in listeners.items():
+                    row.setdefault(f"taken for the other, {n}", []).append(float((ear.score(x) > 0) == up))
             if task in ("contour", "voice"): frames.setdefault((task, method), []).append(x)
-    for (task, method), x in frames.items(): scores[task][method]["frechet"] = frechet(torch.cat(x)/model.std.cpu(), real/model.std.cpu())
+    for (task, method), x in frames.items():
+        scores[task][method]["frechet"] = frechet(torch.cat(x)/model.std.cpu(), real/model.std.cpu())
     return scores
 
 # %% ../../nbs/62_restyling.ipynb #81c19288
@@ -319,7 +344,9 @@ def format_restyled(scores:dict)->str:
     return "\n".join(out).lstrip("\n")
 
 def plot_restyled(scores:dict):
-    "Draw for each task what was kept over how far the style moved, a line for each way along its guides; returns the figure."
+    """Draw for each task what was kept over how far the style moved, a line for each way along its guides; returns the
+    figure.
+    """
     import matplotlib.pyplot as plt
     panels = [(t, k) for t, m in scores.items() if m for k in next(iter(m.values())) if k.startswith("moved")]
     rows, columns = -(-len(panels)//3), min(3, len(panels))
@@ -327,7 +354,8 @@ def plot_restyled(scores:dict):
     for ax in axs.flat[len(panels):]: ax.set_axis_off()
     for ax, (task, key) in zip(axs.flat, panels):
         lines = {}
-        for name, row in scores[task].items(): lines.setdefault(name.split(", guide")[0], []).append((np.mean(row[key]), np.mean(row["kept"])))
+        for name, row in scores[task].items():
+            lines.setdefault(name.split(", guide")[0], []).append((np.mean(row[key]), np.mean(row["kept"])))
         for k, (name, points) in enumerate(lines.items()):
             mark, colour = ("X", "k" if name.startswith("rival: w") else "grey") if name.startswith("rival") else ("os^Dv"[k % 5] + "-", f"C{k}")
             ax.plot(*zip(*points), mark, ms=5, color=colour, label=name)
@@ -342,7 +370,8 @@ def plot_restyled(scores:dict):
 def parse_who(words)->dict: # ["gender=female", …] → {"gender": "female", …}
     "A style's global part from words. Raises `SpectroError` for what is not field=value."
     for w in words or ():
-        if w.count("=") != 1 or w.split("=")[0] not in GLOBAL_FIELDS: raise SpectroError(f"need {', '.join(f'{x}=…' for x in GLOBAL_FIELDS)}; got {w!r}")
+        if w.count("=") != 1 or w.split("=")[0] not in GLOBAL_FIELDS:
+            raise SpectroError(f"need {', '.join(f'{x}=…' for x in GLOBAL_FIELDS)}; got {w!r}")
     return dict(w.split("=") for w in words or ())
 
 def restyle_files(
@@ -360,17 +389,21 @@ def restyle_files(
     "Redraw a recording under another style."
     import matplotlib.pyplot as plt
     model, out = load_of_sound(checkpoint, device), Path(output_dir)
-    fe, hear = model.front_end, lambda path: torch.from_numpy(log_mel(read_audio(path, model.front_end.sample_rate), model.front_end))
+    front_end, hear = model.front_end, lambda path: torch.from_numpy(log_mel(read_audio(path, model.front_end.sample_rate), model.front_end))
     if not math.isfinite(louder): raise SpectroError(f"need a finite number of dB, got {louder:g}")
     spec, was, to = hear(audio_path), parse_who(was), parse_who(to)
-    if not (louder or like_path or to): raise SpectroError("nothing to change: name another energy (--louder, --like) or another speaker (--to)")
-    energy = (like(spec, hear(like_path)) if like_path else energy_of(spec)) + louder*math.log(10)/40
+    if not (louder or like_path or to):
+        raise SpectroError("nothing to change: name another energy (--louder, --like) or another speaker (--to)")
+    energy = (energy_contour(spec, hear(like_path)) if like_path else energy_of(spec)) + louder*math.log(10)/40
     own, target = style_of(model, spec, was), style_of(model, spec, was | to, energy)
     again, new = model.reconstruct(spec, own).cpu(), restyle(model, spec, target, own, way, guide)
     specs = {"recorded": spec[:len(new)], "reconstruction": again} | ({"rival: gain": gain(spec, energy)[:len(new)]} if louder or like_path else {}) | {f"restyled ({way}, guide {guide:g})": new}
     names = ["recon.wav", *["gain.wav"]*("rival: gain" in specs), "restyled.wav"]
-    waves = [vocode(x.numpy(), fe) for x in list(specs.values())[1:]]
+    waves = [vocode(x.numpy(), front_end) for x in list(specs.values())[1:]]
     out.mkdir(parents=True, exist_ok=True)
-    with styled_figures(): fig = show_restyled(fe, specs, {"energy asked for": energy} if louder or like_path else None); fig.savefig(out/"restyled.png"); plt.close(fig)
-    for name, wave in zip(names, waves): save_audio(out/name, wave, fe.sample_rate)
+    with styled_figures():
+        fig = show_restyled(front_end, specs, {"energy asked for": energy} if louder or like_path else None)
+        fig.savefig(out/"restyled.png")
+        plt.close(fig)
+    for name, wave in zip(names, waves): save_audio(out/name, wave, front_end.sample_rate)
     return [out/name for name in ("restyled.png", *names)]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OPUS_RATE', 'CODEC2_RATE', 'CODEC2_MODES', 'LOW', 'HEARD', 'Coded', 'ogg_bits', 'opus', 'codec2', 'codec2_here',
-           'copy_synthesis', 'world_codec', 'world_coded', 'mel_centres', 'mel_error', 'best_shift', 'shifted',
+           'copy_synthesis', 'world_codec', 'world_coded', 'mel_centres', 'mel_error', 'best_shift', 'realigned',
            'heard_scores', 'judge_codecs', 'format_codecs', 'plot_codecs']
 
 # %% ../../nbs/55_codecs.ipynb #bd73eeb6
@@ -12,7 +12,7 @@ __all__ = ['OPUS_RATE', 'CODEC2_RATE', 'CODEC2_MODES', 'LOW', 'HEARD', 'Coded', 
 
 Waveforms are (S,) float32 at a front end's sample rate.
 
-    coders = {"Opus 6k": opus(1.0), "codec2 1200": codec2(1200), "copy-synthesis": copy_synthesis(fe), "ours": world_codec(model)}
+    coders = {"Opus 6k": opus(1.0), "codec2 1200": codec2(1200), "copy-synthesis": copy_synthesis(front_end), "ours": world_codec(model)}
     result = judge_codecs(coders, data, clips, recording=lambda i: read_audio(path_of(i), data.front_end.sample_rate))
     print(format_codecs(result)); plot_codecs(result)
 """
@@ -53,13 +53,19 @@ def ogg_bits(stream:bytes)->int:
 def opus(
     setting:float, # from 0 (most bits) to 1 (fewest, about 6 kbit/s)
 )->Callable:       # (wave (S,), sample rate) → `Coded`
-    "Opus at a setting of libsndfile's. Raises `SpectroError` for another setting, or if this libsndfile cannot write it."
+    """Opus at a setting of libsndfile's.
+
+    Raises `SpectroError` for another setting, or if this libsndfile cannot write it.
+    """
     if not 0 <= setting <= 1: raise SpectroError(f"the setting of Opus is a number from 0 to 1, got {setting:g}")
     def code(wave, sample_rate:int)->Coded:
         import soundfile as sf
         file = io.BytesIO()
-        try: sf.write(file, resample(np.clip(wave, -1, 1), sample_rate, OPUS_RATE), OPUS_RATE, format="OGG", subtype="OPUS", compression_level=setting)
-        except (sf.LibsndfileError, ValueError) as e: raise SpectroError(f"this libsndfile ({sf.__libsndfile_version__}) writes no Opus: {e}; update soundfile") from None
+        try:
+            sf.write(file, resample(np.clip(wave, -1, 1), sample_rate, OPUS_RATE), OPUS_RATE, format="OGG", subtype="OPUS", compression_level=setting)
+        except (sf.LibsndfileError, ValueError) as e:
+            raise SpectroError(f"this libsndfile ({sf.__libsndfile_version__}) writes no Opus: {e}; update "
+                               "soundfile") from None
         bits = ogg_bits(file.getvalue())
         file.seek(0)
         return Coded(_fit(resample(sf.read(file, dtype="float32")[0], OPUS_RATE, sample_rate), len(wave)), bits)
@@ -74,7 +80,8 @@ def codec2(
     mode:int,  # bits per second, one of `CODEC2_MODES`
 )->Callable:   # (wave (S,), sample rate) → `Coded`
     "Codec2 in a mode. Raises `SpectroError` for another mode, or if pycodec2 is not installed."
-    if mode not in CODEC2_MODES: raise SpectroError(f"codec2 has the modes {', '.join(map(str, CODEC2_MODES))}, not {mode}")
+    if mode not in CODEC2_MODES:
+        raise SpectroError(f"codec2 has the modes {', '.join(map(str, CODEC2_MODES))}, not {mode}")
     try: from pycodec2 import Codec2
     except ImportError: raise SpectroError("codec2 needs its library: pip install pycodec2") from None
     def code(wave, sample_rate:int)->Coded:
@@ -87,13 +94,15 @@ def codec2(
 
 def codec2_here()->bool:
     "Whether codec2 can be used."
-    try: codec2(1200); return True
+    try:
+        codec2(1200)
+        return True
     except SpectroError: return False
 
 # %% ../../nbs/55_codecs.ipynb #43095562
-def copy_synthesis(fe:FrontEnd, **how)->Callable:
+def copy_synthesis(front_end:FrontEnd, **how)->Callable:
     "The log-mel made audible again, by `vocode`: no bits are counted."
-    return lambda wave, sample_rate: Coded(_fit(vocode(log_mel(wave, fe), fe, **how), len(wave)), None)
+    return lambda wave, sample_rate: Coded(_fit(vocode(log_mel(wave, front_end), front_end, **how), len(wave)), None)
 
 def world_codec(model:DreamerModel, seed:int=0, **how)->Callable: # how: arguments of `vocode`
     "A posterior sample of each token, drawn and made audible; its bits are the KL, no style is given."
@@ -119,9 +128,9 @@ def world_coded(
 # %% ../../nbs/55_codecs.ipynb #2cb23ff4
 LOW = 3600.0 # hertz: bands that end below are heard by every telephone
 
-def mel_centres(fe:FrontEnd)->np.ndarray: # (M,) hertz
+def mel_centres(front_end:FrontEnd)->np.ndarray: # (M,) hertz
     "Where the mel bands of a front end have their peaks."
-    return np.fft.rfftfreq(fe.n_fft, 1/fe.sample_rate)[mel_filterbank(fe).argmax(1)]
+    return np.fft.rfftfreq(front_end.n_fft, 1/front_end.sample_rate)[mel_filterbank(front_end).argmax(1)]
 
 def mel_error(
     data:SpectrogramData,
@@ -136,13 +145,15 @@ def mel_error(
     return error.mean().item(), error[torch.as_tensor(mel_centres(data.front_end) < LOW)].mean().item()
 
 def best_shift(code:Callable, data:SpectrogramData, clips, recording:Callable, most:float=0.06, step:float=0.0025)->int: # samples
-    "By how many samples what a codec gives is late: the shift of up to `most` seconds with the least error over some clips."
+    """By how many samples what a codec gives is late: the shift of up to `most` seconds with the least error over some
+    clips.
+    """
     rate = data.front_end.sample_rate
     shifts = [round(k*step*rate) for k in range(-round(.01/step), round(most/step) + 1)]
     coded = [code(recording(i), rate).wave for i in clips]
-    return min(shifts, key=lambda s: (sum(mel_error(data, i, shifted(w, s))[0] for i, w in zip(clips, coded)), abs(s)))
+    return min(shifts, key=lambda s: (sum(mel_error(data, i, realigned(w, s))[0] for i, w in zip(clips, coded)), abs(s)))
 
-def shifted(wave:np.ndarray, late:int)->np.ndarray: # of the same length
+def realigned(wave:np.ndarray, late:int)->np.ndarray: # of the same length
     "A waveform that was late by some samples (early if negative), in its place."
     return np.pad(wave[late:], (0, late)) if late > 0 else np.pad(wave, (-late, 0))[:len(wave)] if late else wave
 
@@ -164,23 +175,27 @@ def judge_codecs(
     scores:Callable=heard_scores, # (reference, wave, rate) → name → value or None
     show=iter,               # wraps the clips, for a progress bar
 )->dict:                     # {"points": {name: {...}}, "n_clips", "seconds", "unit"}
-    "Bits per second and errors of each coder on the same clips, as means over their frames with standard errors over clips. Raises `SpectroError` where a coder does."
-    fe, points = data.front_end, {}
+    """Bits per second and errors of each coder on the same clips, as means over their frames with standard errors over
+    clips.
+
+    Raises `SpectroError` where a coder does.
+    """
+    front_end, points = data.front_end, {}
     picks, frames = pick_clips(data, clips, listen), [int(n) for n in data.lengths[np.asarray(clips)]]
     for name, code in coders.items():
         late, rows, heard = best_shift(code, data, clips[:3], recording), [], []
         for i in show(clips):
             wave = recording(i)
-            coded = code(wave, fe.sample_rate)
-            out = shifted(coded.wave, late)
-            rows.append((coded.bits and coded.bits/len(wave)*fe.sample_rate, *mel_error(data, i, out)))
-            if i in picks: heard.append(scores(wave, out, fe.sample_rate))
+            coded = code(wave, front_end.sample_rate)
+            out = realigned(coded.wave, late)
+            rows.append((coded.bits and coded.bits/len(wave)*front_end.sample_rate, *mel_error(data, i, out)))
+            if i in picks: heard.append(scores(wave, out, front_end.sample_rate))
         bits, error, low = zip(*rows)
         means = dict(mse_frames=error, mse_low=low) | (dict(bits_per_second=bits) if bits[0] is not None else {})
         pooled = {k: pool(v, frames, "", "") for k, v in means.items()}
-        points[name] = {k: dict(value=m.value, se=m.se) for k, m in pooled.items()} | dict(late_seconds=late/fe.sample_rate,
+        points[name] = {k: dict(value=m.value, se=m.se) for k, m in pooled.items()} | dict(late_seconds=late/front_end.sample_rate,
             heard={k: asdict(pool([h[k] for h in heard], [frames[list(clips).index(i)] for i in picks], "", "")) for k in (heard[0] if heard else ())})
-    return dict(points=points, n_clips=len(frames), n_heard=len(picks), seconds=sum(frames)/fe.frame_rate, low=LOW,
+    return dict(points=points, n_clips=len(frames), n_heard=len(picks), seconds=sum(frames)/front_end.frame_rate, low=LOW,
                 unit="MSE per bin of the frames of the decoded sound, standardised per band; bits per second")
 
 # %% ../../nbs/55_codecs.ipynb #f9f35cc9
@@ -196,22 +211,26 @@ def format_codecs(result:dict)->str:
 
 def plot_codecs(
     result:dict,    # of `judge_codecs`
-    line:dict=None, # of `rate_line`
-    per_second:float=None, # tokens in a second, for the line
-    models:dict=None, # label → (bits per second, MSE per bin of joined frames): what needs no vocoder
+    line:dict | None=None, # of `rate_line`
+    per_second:float | None=None, # tokens in a second, for the line
+    models:dict | None=None, # label → (bits per second, MSE per bin of joined frames): what needs no vocoder
 ):
     "Draw coders by their bits and errors, both axes logarithmic; returns the figure."
     import matplotlib.pyplot as plt
     fig, ax = plt.subplots(figsize=(9, 4), layout="constrained")
-    if line: ax.plot(np.array(line["nats_per_token"])*per_second/math.log(2), line["mse"], "k", label="Gaussian line of these clips, log-mels")
+    if line:
+        ax.plot(np.array(line["nats_per_token"])*per_second/math.log(2), line["mse"], "k", label="Gaussian line of these clips, log-mels")
     families = {}
     for name, p in result["points"].items(): families.setdefault(name.split(",")[0], []).append((name, p))
     for k, (family, members) in enumerate(families.items()):
         coded = [(p["bits_per_second"]["value"], p["mse_frames"]["value"], p["mse_low"]["value"]) for _, p in members if "bits_per_second" in p]
-        if not coded: ax.axhline(members[0][1]["mse_frames"]["value"], color="0.6", ls="--", lw=1, label=f"{family} (no bits counted)"); continue
+        if not coded:
+            ax.axhline(members[0][1]["mse_frames"]["value"], color="0.6", ls="--", lw=1, label=f"{family} (no bits counted)")
+            continue
         x, y, low = zip(*sorted(coded))
         mark = "os^Dv"[k % 5]
-        ax.plot(x, y, f"{mark}-", color=f"C{k}", ms=4, label=family); ax.plot(x, low, f"{mark}:", color=f"C{k}", mfc="w", ms=4, lw=1, label=f"{family}, below {result['low']:.0f} Hz")
+        ax.plot(x, y, f"{mark}-", color=f"C{k}", ms=4, label=family)
+        ax.plot(x, low, f"{mark}:", color=f"C{k}", mfc="w", ms=4, lw=1, label=f"{family}, below {result['low']:.0f} Hz")
     if models: ax.plot(*zip(*sorted(models.values())), "k*", ms=8, ls="", label="world models, log-mels")
     ax.set(xscale="log", yscale="log", xlabel="bits per second", ylabel="MSE per bin", xlim=(10, None))
     fig.legend(loc="outside right upper", fontsize=8)

@@ -32,11 +32,11 @@ from ..figures import SIGNED, styled_figures
 from ..data.preparation import clip_file
 from ..data.preprocessing import frames_to_tokens, mel_frequencies, plot_log_mel, read_audio, tokens_to_frames
 from ..data.dataset import Scale, SpectrogramData, clip_scale, style_mask, trivial_errors
-from ..model.rssm import Path as StatePath, kl_divergence
+from ..model.rssm import Trajectory, kl_divergence
 from ..model.world_model import DreamerModel, check_front_end, load_of_sound
-from ..learn.training import pick_device
+from ..learn.compute import pick_device
 from ..sound.vocoder import save_audio, vocode
-from ..sound.metrics import PAIR_METRICS, calculate_mcd, calculate_stoi, left_out, score_sets, sound_scores
+from ..sound.metrics import PAIR_METRICS, left_out, score_sets, sound_scores
 
 # %% ../../nbs/50_evaluation.ipynb #79ac7f49
 def open_split(
@@ -49,9 +49,12 @@ def open_split(
     if split not in ("val", "train", "all"): raise SpectroError(f"split must be val, train or all, got {split!r}")
     data = SpectrogramData(dataset_path, t.val_split, t.split_seed, model.config.tokens, t.standardise, model.device)
     check_front_end(model, data)
-    data.statistics, data.mean, data.std = Scale(data.mean, data.std), model.mean, model.std  # its own, and those it is judged in
+    # its own, and those it is judged in
+    data.statistics, data.mean, data.std = Scale(data.mean, data.std), model.mean, model.std
     clips = np.concatenate([data.train, data.val]) if split == "all" else getattr(data, split)
-    if not len(clips): raise SpectroError(f"{dataset_path} has no clip in the split {split!r} of this checkpoint (val_split {t.val_split:g}); try another split")
+    if not len(clips):
+        raise SpectroError(f"{dataset_path} has no clip in the split {split!r} of this checkpoint (val_split "
+                           f"{t.val_split:g}); try another split")
     return data, np.sort(clips)
 
 # %% ../../nbs/50_evaluation.ipynb #f6416e2a
@@ -82,16 +85,19 @@ def pool(
 
 # %% ../../nbs/50_evaluation.ipynb #00bcf555
 class Followed(NamedTuple):
-    "A whole clip and the states a model goes through: entry 0 of the path follows the posterior's mean, entry 1 its samples."
+    """A whole clip and the states a model goes through: entry 0 of the path follows the posterior's mean, entry 1 its
+    samples.
+    """
     tokens:Tensor  # (T, M, F) as the model hears them
     styles:Tensor  # (T, A)
-    path:StatePath # B = 2
+    path:Trajectory # B = 2
 
 def hear(model:DreamerModel, data:SpectrogramData, clip:int, style_parts:str="none")->tuple[Tensor, Tensor]: # tokens (T, M, F), styles (T, A)
     "A clip as the model hears it, and the style it is told: \"none\", \"global\" or \"global+local\"."
     tokens, cut = model.to_tokens(data.clip(clip)), model.config.tokens
     if style_parts == "none": return tokens, model.no_style(1, len(tokens))[0]
-    if data.style_names != model.style_names: raise SpectroError(f"{data.path} has other style columns than the checkpoint: only style none can be judged")
+    if data.style_names != model.style_names:
+        raise SpectroError(f"{data.path} has other style columns than the checkpoint: only style none can be judged")
     return tokens, (frames_to_tokens(data.style(clip), cut.frames, cut.hop).mean(-1)*style_mask(data.style_names, style_parts).to(data.device)).to(model.device)
 
 def clip_noise(model, clip:int, n:int, length:int, seed:int=0)->Tensor: # (n, length, Z)
@@ -128,7 +134,9 @@ class ClipScores(NamedTuple):
     correlation:Tensor      # (M,) of each band; NaN where the clip is silent
 
 def band_scores(x:Tensor, y:Tensor)->tuple[Tensor, Tensor]: # truth, drawn (N, M) → (M,), (M,)
-    "Mean squared error and Pearson's correlation of each band; a constant answer has none, and where the truth is constant it is NaN."
+    """Mean squared error and Pearson's correlation of each band; a constant answer has none, and where the truth is
+    constant it is NaN.
+    """
     a, b = x - x.mean(0), y - y.mean(0)
     size_a, size_b = a.norm(dim=0), b.norm(dim=0)
     r = (a*b).sum(0)/(size_a*size_b).clamp_min(1e-12)
@@ -165,11 +173,14 @@ def reconstruction_metrics(
     kl, mse = ((weight @ torch.stack(v).double().cpu()/sum(tokens)).tolist() for v in (kls, errors))
     r = torch.stack(corrs).double().cpu()                                               # (clips, M)
     heard = weight[:, None]*~r.isnan()
-    r = ((heard*r.nan_to_num()).sum(0)/heard.sum(0).clamp_min(1e-12)).tolist()          # a band that is silent in all clips has none
+    # a band that is silent in all clips has none
+    r = ((heard*r.nan_to_num()).sum(0)/heard.sum(0).clamp_min(1e-12)).tolist()
     count = lambda value, unit: Metric(value, unit, given, len(tokens), sum(tokens))
-    return out | dict(active_units=count(sum(v > ACTIVE for v in kl), f"latent dimensions of {z} with more than {ACTIVE} nats per token"),
+    return out | dict(active_units=count(sum(v > ACTIVE for v in kl), f"latent dimensions of {z} with more than "
+                                                                      f"{ACTIVE} nats per token"),
                       kl_by_dimension=count(kl, "nats per token, each latent dimension"),
-                      mse_by_band=count(mse, "MSE of each mel band, joined frames, standardised per band; posterior mean"),
+                      mse_by_band=count(mse, "MSE of each mel band, joined frames, standardised per band; posterior "
+                                             "mean"),
                       correlation_by_band=count(r, "Pearson over the frames of a clip, each mel band; posterior mean"))
 
 # %% ../../nbs/50_evaluation.ipynb #090f2d54
@@ -190,17 +201,20 @@ def plot_kl(
 # %% ../../nbs/50_evaluation.ipynb #e339c111
 def plot_bands(
     metrics:dict[str, dict[str, Metric]], # label → what `reconstruction_metrics` returned
-    fe:FrontEnd,
+    front_end:FrontEnd,
 ):
     "Draw the error and the correlation of each mel band over its frequency; returns the figure."
     import matplotlib.pyplot as plt
     fig, axs = plt.subplots(1, 2, figsize=(9, 2.6), layout="constrained")
-    hz = mel_frequencies(fe, fe.n_mels + 2)[1:-1]
+    hz = mel_frequencies(front_end, front_end.n_mels + 2)[1:-1]
     for ax, name, label in zip(axs, ("mse_by_band", "correlation_by_band"), ("MSE", "Pearson's correlation")):
         for k, (who, m) in enumerate(metrics.items()): ax.plot(hz, m[name].value, ("-", "--", ":")[k % 3], label=who)
         ax.set(xlabel="frequency (Hz)", ylabel=label, xscale="log")
-        ax.set_xticks([100, 200, 500, 1000, 2000, 5000, 10000], [100, 200, 500, "1k", "2k", "5k", "10k"]); ax.minorticks_off()
-    axs[0].set_ylim(bottom=0); axs[1].set_ylim(top=1); axs[0].legend(fontsize=8)
+        ax.set_xticks([100, 200, 500, 1000, 2000, 5000, 10000], [100, 200, 500, "1k", "2k", "5k", "10k"])
+        ax.minorticks_off()
+    axs[0].set_ylim(bottom=0)
+    axs[1].set_ylim(top=1)
+    axs[0].legend(fontsize=8)
     return fig
 
 # %% ../../nbs/50_evaluation.ipynb #36625754
@@ -237,9 +251,12 @@ def gaussian_line(
     density:np.ndarray,                 # from `spectral_density`
     distortions,                        # MSE per bin
 )->list[float]:                         # nats per frame
-    "The least rate at which a Gaussian process with this spectral density can be coded at each distortion (reverse water-filling)."
+    """The least rate at which a Gaussian process with this spectral density can be coded at each distortion (reverse
+    water-filling).
+    """
     variances = np.linalg.eigvalsh(density).clip(1e-12)
-    def at(level): return np.minimum(variances, level).mean(), np.maximum(0, np.log(variances/level)/2).sum(axis=1).mean()
+    def at(level):
+        return np.minimum(variances, level).mean(), np.maximum(0, np.log(variances/level)/2).sum(axis=1).mean()
     levels = np.geomspace(1e-6, variances.max(), 400)
     d, r = np.array([at(l) for l in levels]).T
     return [float(np.interp(x, d, r)) for x in distortions]
@@ -313,11 +330,17 @@ def open_loop(
     seed:int=0,
     show=iter,                    # wraps the clips, for a progress bar
 )->OpenLoop:
-    "Let the prior go on after a context and compare with what came, beside rivals. Raises `SpectroError` if no clip is long enough."
-    if context < 1 or min(horizons) < 1: raise SpectroError(f"need a context and horizons of at least one token, got {context} and {tuple(horizons)}")
+    """Let the prior go on after a context and compare with what came, beside rivals.
+
+    Raises `SpectroError` if no clip is long enough.
+    """
+    if context < 1 or min(horizons) < 1:
+        raise SpectroError(f"need a context and horizons of at least one token, got {context} and {tuple(horizons)}")
     found = [_window_errors(model, data, i, context, horizons, samples, style_parts, temperature, seed) for i in show(clips)]
     found = [e for e in found if e is not None]
-    if not found: raise SpectroError(f"no clip has the {context + max(horizons)} tokens that a window needs: try a smaller context or horizon")
+    if not found:
+        raise SpectroError(f"no clip has the {context + max(horizons)} tokens that a window needs: try a smaller "
+                           "context or horizon")
     n, given = [len(e["prior"]) for e in found], f"{context} tokens; style: {style_parts}" + ("" if style_parts == "none" else ", of the future too (a leak)")
     if model.config.train.standardise == "clip": given += "; the whole clip's mean and deviation (a leak)"
     pooled = {k: [pool([e[k][:, j].mean().item() for e in found], n, "", given) for j in range(len(horizons))] for k in found[0]}
@@ -335,11 +358,13 @@ def plot_open_loop(
     first = next(iter(results.values()))
     step = first.seconds[0]/first.horizons[0]
     fig, ax = plt.subplots(figsize=(10, 3.4), layout="constrained")
-    for name, style in (("band mean", "k:"), ("previous token", "0.7"), ("last frame held", "0.4")): ax.plot(first.horizons, first.errors[name], style, label=name)
+    for name, style in (("band mean", "k:"), ("previous token", "0.7"), ("last frame held", "0.4")):
+        ax.plot(first.horizons, first.errors[name], style, label=name)
     for k, (label, r) in enumerate(results.items()):
         ax.errorbar(r.horizons, r.errors["prior"], [2*(s or 0) for s in r.se["prior"]], fmt="o-", ms=4, capsize=2, color=f"C{k}", label=f"{label}: mean of {r.samples} rollouts, ±2 se")
         ax.plot(r.horizons, r.errors["prior, one rollout"], "--", color=f"C{k}", lw=1, label=f"{label}: one rollout")
-    ax.axvline(0, color="k", lw=1); ax.text(0, 0.98, " ears close", va="top", transform=ax.get_xaxis_transform())
+    ax.axvline(0, color="k", lw=1)
+    ax.text(0, 0.98, " ears close", va="top", transform=ax.get_xaxis_transform())
     ax.set(xlabel="horizon (tokens after the last one heard)", ylabel="MSE per bin", ylim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)                     # tokens are whole
     ax.secondary_xaxis("top", functions=(lambda t: t*step, lambda s: s/step)).set_xlabel("time after the last one heard (s)")
@@ -375,7 +400,8 @@ def plot_reconstructions(
         true, drawn = redraw(model, data, i, style_parts)
         mse = (((drawn - true)/model.std.cpu().numpy())**2).mean()
         words = data.sentences[i] if len(data.sentences[i]) < 40 else data.sentences[i][:38] + "…"
-        for ax, s, title in zip(row, (true, drawn), (words, f"reconstruction, style: {style_parts}")): plot_log_mel(s, data.front_end, ax, title, bar=ax is row[1])
+        for ax, s, title in zip(row, (true, drawn), (words, f"reconstruction, style: {style_parts}")):
+            plot_log_mel(s, data.front_end, ax, title, bar=ax is row[1])
         plot_log_mel(drawn - true, data.front_end, row[2], f"error, MSE {mse:.2f}", vmin=-25, vmax=25).images[0].set_cmap(SIGNED)
     return fig
 
@@ -411,8 +437,10 @@ def format_metrics(
 )->str:
     "The numbers of an evaluation as aligned text."
     a, rec, loops, ears = (metrics[k] for k in ("about", "reconstruction", "open_loop", "audio"))
-    out = [f"{a['n_clips']} clips, {a['n_speakers']} speakers, {a['seconds']:.0f} s, split {a['split']}; ± is one standard error over clips"]
-    if not a["same_data"]: out[0] += "\nNOTE: not the data this checkpoint was trained on; the split cannot promise that its speakers are new to the model"
+    out = [f"{a['n_clips']} clips, {a['n_speakers']} speakers, {a['seconds']:.0f} s, split {a['split']}; ± is one "
+           "standard error over clips"]
+    if not a["same_data"]:
+        out[0] += "\nNOTE: not the data this checkpoint was trained on; the split cannot promise that its speakers are new to the model"
     names = [n for n in next(iter(rec.values())) if "_by_" not in n]
     out += [_table(["reconstruction of whole clips", *(f"style: {c}" for c in rec)], [[n, *(_cell(rec[c][n]) for c in rec)] for n in names])]
     out += [_table(["what needs no model", "MSE per bin", "given"], [[n, _cell(m), m["given"]] for n, m in metrics["trivial"].items()])]
@@ -420,7 +448,8 @@ def format_metrics(
         first = next(iter(loops.values()))
         rows = [[n, *(f"{v:.3f}" for v in e)] for n, e in first["errors"].items() if "prior" not in n]
         rows += [[f"{n}, style: {c}" + ("" if c == "none" else " (a leak)"), *(f"{v:.3f}" for v in r["errors"][n])] for c, r in loops.items() for n in r["errors"] if "prior" in n]
-        out += [f"after {first['context']} tokens, {first['n_windows']} windows; prior: mean of {first['samples']} rollouts; MSE per bin\n"
+        out += [f"after {first['context']} tokens, {first['n_windows']} windows; prior: mean of {first['samples']} "
+                "rollouts; MSE per bin\n"
                 + _table(["tokens ahead", *first["horizons"]], rows)]
     return "\n\n".join(out + _format_ears(ears))
 
@@ -428,7 +457,8 @@ def _format_ears(ears): # the tables of sound, and what they lack
     shown, out = _ears_of(ears), []
     for names in (shown[:5], shown[5:]):
         rows = [[r["what"], r["against"], *(_cell(r[n]) for n in names)] for r in ears["mean"]]
-        if names: out += [_table([f"sound ({len(ears['clips'])} clips)", "against", *(PAIR_METRICS[n].label for n in names)], rows)]
+        if names:
+            out += [_table([f"sound ({len(ears['clips'])} clips)", "against", *(PAIR_METRICS[n].label for n in names)], rows)]
     if sets := ears.get("sets", []):
         rows = [[s["what"], *(_cell(s[k]) for k in ("wer", "frechet", "frechet_real"))] for s in sets]
         how = sets[-1]["frechet"]["unit"].partition(", ")[2]  # the embedding and N, if there is a distance
@@ -479,12 +509,14 @@ def _set_scores(sets, rate, sentences, clips, show): # word errors, and the Fré
     out, tokens = [], sum(c["n_tokens"] for c in clips)
     for name, s in (score_sets(sets, rate, sentences, show=show) if sets else {}).items():
         wer = pool([e/w for e, w in zip(s.words.errors, s.words.words)], s.words.words, WER, _given(name)) if s.words else Metric(None, WER, _given(name), 0, 0)
-        f, unit = s.frechet, "squared Fréchet distance" + (f", {s.frechet.embedding} ({s.frechet.dimension} dimensions), N = {s.frechet.n}" if s.frechet else "")
+        f, unit = s.frechet, "squared Fréchet distance" + (f", {s.frechet.embedding} ({s.frechet.dimension} "
+                                                           f"dimensions), N = {s.frechet.n}" if s.frechet else "")
         both = [Metric(v, unit, _given(name), len(clips) if f else 0, tokens if f else 0) for v in ((f.value, f.real) if f else (None, None))]
         out.append(dict(what=name, wer=asdict(wer), frechet=asdict(both[0]), frechet_real=asdict(both[1])))
     return out
 
-_CSS = ("body{font:16px sans-serif;max-width:60em;margin:2em auto;padding:0 1em}figure{display:inline-block;margin:.5em 1em .5em 0}"
+_CSS = ("body{font:16px sans-serif;max-width:60em;margin:2em auto;padding:0 "
+        "1em}figure{display:inline-block;margin:.5em 1em .5em 0}"
         "img{max-width:100%}table{font-size:80%}td,th{padding:.1em .6em;text-align:left}pre{overflow:auto}")
 
 def listening_page(
@@ -496,11 +528,13 @@ def listening_page(
     names = _ears_of(metrics["audio"])
     head = "".join(f"<th>{PAIR_METRICS[n].label}" for n in names)
     for k, c in enumerate(metrics["audio"]["clips"]):
-        players = "".join(f"<figure><figcaption>{text(n)}</figcaption><audio controls preload=none src='{f}'></audio></figure>" for n, f in c["files"].items())
+        players = "".join(f"<figure><figcaption>{text(n)}</figcaption><audio controls preload=none "
+                          f"src='{f}'></audio></figure>" for n, f in c["files"].items())
         rows = "".join(f"<tr><td>{text(r['what'])}<td>{r['against']}" + "".join(f"<td>{number(r[s])}" for s in names) for r in c["scores"])
         part.append(f"<h2>{k}. {text(c['sentence'] or c['path'])}</h2>{players}<table><tr><th>sound<th>against{head}{rows}</table>")
     figures = "".join(f"<p><img src='{f}' alt='{f}'>" for f in metrics["about"]["figures"])
-    return (f"<!doctype html><html lang=en><meta charset=utf-8><title>Evaluation</title><style>{_CSS}</style><h1>{text(metrics['about']['checkpoint'])}</h1>"
+    return ("<!doctype html><html lang=en><meta "
+            f"charset=utf-8><title>Evaluation</title><style>{_CSS}</style><h1>{text(metrics['about']['checkpoint'])}</h1>"
             f"<p>{metrics['audio']['reference']}{''.join(part)}<h2>Numbers</h2><pre>{text(format_metrics(metrics))}</pre>{figures}</html>\n")
 
 # %% ../../nbs/50_evaluation.ipynb #83a1f0dd
@@ -514,21 +548,26 @@ def _bar(progress, what): # wraps what is iterated over; named on a line of its 
     return show
 
 def _loops(model, data, clips, conditions, seed, progress): # empty if no clip is long enough
-    try: return {c: open_loop(model, data, clips, style_parts=c, seed=seed, show=_bar(progress, f"open loop, style: {c}")) for c in conditions}
-    except SpectroError as e: print(f"no open loop: {e}", file=sys.stderr); return {}
+    try:
+        return {c: open_loop(model, data, clips, style_parts=c, seed=seed, show=_bar(progress, f"open loop, style: {c}")) for c in conditions}
+    except SpectroError as e:
+        print(f"no open loop: {e}", file=sys.stderr)
+        return {}
 
 def _figures(model, data, clips, rec, loops, output_dir): # the names of what was drawn
     with styled_figures():
         figures = {"reconstructions.png": plot_reconstructions(model, data, clips[:3]), "kl_per_dimension.png": plot_kl({f"style: {c}": m for c, m in rec.items()}),
                    "bands.png": plot_bands({f"style: {c}": m for c, m in rec.items()}, data.front_end)}
-        if loops: figures["open_loop.png"] = plot_open_loop({f"style: {c}" + ("" if c == "none" else " (a leak)"): r for c, r in loops.items()})
+        if loops:
+            figures["open_loop.png"] = plot_open_loop({f"style: {c}" + ("" if c == "none" else " (a leak)"): r for c, r in loops.items()})
         for name, fig in figures.items(): _save_figure(fig, Path(output_dir)/name)
     return list(figures)
 
 def _save_figure(fig, path):
     import matplotlib.pyplot as plt
     part = Path(f"{path}.{os.getpid()}.partial")
-    fig.savefig(part, format="png", dpi=110); plt.close(fig)
+    fig.savefig(part, format="png", dpi=110)
+    plt.close(fig)
     os.replace(part, path)
 
 def _about(model, data, clips, **more):
@@ -556,7 +595,10 @@ def evaluate(
     seed:int=0,           # of all noise
     words:bool=True,      # let a recogniser hear the clips that have a sentence; about as long as they last, for each of their sounds
 )->dict:                  # what metrics.json holds
-    "Judge a checkpoint: numbers, figures, sounds and a page. Raises `SpectroError` on bad input; then nothing is written."
+    """Judge a checkpoint: numbers, figures, sounds and a page.
+
+    Raises `SpectroError` on bad input; then nothing is written.
+    """
     model = load_of_sound(checkpoint, pick_device(device))
     data, clips = open_split(model, dataset_path, split)
     trained = model.config.train.style_parts if data.style_names == model.style_names else "none"
@@ -565,7 +607,8 @@ def evaluate(
     rec = {c: reconstruction_metrics(model, data, clips, c, seed, _bar(progress, f"reconstruction, style: {c}")) for c in conditions}
     loops = _loops(model, data, clips, conditions, seed, progress)
     trivial, gaussian = trivial_metrics(data, clips), _gaussian(data, clips)
-    out = Path(output_dir); out.mkdir(parents=True, exist_ok=True)
+    out = Path(output_dir)
+    out.mkdir(parents=True, exist_ok=True)
     figures = _figures(model, data, picks or list(clips), rec, loops, out)
     audio = listen(model, data, picks, conditions, recordings, out, _bar(progress, "sound"), words, _bar(progress, "words"))
     about = _about(model, data, clips, checkpoint=Path(checkpoint).name, split=split, seed=seed, figures=figures)

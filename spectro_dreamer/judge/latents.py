@@ -31,7 +31,7 @@ import numpy as np, torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError
 from ..figures import CYCLE
-from ..data.preprocessing import frames_to_tokens, log_mel, open_binary, decode, resample
+from ..data.preprocessing import frames_to_tokens, log_mel, open_binary, decode_audio, resample
 from ..data.dataset import Scale, SpectrogramData
 from ..model.world_model import DreamerModel, build
 from ..sound.vocoder import vocode
@@ -77,7 +77,7 @@ def collect_latents(
     model:DreamerModel,
     data:SpectrogramData, # from `open_split` or `open_short`
     clips,                # which of them
-    tokens:int=None,      # only the first so many of each clip; default: all
+    tokens:int | None=None,      # only the first so many of each clip; default: all
 )->Latents:
     "The states a model goes through while it hears some clips. Raises `SpectroError` if there are none."
     if not len(clips): raise SpectroError("there are no clips to collect states of")
@@ -95,14 +95,18 @@ def plot_use(
     import matplotlib.pyplot as plt
     grouped = {n: u for n, u in use.items() if u.kind == "categorical"}
     fig, axs = plt.subplots(1, 1 + bool(grouped), figsize=(5.5*(1 + bool(grouped)), 3), layout="constrained", squeeze=False)
-    for k, (name, u) in enumerate(use.items()): axs[0, 0].plot(sorted(u.by_unit, reverse=True), ("o-", "s--", "^:")[k % 3], ms=3, label=f"{name}: {u.active} of {u.units} active, {u.nats_per_token:.1f} nats")
+    for k, (name, u) in enumerate(use.items()):
+        axs[0, 0].plot(sorted(u.by_unit, reverse=True), ("o-", "s--", "^:")[k % 3], ms=3, label=f"{name}: {u.active} of {u.units} active, {u.nats_per_token:.1f} nats")
     axs[0, 0].axhline(0.01, color="k", ls=":", lw=1)
-    axs[0, 0].set(xlabel="latent dimension or group, by rank", ylabel="nats per token", yscale="log"); axs[0, 0].legend(fontsize=8)
+    axs[0, 0].set(xlabel="latent dimension or group, by rank", ylabel="nats per token", yscale="log")
+    axs[0, 0].legend(fontsize=8)
     for name, u in grouped.items():
         label = f"{name}: mean {u.perplexity:.1f}, of single tokens {u.perplexity_single:.1f}"
         axs[0, 1].bar(range(u.units), sorted(u.perplexity_by_unit, reverse=True), alpha=.6, label=label)
         axs[0, 1].axhline(u.classes, color="k", ls=":", lw=1)
-    if grouped: axs[0, 1].set(xlabel="group, by rank", ylabel="classes in use (perplexity)", ylim=(1, 1.25*max(u.classes for u in grouped.values()))); axs[0, 1].legend(fontsize=8)
+    if grouped:
+        axs[0, 1].set(xlabel="group, by rank", ylabel="classes in use (perplexity)", ylim=(1, 1.25*max(u.classes for u in grouped.values())))
+        axs[0, 1].legend(fontsize=8)
     return fig
 
 # %% ../../nbs/54_latents.ipynb #770f4a80
@@ -118,7 +122,10 @@ def smoothness(
     clip,        # (N,) which clip each is of
     lags:int=20,
 )->Smoothness:
-    "How far a path moves per token, and how long it remembers. Lags that no clip is long enough for are left out. Raises `SpectroError` if none is."
+    """How far a path moves per token, and how long it remembers.
+
+    Lags that no clip is long enough for are left out. Raises `SpectroError` if none is.
+    """
     x, clip = np.asarray(x, float), np.asarray(clip)
     inside = np.concatenate([x[clip == c] - x[clip == c].mean(0) for c in dict.fromkeys(clip.tolist())])
     total, within = ((v**2).sum()/max(1, d) for v, d in ((x - x.mean(0), len(x)), (inside, len(x) - len(set(clip.tolist())))))
@@ -152,18 +159,21 @@ def untrained(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = build(model.config, model.style_names)
-    fresh.mean.copy_(model.mean); fresh.std.copy_(model.std)
+    fresh.mean.copy_(model.mean)
+    fresh.std.copy_(model.std)
     return fresh.to(model.device).eval()
 
 def plot_smoothness(
     moves:dict,                 # label → `Smoothness`
-    seconds_per_token:float=None, # for an axis in seconds
+    seconds_per_token:float | None=None, # for an axis in seconds
 ):
     "Draw autocorrelations over the lag; returns the figure."
     import matplotlib.pyplot as plt
     fig, ax = plt.subplots(figsize=(6.5, 3), layout="constrained")
-    for k, (name, m) in enumerate(moves.items()): ax.plot(np.arange(len(m.autocorrelation))*(seconds_per_token or 1), m.autocorrelation, "os^Dv"[k % 5] + ("-", "--")[k % 2], ms=3, label=f"{name}: step {m.step:.2f}")
-    ax.axhline(1/math.e, color="k", ls=":", lw=1); ax.axhline(0, color="k", lw=.5)
+    for k, (name, m) in enumerate(moves.items()):
+        ax.plot(np.arange(len(m.autocorrelation))*(seconds_per_token or 1), m.autocorrelation, "os^Dv"[k % 5] + ("-", "--")[k % 2], ms=3, label=f"{name}: step {m.step:.2f}")
+    ax.axhline(1/math.e, color="k", ls=":", lw=1)
+    ax.axhline(0, color="k", lw=.5)
     ax.set(xlabel="lag (s)" if seconds_per_token else "lag (tokens)", ylabel="autocorrelation within clips")
     ax.legend(fontsize=8)
     return fig
@@ -175,9 +185,14 @@ def embed_2d(
     seed:int=0,    # of the last two
     **settings,    # passed to sklearn's TSNE or to UMAP
 )->np.ndarray:     # (N, 2)
-    "Lay points out in a plane. Raises `SpectroError` for fewer than three points, for numbers that are not finite, or if umap-learn is asked for and missing."
+    """Lay points out in a plane.
+
+    Raises `SpectroError` for fewer than three points, for numbers that are not finite, or if umap-learn is asked for
+    and missing.
+    """
     x = np.asarray(features, np.float64)
-    if x.ndim != 2 or len(x) < 3: raise SpectroError(f"a picture needs at least three points (N, D), got an array of shape {x.shape}")
+    if x.ndim != 2 or len(x) < 3:
+        raise SpectroError(f"a picture needs at least three points (N, D), got an array of shape {x.shape}")
     if not np.isfinite(x).all(): raise SpectroError("a picture needs finite features")
     if how == "pca": return pca(x)[0]
     few = pca(x, min(30, *x.shape))[0]
@@ -206,7 +221,8 @@ def separation(
     from sklearn.metrics import silhouette_score
     x, labels, group = np.asarray(x, np.float64), np.asarray(labels), np.asarray(group)
     if len(set(labels.tolist())) < 2: raise SpectroError("nothing to keep apart: all points have the same label")
-    if len(group) - np.unique(group, return_counts=True)[1].max() <= k: raise SpectroError(f"a purity of {k} neighbours needs more than {k} points of other groups")
+    if len(group) - np.unique(group, return_counts=True)[1].max() <= k:
+        raise SpectroError(f"a purity of {k} neighbours needs more than {k} points of other groups")
     other, same, distance = group[:, None] != group, labels[:, None] == labels, torch.cdist(*[torch.from_numpy(x)]*2).numpy()
     near = np.argpartition(np.where(other, distance, np.inf), k - 1, axis=1)[:, :k]
     by_lot = (same & other).sum(1)/other.sum(1)
@@ -217,7 +233,10 @@ def phone_like(
     n:int=12,  # clusters
     seed:int=0,
 )->np.ndarray: # (N,) from 0, the quietest, to n - 1, the loudest
-    "Clusters of sounds (k-means), which stand in for phones where nobody has marked any. Raises `SpectroError` with fewer points than clusters."
+    """Clusters of sounds (k-means), which stand in for phones where nobody has marked any.
+
+    Raises `SpectroError` with fewer points than clusters.
+    """
     from sklearn.cluster import KMeans
     if not 2 <= n <= len(mel): raise SpectroError(f"{len(mel)} tokens cannot make {n} clusters")
     fitted = KMeans(n, n_init=3, random_state=seed).fit(np.asarray(mel, np.float64))
@@ -230,9 +249,11 @@ def plot_latents(
     states:Latents,   # whose tokens the points are
     trails:int=2,     # clips whose way through the plane is drawn
     steps:int=20,     # tokens of it
-    notes:dict=None,  # (space, colour) → a line under the title, such as a measure
+    notes:dict | None=None,  # (space, colour) → a line under the title, such as a measure
 ):
-    "A row for each space, a column for each labelling, the ways of the longest clips, from their triangles, drawn over the points; returns the figure."
+    """A row for each space, a column for each labelling, the ways of the longest clips, from their triangles, drawn
+    over the points; returns the figure.
+    """
     import matplotlib.pyplot as plt
     fig, axs = plt.subplots(len(spaces), len(colours), figsize=(3.9*len(colours), 3.6*len(spaces)), layout="constrained", squeeze=False)
     counts = {c: int((states.clip == c).sum()) for c in dict.fromkeys(states.clip.tolist())}
@@ -245,10 +266,13 @@ def plot_latents(
                 at = labels == kind
                 ordered = name.startswith("cluster") # from quiet to loud
                 ax.scatter(*xy[at].T, s=size, alpha=.6, lw=0, color=plt.get_cmap("viridis")(k/len(kinds)) if ordered else CYCLE[k % 6], marker="o" if ordered else "osDPX"[k % 5], label=str(kind)[:8])
-            for way in ways: ax.plot(*xy[way].T, "k-", lw=.8, alpha=.7); ax.plot(*xy[way[0]], "k^", ms=6)
+            for way in ways:
+                ax.plot(*xy[way].T, "k-", lw=.8, alpha=.7)
+                ax.plot(*xy[way[0]], "k^", ms=6)
             ax.set_title(f"{space} by {name}" + (f"\n{notes[space, name]}" if notes and (space, name) in notes else ""), fontsize=9)
             ax.set(xticks=[], yticks=[])
-            if len(kinds) <= 12: ax.legend(fontsize=8, markerscale=1.5, ncols=2, handletextpad=.1, columnspacing=1, borderpad=.2)
+            if len(kinds) <= 12:
+                ax.legend(fontsize=8, markerscale=1.5, ncols=2, handletextpad=.1, columnspacing=1, borderpad=.2)
     return fig
 
 def picture(
@@ -257,13 +281,14 @@ def picture(
     spaces:dict,         # label → (N, D) features
     how:str="pca",       # as `embed_2d` has it
     seed:int=0,
-    apart:dict=None,     # label → (N,) groups within which there are no neighbours; default: the clips
+    apart:dict | None=None,     # label → (N,) groups within which there are no neighbours; default: the clips
 ):                       # the figure; (space, colouring) → {"whole": Separation, "plane": Separation}
     "Lay out each space, measure it before and after, and draw it."
     planes = {s: embed_2d(x, how, seed) for s, x in spaces.items()}
     both = lambda s, c: [separation(x, colours[c], (apart or {}).get(c, states.clip)) for x in (spaces[s], planes[s])]
     found = {(s, c): dict(zip(("whole", "plane"), both(s, c))) for s in spaces for c in colours}
-    notes = {key: f"purity {m['whole'].purity:.2f}, in this plane {m['plane'].purity:.2f}, by lot {m['whole'].chance:.2f}" for key, m in found.items()}
+    notes = {key: f"purity {m['whole'].purity:.2f}, in this plane {m['plane'].purity:.2f}, by lot "
+                  f"{m['whole'].chance:.2f}" for key, m in found.items()}
     return plot_latents(planes, colours, states, notes=notes), found
 
 # %% ../../nbs/54_latents.ipynb #48406376
@@ -295,7 +320,8 @@ def readers(
     feature = lambda m: lambda specs: [torch.cat(hz, dim=-1) for hz in hear_all(m, specs)]
     company = {"log-mel": each(scale.apply), "MFCC": each(mfcc), "untrained": feature(untrained(first, seed))}
     if gru is not None: company["GRU"] = each(lambda s: _gru_rows(gru, cut, scale, s))
-    if both := company.keys() & models.keys(): raise SpectroError(f"a model has the name of a rival: {', '.join(sorted(both))}")
+    if both := company.keys() & models.keys():
+        raise SpectroError(f"a model has the name of a rival: {', '.join(sorted(both))}")
     return company | {name: feature(m) for name, m in models.items()}
 
 def clip_vectors(
@@ -314,7 +340,8 @@ def column_of(
     "A column of a table. Raises `SpectroError` if the table or the column is missing, or if no clip has a value."
     if not Path(table).is_file(): raise SpectroError(f"no such table of labels: {table}")
     head, *rows = [line.split("\t") for line in Path(table).read_text(encoding="utf-8").splitlines()]
-    if missing := [c for c in ("path", column) if c not in head]: raise SpectroError(f"{table} lacks the column {missing[0]}")
+    if missing := [c for c in ("path", column) if c not in head]:
+        raise SpectroError(f"{table} lacks the column {missing[0]}")
     at, of = head.index("path"), head.index(column)
     values = {r[at].split("/")[-1]: r[of] for r in rows if len(r) > max(at, of)}
     found = {i: v for i, p in enumerate(data.paths) if (v := values.get(p.split("/")[-1], ""))}
@@ -334,7 +361,9 @@ def _score(right, groups): # right (n,) shares
 
 def _checked(features, labels, groups):
     x, names, groups = torch.as_tensor(np.asarray(features)).double(), sorted(set(labels)), np.asarray(groups)
-    if len(set(groups.tolist())) < 2 or len(names) < 2: raise SpectroError(f"a probe needs two groups and two classes; got {len(set(groups.tolist()))} and {len(names)}")
+    if len(set(groups.tolist())) < 2 or len(names) < 2:
+        raise SpectroError(f"a probe needs two groups and two classes; got {len(set(groups.tolist()))} and "
+                           f"{len(names)}")
     if not x.isfinite().all(): raise SpectroError("a probe needs finite features")
     return x, torch.tensor([names.index(v) for v in labels]), groups, len(names)
 
@@ -376,7 +405,10 @@ def babble(
     rng,            # numpy generator
     talkers:int=6,  # voices at once
 )->np.ndarray:      # (n,)
-    "Pieces of several voices, each of power 1 on its own, added up; a voice that ends begins again. Raises `SpectroError` without voices that sound."
+    """Pieces of several voices, each of power 1 on its own, added up; a voice that ends begins again.
+
+    Raises `SpectroError` without voices that sound.
+    """
     voices = [v for v in voices if np.any(v)]
     if not voices: raise SpectroError("babble is made of other clips, and there is none that sounds")
     out = np.zeros(n, np.float32)
@@ -392,7 +424,11 @@ def noisy(
     voices=(),        # for babble: waves at the same rate
     seed=0,           # a number or a list of them
 )->np.ndarray:        # (S,)
-    "A clip in noise. The same seed gives the same noise, louder or softer. Raises `SpectroError` if the clip is silent or the kind unknown."
+    """A clip in noise.
+
+    The same seed gives the same noise, louder or softer. Raises `SpectroError` if the clip is silent or the kind
+    unknown.
+    """
     if snr is None: return wave
     if kind not in ("white", "babble"): raise SpectroError(f"noise must be white or babble, got {kind!r}")
     if not math.isfinite(snr): raise SpectroError(f"a signal-to-noise ratio must be a number of dB, got {snr}")
@@ -405,7 +441,7 @@ def noisy(
 def wave_of(file)->tuple[np.ndarray, int]: # (S,), hertz
     "A recording at its own rate. Raises `SpectroError` if it is missing or does not decode."
     try:
-        with open_binary(file) as f: return decode(f)
+        with open_binary(file) as f: return decode_audio(f)
     except OSError as e: raise SpectroError(f"cannot read {file}: {e.strerror or e}") from None
     except ValueError as e: raise SpectroError(f"{Path(file).name} {e}") from None
 
@@ -418,7 +454,7 @@ def noisy_file(
     rate:int,         # hertz of what is returned
     snr:float,        # dB; None for the recording as it is
     kind:str="white", # or "babble"
-    voices:Callable=None, # rate → waves, for babble: `lambda rate: voices_at(files, rate)`
+    voices:Callable | None=None, # rate → waves, for babble: `lambda rate: voices_at(files, rate)`
     seed=0,
 )->np.ndarray:        # (S,)
     "A recording with noise added at its own rate, then resampled: what a recogniser is to be given."
@@ -427,16 +463,17 @@ def noisy_file(
 
 def noisy_specs(
     files,            # recordings
-    fe:FrontEnd,
+    front_end:FrontEnd,
     snr:float,        # dB; None for no noise
     kind:str="white",
-    voices:Callable=None, # as for `noisy_file`
+    voices:Callable | None=None, # as for `noisy_file`
     seed:int=0,       # each recording has its own noise, which does not depend on the ratio
-    longest:int=None, # frames kept of each, from the beginning
+    longest:int | None=None, # frames kept of each, from the beginning
 )->list[Tensor]:      # (N, M) nats
     "The log-mels of noisy recordings."
-    samples = None if longest is None else (longest - 1)*fe.hop_length + fe.n_fft//2                # the last that the last frame hears
-    return [torch.from_numpy(log_mel(noisy_file(f, fe.sample_rate, snr, kind, voices, [seed, k])[:samples], fe)[:longest]) for k, f in enumerate(files)]
+    # the last that the last frame hears
+    samples = None if longest is None else (longest - 1)*front_end.hop_length + front_end.n_fft//2
+    return [torch.from_numpy(log_mel(noisy_file(f, front_end.sample_rate, snr, kind, voices, [seed, k])[:samples], front_end)[:longest]) for k, f in enumerate(files)]
 
 # %% ../../nbs/54_latents.ipynb #af0e0134
 def noise_probe(
@@ -464,20 +501,21 @@ def in_noise(
     files,          # recordings
     labels,         # (n,)
     groups,         # (n,)
-    fe:FrontEnd,
-    voices:Callable=None, # for babble; without it the noise is white only
+    front_end:FrontEnd,
+    voices:Callable | None=None, # for babble; without it the noise is white only
     snrs=SNRS,      # dB
-    longest:int=None, # frames heard of each clip
+    longest:int | None=None, # frames heard of each clip
     seed:int=0,
     l2s=L2S,        # penalties to choose from, on clean clips
     show=iter,      # wraps the conditions, for a progress bar
 )->dict:            # {"clean": reader → Probe, "white": reader → {snr: Score}, "babble": the same}
     "A probe of every reader on clean clips, and what is left of it in noise."
-    clean = clip_vectors(readers, noisy_specs(files, fe, None, longest=longest))
+    clean = clip_vectors(readers, noisy_specs(files, front_end, None, longest=longest))
     probes = {name: linear_probe(x, labels, groups, l2s) for name, x in clean.items()}
     kinds = ("white", "babble") if voices else ("white",)
     heard = {kind: {} for kind in kinds}
-    for kind, snr in show([(k, s) for k in kinds for s in snrs]): heard[kind][snr] = clip_vectors(readers, noisy_specs(files, fe, snr, kind, voices, seed, longest))
+    for kind, snr in show([(k, s) for k in kinds for s in snrs]):
+        heard[kind][snr] = clip_vectors(readers, noisy_specs(files, front_end, snr, kind, voices, seed, longest))
     scores = lambda kind, name: noise_probe(clean[name], {s: v[name] for s, v in heard[kind].items()}, labels, groups, probes[name])
     return dict(clean=probes) | {kind: {name: scores(kind, name) for name in readers} for kind in kinds}
 
@@ -492,7 +530,9 @@ def plot_noise(
     for row, (task, r) in zip(axs, results.items()):
         chance = next(iter(r["clean"].values())).chance
         for ax, kind in zip(row, kinds):
-            if kind not in r: ax.set_axis_off(); continue
+            if kind not in r:
+                ax.set_axis_off()
+                continue
             for k, (name, scores) in enumerate(r[kind].items()):
                 snrs = sorted(scores)
                 end = snrs[-1] + 5
@@ -511,11 +551,14 @@ def plot_noise(
 def ways_to_hear(
     models:dict,  # label → model; all with one front end
 )->dict:          # name → function of a wave (S,) at the front end's rate → (S',)
-    "The recording as it is, its copy-synthesis, and what each model draws of it (the posterior's means, no style), made audible."
-    fe = next(iter(models.values())).front_end
-    if any(m.front_end != fe for m in models.values()): raise SpectroError("the models hear with different front ends: compare them apart")
-    again = lambda m: lambda wave: vocode(m.reconstruct(torch.from_numpy(log_mel(wave, fe))).cpu().numpy(), fe)
-    return {"recording": lambda wave: wave, "copy-synthesis": lambda wave: vocode(log_mel(wave, fe), fe)} | {name: torch.no_grad()(again(m)) for name, m in models.items()}
+    """The recording as it is, its copy-synthesis, and what each model draws of it (the posterior's means, no style),
+    made audible.
+    """
+    front_end = next(iter(models.values())).front_end
+    if any(m.front_end != front_end for m in models.values()):
+        raise SpectroError("the models hear with different front ends: compare them apart")
+    again = lambda m: lambda wave: vocode(m.reconstruct(torch.from_numpy(log_mel(wave, front_end))).cpu().numpy(), front_end)
+    return {"recording": lambda wave: wave, "copy-synthesis": lambda wave: vocode(log_mel(wave, front_end), front_end)} | {name: torch.no_grad()(again(m)) for name, m in models.items()}
 
 # %% ../../nbs/54_latents.ipynb #a3e059e0
 @dataclass(frozen=True)
@@ -535,15 +578,19 @@ def words_in_noise(
     files,           # recordings
     sentences,       # what is said in each
     rate:int,        # hertz that the ways want
-    voices:Callable=None, # for babble, as for `noisy_file`; without it the noise is white only
+    voices:Callable | None=None, # for babble, as for `noisy_file`; without it the noise is white only
     snrs=WORD_SNRS,  # dB
     seed:int=0,
     quick:bool=True, # as for `recognise`
-    into:dict=None,  # filled condition by condition, what it holds is kept; for long calls
+    into:dict | None=None,  # filled condition by condition, what it holds is kept; for long calls
     show=iter,       # wraps the conditions, for a progress bar
 )->dict:             # {"clean": way → WordsHeard, "white": {snr: way → WordsHeard}, "babble": the same}
-    "What PocketSphinx makes of recordings in noise, before and after each way. Raises `SpectroError` for a sentence without words, `MissingLibrary` without a recogniser."
-    calculate_wer(sentences, [""]*len(files))                                                         # what is missing is said at once
+    """What PocketSphinx makes of recordings in noise, before and after each way.
+
+    Raises `SpectroError` for a sentence without words, `MissingLibrary` without a recogniser.
+    """
+    # what is missing is said at once
+    calculate_wer(sentences, [""]*len(files))
     first, kinds = next(iter(ways)), ("white", "babble") if voices else ("white",)
     out = {} if into is None else into
     for kind in ("clean", *kinds): out.setdefault(kind, {})
@@ -561,8 +608,10 @@ def format_words(
     "A line for each condition: the word errors of each way, and their change from the first with its standard error."
     conditions = {"clean": heard["clean"]} | {f"{kind} {snr} dB": row for kind in heard if kind != "clean" for snr, row in heard[kind].items()}
     shown = lambda way, w, first: f"   {way}: {w.rate:.3f} ± {w.se:.3f}" + ("" if first else f" ({w.change:+.3f} ± {w.change_se:.3f})")
-    lines = [f"word error rate, {next(iter(heard['clean'].values())).n_words} words; ± one standard error over clips; in brackets the change"]
-    for name, row in conditions.items(): lines.append(f"{name:<14}" + "".join(shown(way, w, k == 0) for k, (way, w) in enumerate(row.items())))
+    lines = [f"word error rate, {next(iter(heard['clean'].values())).n_words} words; ± one standard error over "
+             "clips; in brackets the change"]
+    for name, row in conditions.items():
+        lines.append(f"{name:<14}" + "".join(shown(way, w, k == 0) for k, (way, w) in enumerate(row.items())))
     return "\n".join(lines)
 
 def plot_words(

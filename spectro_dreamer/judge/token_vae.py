@@ -19,7 +19,7 @@ Tensors: tokens (..., M, F) standardised log-mel; z (..., Z).
 import math
 from dataclasses import replace
 from functools import partial
-import numpy as np, torch
+import torch
 from torch import Tensor, nn
 from ..config import Config, ModelConfig, SpectroError
 from ..data.preprocessing import frames_to_tokens
@@ -45,7 +45,8 @@ class TokenVAE(nn.Module):
         with torch.device("meta"): size = min(range(16, 3073, 16), key=lambda s: abs(count(s) - n_parameters))
         return cls(replace(cfg, hidden_size=size))
 
-    def posterior(self, tokens:Tensor)->Gaussian: return gaussian(self.encoder(tokens.flatten(-2)), self.config.min_std) # (..., M, F) → (..., Z)
+    def posterior(self, tokens:Tensor)->Gaussian: # (..., M, F) → (..., Z)
+        return gaussian(self.encoder(tokens.flatten(-2)), self.config.min_std)
     def decode(self, z:Tensor)->Tensor: return self.decoder(z).unflatten(-1, self.shape) # (..., Z) → (..., M, F)
 
     def forward(self, tokens:Tensor, noise:Tensor)->tuple[Tensor, Tensor]: # (..., M, F), (..., Z) → (..., M, F) drawn from a posterior sample; (...) nats
@@ -61,12 +62,13 @@ def fit_vae(
     data:SpectrogramData,       # training speakers to learn from, validation speakers to choose the epoch
     cfg:Config,                 # of the world model it is compared with
     n_parameters:int,           # about as many as the world model has
-    steps:int=None,             # gradient steps; default: as many as the world model was given
+    steps:int | None=None,             # gradient steps; default: as many as the world model was given
     show=lambda epochs: epochs, # wraps the epochs, for a progress bar
 )->tuple[TokenVAE, dict]:       # the best epoch's network, and {steps, tokens, best_epoch, curve: [loss a token]}
     "Train as a world model is trained. Raises `SpectroError` for a latent that is not Gaussian, or if it diverges."
     t, m = cfg.train, cfg.model
-    if m.latent != "gaussian": raise SpectroError(f"the VAE has a Gaussian latent, the model to compare it with has {m.latent} ones")
+    if m.latent != "gaussian":
+        raise SpectroError(f"the VAE has a Gaussian latent, the model to compare it with has {m.latent} ones")
     return fit_rival("VAE", lambda: TokenVAE.sized(m, n_parameters), partial(vae_loss, cfg=cfg), data, t, steps, show)
 
 def vae_loss(vae:TokenVAE, tokens:Tensor, noise:torch.Generator, cfg:Config)->Tensor: # (B, T, M, F) → (B, T)
@@ -83,20 +85,25 @@ def vae_rate(
     seed:int=0,           # of the posterior's noise
     show=iter,            # wraps the clips, for a progress bar
 )->dict:                  # nats_per_token, mse_sampled, mse, each with its standard error over clips
-    "Rate and distortion of whole clips: nats per token, and squared errors per bin of a token, standardised per band, of a posterior sample and of the posterior's mean."
+    """Rate and distortion of whole clips: nats per token, and squared errors per bin of a token, standardised per band,
+    of a posterior sample and of the posterior's mean.
+    """
     rows, counts = [], []
     for i, spec in zip(show(clips), BandClips(data, clips)):
         tokens = frames_to_tokens(spec.cpu(), data.tokens.frames, data.tokens.hop)
         q = vae.posterior(tokens)
         noise = torch.randn(q.mean.shape, generator=torch.Generator().manual_seed(seed*1_000_003 + int(i)))
         error = lambda z: (vae.decode(z) - tokens).pow(2).mean().item()
-        rows.append((blue_nats(q).mean().item(), error(q.mean + q.std*noise), error(q.mean))); counts.append(len(tokens))
+        rows.append((blue_nats(q).mean().item(), error(q.mean + q.std*noise), error(q.mean)))
+        counts.append(len(tokens))
     pooled = {k: pool(v, counts, "", "") for k, v in zip(("nats_per_token", "mse_sampled", "mse"), zip(*rows))}
     return {k: dict(value=m.value, se=m.se) for k, m in pooled.items()}
 
 # %% ../../nbs/56_token_vae.ipynb #d8e913ca
 def bound(nats:float, mse:float, bins:int, beta:float=1.0)->float: # nats per token, up to a constant that all models share
-    "The negative of the evidence lower bound, with the Gaussian noise that fits best; `beta` weighs the nats as training did."
+    """The negative of the evidence lower bound, with the Gaussian noise that fits best; `beta` weighs the nats as
+    training did.
+    """
     return bins*math.log(mse)/2 + beta*nats
 
 # %% ../../nbs/56_token_vae.ipynb #81c649f0

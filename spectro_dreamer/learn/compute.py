@@ -31,8 +31,11 @@ def pick_device(
     try: device = torch.device(name)
     except RuntimeError: raise SpectroError(f"no such device: {name!r}; use cpu, cuda or cuda:N") from None
     there = dict(cuda=torch.cuda.is_available, mps=torch.backends.mps.is_available).get(device.type, lambda: True)
-    if not there(): raise SpectroError(f"--device {name} was asked for, but this machine has none that torch can use; use --device cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count(): raise SpectroError(f"there is no {name}: {torch.cuda.device_count()} GPU(s) found")
+    if not there():
+        raise SpectroError(f"--device {name} was asked for, but this machine has none that torch can use; use "
+                           "--device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SpectroError(f"there is no {name}: {torch.cuda.device_count()} GPU(s) found")
     return device
 
 # %% ../../nbs/31_compute.ipynb #ce97165d
@@ -79,31 +82,39 @@ class Team(NamedTuple):
 
     @property
     def leads(self): return self.rank == 0 # writes files, talks to people
-    def part(self, n:int)->slice: return slice(n*self.rank//self.size, n*(self.rank + 1)//self.size) # of n sequences, this process's
+    def part(self, n:int)->slice: # of n sequences, this process's
+        return slice(n*self.rank//self.size, n*(self.rank + 1)//self.size)
 
     def sum(self, x:Tensor)->Tensor:
         "The sum over all processes; each must call."
         if self.size == 1: return x
-        x = x.clone(); dist.all_reduce(x)
+        x = x.clone()
+        dist.all_reduce(x)
         return x
 
     def agree(self, value):
         "What process 0 says, for all."
         if self.size == 1: return value
-        box = [value]; dist.broadcast_object_list(box)
+        box = [value]
+        dist.broadcast_object_list(box)
         return box[0]
 
 def our_device(name:str)->torch.device:
     "As `pick_device`, but of several GPUs each process that torchrun started takes its own."
     device, several = pick_device(name), int(os.environ.get("WORLD_SIZE", 1)) > 1
-    if several and device.type == "cuda" and device.index is None: device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
+    if several and device.type == "cuda" and device.index is None:
+        device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
     if device.type == "cuda" and device.index is not None: torch.cuda.set_device(device)
     return device
 
 @contextlib.contextmanager
 def joined(device:torch.device):
     "The `Team` that torchrun made, or a team of one; at the end all wait for each other."
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1: yield Team(); return
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield Team()
+        return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try: yield Team(dist.get_rank(), dist.get_world_size()); dist.barrier()
+    try:
+        yield Team(dist.get_rank(), dist.get_world_size())
+        dist.barrier()
     finally: dist.destroy_process_group()

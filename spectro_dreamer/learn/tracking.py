@@ -23,7 +23,9 @@ from ..config import Config, SpectroError, TrainConfig, write_text
 
 # %% ../../nbs/30_tracking.ipynb #cc678838
 class Tracker:
-    "Writes metrics to `metrics.jsonl` and, if it can, to MLflow; a failing MLflow is reported once and never stops a run."
+    """Writes metrics to `metrics.jsonl` and, if it can, to MLflow; a failing MLflow is reported once and never stops a
+    run.
+    """
     def __init__(self, run_dir, cfg:Config, use_mlflow:bool=True):
         self.file, self.mlflow = Path(run_dir)/"metrics.jsonl", None
         if use_mlflow: self._guard(lambda: self._start(Path(run_dir), cfg))
@@ -32,7 +34,8 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         import logging, mlflow
-        for name in ("alembic", "mlflow"): logging.getLogger(name).setLevel(logging.WARNING)  # a fresh store's migrations are not news
+        for name in ("alembic", "mlflow"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # a fresh store's migrations are not news
         mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
         mlflow.set_experiment(cfg.train.experiment_name)
         known = run_dir/"mlflow_run_id"  # a resumed run goes on in its own MLflow run
@@ -48,14 +51,17 @@ class Tracker:
         except ImportError: print("mlflow is not installed: metrics go to metrics.jsonl only", file=sys.stderr)
         except Exception as e:  # whatever a tracking server can do wrong
             self.mlflow = None
-            print(f"MLflow does not answer ({type(e).__name__}: {str(e).splitlines()[0][:120]}); metrics go to metrics.jsonl only", file=sys.stderr)
+            print(f"MLflow does not answer ({type(e).__name__}: {str(e).splitlines()[0][:120]}); metrics go to "
+                  "metrics.jsonl only", file=sys.stderr)
 
     def log(self, epoch:int, metrics:dict, alerts:list[str]=()):
         "Keep an epoch's numbers, and what the watchers said of them."
         row = dict(epoch=epoch, **metrics) | (dict(alerts=list(alerts)) if alerts else {})
-        torn = self.file.is_file() and self.file.stat().st_size and self.file.read_bytes()[-1:] != b"\n"  # a killed run's half line
+        # a killed run's half line
+        torn = self.file.is_file() and self.file.stat().st_size and self.file.read_bytes()[-1:] != b"\n"
         with open(self.file, "a", encoding="utf-8") as f: f.write("\n"*bool(torn) + json.dumps(row) + "\n")
-        if self.mlflow: self._guard(lambda: self.mlflow.log_metrics({k: v for k, v in metrics.items() if math.isfinite(v)}, step=epoch))
+        if self.mlflow:
+            self._guard(lambda: self.mlflow.log_metrics({k: v for k, v in metrics.items() if math.isfinite(v)}, step=epoch))
 
     def close(self, status:str="FINISHED"):
         "End the MLflow run with a status: FINISHED, FAILED or KILLED."
@@ -65,7 +71,10 @@ class Tracker:
 def history(
     run_dir, # the folder of a run
 )->list[dict]: # one dictionary an epoch
-    "The metrics of a run; of an epoch that was run twice (killed and resumed) the later one. A line that a crash left half written is passed over."
+    """The metrics of a run; of an epoch that was run twice (killed and resumed) the later one.
+
+    A line that a crash left half written is passed over.
+    """
     file = Path(run_dir)/"metrics.jsonl"
     if not file.is_file(): raise SpectroError(f"no metrics in {run_dir}: is it the folder of a run?")
     rows = [row for line in file.read_text(encoding="utf-8").splitlines() if (row := _parsed(line))]
@@ -103,7 +112,8 @@ def _judged(metrics, name):
 
 def posterior_collapsed(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether the KL is nothing."
-    if (kl := _judged(metrics, "kl_loss")) < NO_NATS: return f"the posterior has collapsed: {kl:.3f} nats per token, the latent state says nothing that the prior did not know"
+    if (kl := _judged(metrics, "kl_loss")) < NO_NATS:
+        return f"the posterior has collapsed: {kl:.3f} nats per token, the latent state says nothing that the prior did not know"
 
 def kl_at_floor(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether the KL lies where free nats leave it without a gradient."
@@ -112,17 +122,21 @@ def kl_at_floor(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
 
 def drawing_flat(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether reconstructions hardly vary."
-    if (share := metrics.get("recon_variance", 1.0)) < FLAT: return f"the reconstructions are flat: they hold {share:.1%} of the data's variance, about the same picture for every sound"
+    if (share := metrics.get("recon_variance", 1.0)) < FLAT:
+        return f"the reconstructions are flat: they hold {share:.1%} of the data's variance, about the same picture for every sound"
 
 def gradient_exploding(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
-    "Whether the largest norm of the gradient is far from what is usual; healthy epochs stay within a few times their mean."
+    """Whether the largest norm of the gradient is far from what is usual; healthy epochs stay within a few times their
+    mean.
+    """
     usual = statistics.median([r["grad_norm"] for r in past if "grad_norm" in r] or [math.inf])
     if (norm := metrics.get("grad_norm_max", 0.0)) > EXPLODED*usual:
         return f"the gradient explodes: a norm of {norm:.3g}, {norm/usual:.0f} times what was usual before (it is clipped at {cfg.grad_clip:g})"
 
 def getting_worse(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether the training loss is above that of the first epoch."
-    if past and metrics["train_loss"] > (first := past[0]["train_loss"]) + 0.1*abs(first): return f"training makes it worse: a loss of {metrics['train_loss']:.4g}, it began at {first:.4g}"
+    if past and metrics["train_loss"] > (first := past[0]["train_loss"]) + 0.1*abs(first):
+        return f"training makes it worse: a loss of {metrics['train_loss']:.4g}, it began at {first:.4g}"
 
 WATCHERS = (posterior_collapsed, kl_at_floor, drawing_flat, gradient_exploding, getting_worse)
 
@@ -134,7 +148,8 @@ def watch(
 )->list[str]:        # what is wrong, in sentences
     "Ask every watcher. Raises `Diverged` if a loss is not finite."
     for name, value in metrics.items():
-        if name.endswith("loss") and not math.isfinite(value): raise Diverged(f"training diverged: {name} is {value}; try a lower --lr (the last good checkpoint is kept)")
+        if name.endswith("loss") and not math.isfinite(value):
+            raise Diverged(f"training diverged: {name} is {value}; try a lower --lr (the last good checkpoint is kept)")
     return [said for watcher in watchers if (said := watcher(metrics, past, cfg))]
 
 # %% ../../nbs/30_tracking.ipynb #3ae1a938
@@ -180,7 +195,8 @@ def plot_history(
         rows = history(folder)
         for ax, key in zip(axs.flat, keys):
             for name, style in ((f"train_{key}", "--"), (f"val_{key}", "-"), (key, "-")):
-                if name in rows[0]: ax.plot([r["epoch"] for r in rows], [r[name] for r in rows], style, color=f"C{i}", label=f"{label}, {name.removesuffix(key).strip('_')}")
+                if name in rows[0]:
+                    ax.plot([r["epoch"] for r in rows], [r[name] for r in rows], style, color=f"C{i}", label=f"{label}, {name.removesuffix(key).strip('_')}")
             ax.set(xlabel="epoch", ylabel=labels[key])
     axs[0, 0].legend()
     return fig

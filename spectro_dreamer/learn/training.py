@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TERMS', 'CHECK_STEPS', 'WHEN_RESUMING', 'Trainer', 'train_step', 'check', 'lr_factor_now', 'train_epoch', 'validate',
-           'state', 'restore', 'keep_checkpoint', 'whole', 'Saved', 'find_checkpoint', 'train', 'start_from',
+           'state', 'restore', 'keep_checkpoint', 'is_intact', 'Saved', 'find_checkpoint', 'train', 'start_from',
            'resume_config']
 
 # %% ../../nbs/33_training.ipynb #27674fd1
@@ -32,19 +32,25 @@ from ..data.dataset import Batch, Batches, SpectrogramData, Streams
 from ..model.rssm import State
 from ..model.world_model import DreamerModel, Losses, beta_schedule, build, check_front_end, load, read_checkpoint, save
 from .tracking import Diverged, Progress, Tracker, history, peak_memory, watch
-from .compute import Objective, Team, joined, lr_factor, our_device, pick_device, update_average
+from .compute import Objective, Team, joined, lr_factor, our_device, update_average
 
 # %% ../../nbs/33_training.ipynb #e6e90f33
-TERMS = dict(total="loss", recon="recon_loss", kl="kl_loss", reward="reward_loss") # the fields of `Losses`, by the names of the report
+# the fields of `Losses`, by the names of the report
+TERMS = dict(total="loss", recon="recon_loss", kl="kl_loss", reward="reward_loss")
 CHECK_STEPS = 20 # on a GPU every so many steps are waited for, to see that the gradient is still finite
 
 class Trainer:
-    "Trains a `DreamerModel` on a `SpectrogramData`, epoch by epoch; in a `Team`, each process has one. A `mix` (chapter 72) puts other sequences among those of training."
+    """Trains a `DreamerModel` on a `SpectrogramData`, epoch by epoch; in a `Team`, each process has one.
+
+    A `mix` (chapter 72) puts other sequences among those of training.
+    """
     def __init__(self, cfg:Config, data:SpectrogramData, team:Team=Team(), mix=None):
         self.cfg, self.data, self.device, self.team, self.mix = cfg, data, data.device, team, mix
-        seed_everything(cfg.train.seed); keep_memory()
+        seed_everything(cfg.train.seed)
+        keep_memory()
         self.model = build(cfg, data.style_names).to(self.device)
-        self.model.mean.copy_(data.mean); self.model.std.copy_(data.std)
+        self.model.mean.copy_(data.mean)
+        self.model.std.copy_(data.std)
         self.average = copy.deepcopy(self.model) if cfg.train.ema else None
         fused = self.device.type in ("cpu", "cuda")  # one kernel for all weights
         self.optimizer = torch.optim.Adam(self.model.world(), lr=cfg.train.lr, fused=fused)
@@ -52,10 +58,13 @@ class Trainer:
         self.objective = Objective(self.model, cfg.train)
         if team.size > 1: self.objective = nn.parallel.DistributedDataParallel(self.objective, static_graph=True)
         self.epoch, self.step, self.done, self.progress = 0, 0, 0, Progress()  # done: batches of this epoch
-        self.noise, self.carried = None, None                                 # of this epoch: its generator; where the last sequences ended
-        self.sums, self.norms = self._zeros(len(TERMS) + 1), self._zeros(2)   # of this epoch: losses and tokens; sum and maximum of the gradient's norms
+        # of this epoch: its generator; where the last sequences ended
+        self.noise, self.carried = None, None
+        # of this epoch: losses and tokens; sum and maximum of the gradient's norms
+        self.sums, self.norms = self._zeros(len(TERMS) + 1), self._zeros(2)
         self.total_steps = cfg.train.epochs*len(self.batches(0))
-        if len(data.val): self.batches(None)  # sequences too long for the validation clips are an error now, not after an epoch
+        if len(data.val):
+            self.batches(None)  # sequences too long for the validation clips are an error now, not after an epoch
 
     @property
     def judged(self): return self.average or self.model # what is validated and kept as the best
@@ -65,7 +74,8 @@ class Trainer:
         "The training batches of an epoch, through the mix if there is one; None gives those of validation."
         t, training = self.cfg.train, epoch is not None
         parts = t.style_parts if training or not t.style_dropout else "none"
-        ahead = t.num_workers or 2*(self.device.type == "cuda" and not self.data.in_memory)  # or the GPU would wait for the disk
+        # or the GPU would wait for the disk
+        ahead = t.num_workers or 2*(self.device.type == "cuda" and not self.data.in_memory)
         cut = partial(Streams, fresh_starts=t.fresh_starts) if t.carry else Batches
         make = partial(cut, batch_size=t.batch_size, length=t.sequence_length, style_parts=parts, style_dropout=t.style_dropout, num_workers=ahead)
         if not training: return make(self.data, self.data.val)
@@ -96,14 +106,19 @@ def train_step(self:Trainer, batch:Batch, generator:torch.Generator)->Losses:
     norm = nn.utils.clip_grad_norm_(self.model.parameters(), t.grad_clip)
     self.norms = torch.stack([self.norms[0] + norm, torch.maximum(self.norms[1], norm.double())])
     if self.device.type != "cuda" or self.step % CHECK_STEPS == 0: self.check()
-    self.optimizer.step(); self.heads_optimizer.step()
+    self.optimizer.step()
+    self.heads_optimizer.step()
     if self.average: update_average(self.average, self.model, t.ema, self.step)
-    self.sums += _sums(losses); self.step += 1; self.done += 1
+    self.sums += _sums(losses)
+    self.step += 1
+    self.done += 1
     return losses
 
 def check(self:Trainer):
     "Raise `Diverged` if a gradient of this epoch was not finite."
-    if not self.norms.isfinite().all(): raise Diverged(f"training diverged at step {self.step}: the gradient is not finite; try a lower --lr (the last good checkpoint is kept)")
+    if not self.norms.isfinite().all():
+        raise Diverged(f"training diverged at step {self.step}: the gradient is not finite; try a lower --lr (the "
+                       "last good checkpoint is kept)")
 
 def lr_factor_now(self:Trainer)->float:
     "What the learning rates are multiplied by at this step."
@@ -123,7 +138,8 @@ def train_epoch(self:Trainer,
 )->dict:
     "One pass over the training clips, from where this epoch stands; returns the means of its losses and its speed."
     batches, every, first, start = self.batches(self.epoch), self.cfg.train.checkpoint_steps, self.done, time.time()
-    if not self.done: self.noise, self.carried, self.sums, self.norms = self.generator(self.epoch), None, torch.zeros_like(self.sums), torch.zeros_like(self.norms)
+    if not self.done:
+        self.noise, self.carried, self.sums, self.norms = self.generator(self.epoch), None, torch.zeros_like(self.sums), torch.zeros_like(self.norms)
     self.model.train()
     for batch in show(_Rest(batches, first)):
         self.train_step(batch, self.noise)
@@ -137,7 +153,11 @@ def train_epoch(self:Trainer,
 
 @torch.no_grad()
 def validate(self:Trainer)->dict:
-    "The losses on validation speakers, with fixed frames and noise; and of the first of these batches the variance of what is drawn, and what the prior expects in its second half. Without such speakers only these two, on training clips."
+    """The losses on validation speakers, with fixed frames and noise; and of the first of these batches the variance of
+    what is drawn, and what the prior expects in its second half.
+
+    Without such speakers only these two, on training clips.
+    """
     model, g, part = self.judged.eval(), self.generator(99_991), Objective(self.judged, replace(self.cfg.train, compile=False))
     batches, sums = self.batches(None if len(self.data.val) else 0, mixed=False), torch.zeros_like(self.sums)
     first = batches.batch(0)
@@ -189,11 +209,15 @@ def restore(self:Trainer, d:dict):
     "Continue from the dictionary of a checkpoint, with any number of processes."
     self.model.load_state_dict(d["model_state_dict"])
     if self.average: self.average.load_state_dict(d["ema_state_dict"])
-    self.optimizer.load_state_dict(d["optimizer_state_dict"]); self.heads_optimizer.load_state_dict(d["heads_optimizer_state_dict"])
+    self.optimizer.load_state_dict(d["optimizer_state_dict"])
+    self.heads_optimizer.load_state_dict(d["heads_optimizer_state_dict"])
     self.epoch, self.step, self.done, self.progress = d["epoch"], d["step"], d["done"], Progress(**d["progress"])
-    self.sums, self.norms = d["sums"].to(self.device)*self.team.leads, d["norms"].to(self.device)  # the sums are everybody's: one process has them
+    # the sums are everybody's: one process has them
+    self.sums, self.norms = d["sums"].to(self.device)*self.team.leads, d["norms"].to(self.device)
     torch.set_rng_state(d["rng_state"].cpu())
-    if self.done: self.noise = self.generator(self.epoch); self.noise.set_state(d["noise_state"].cpu())
+    if self.done:
+        self.noise = self.generator(self.epoch)
+        self.noise.set_state(d["noise_state"].cpu())
     if "carried" in d: self.carried = State(*(x[self.team.part(len(x))].to(self.device) for x in d["carried"]))
 
 Trainer.state, Trainer._whole, Trainer.restore = state, _whole, restore
@@ -215,7 +239,7 @@ def keep_checkpoint(
         os.replace(spare, folder/"previous.pt")
     save(trainer.model, last, **state)
 
-def whole(path)->bool:
+def is_intact(path)->bool:
     "Whether a checkpoint's bytes are those that were written."
     try:
         with zipfile.ZipFile(path) as z: return z.testzip() is None
@@ -230,16 +254,20 @@ def find_checkpoint(
     path, # a run's folder or a checkpoint of it
     warn=lambda text: print(text, file=sys.stderr),
 )->Saved:
-    "The newest whole checkpoint of a run. Raises `SpectroError` if there is none, or if the one that was named is not whole."
+    """The newest whole checkpoint of a run.
+
+    Raises `SpectroError` if there is none, or if the one that was named is not whole.
+    """
     path, folder = Path(path), Path(path)/"checkpoints"
     if not path.is_dir():
-        if path.is_file() and zipfile.is_zipfile(path) and not whole(path): raise SpectroError(f"{path} is not a readable checkpoint: it is damaged")
+        if path.is_file() and zipfile.is_zipfile(path) and not is_intact(path):
+            raise SpectroError(f"{path} is not a readable checkpoint: it is damaged")
         return Saved(path, read_checkpoint(path))
     numbered = sorted(folder.glob("checkpoint_epoch_*.pt"), key=lambda p: p.stat().st_mtime, reverse=True)
     candidates = [p for p in (folder/"last.pt", folder/"previous.pt", *numbered) if p.is_file()]
     if not candidates: raise SpectroError(f"no such checkpoint: {folder/'last.pt'}")
     for p in candidates:
-        if whole(p): return Saved(p, read_checkpoint(p))
+        if is_intact(p): return Saved(p, read_checkpoint(p))
         warn(f"{p} is damaged and is passed over; the checkpoint before it is used")
     raise SpectroError(f"none of the {len(candidates)} checkpoints in {folder} is readable")
 
@@ -254,10 +282,15 @@ def train(
     use_mlflow:bool=True,
     mix=None,            # `Mix` of chapter 72: dreams that take a share of every batch; when resuming: the same again
 )->Path:                 # the run's folder
-    "Train a world model, together with the other processes if torchrun started several. Raises `SpectroError` on bad input; after Ctrl-C or a kill the run can be resumed."
+    """Train a world model, together with the other processes if torchrun started several.
+
+    Raises `SpectroError` on bad input; after Ctrl-C or a kill the run can be resumed.
+    """
     saved = find_checkpoint(resume_from) if resume_from else None
     if saved: cfg, run_dir = _resumed(cfg, saved), run_dir or saved.path.parent.parent
-    if saved and init_from: raise SpectroError("either go on with a run (resume_from) or begin a new one with its weights (init_from), not both")
+    if saved and init_from:
+        raise SpectroError("either go on with a run (resume_from) or begin a new one with its weights (init_from), "
+                           "not both")
     source = load(init_from) if init_from else None
     cfg = cfg or (source.config if source else preset("seed"))
     device = our_device(cfg.train.device)
@@ -270,7 +303,9 @@ def train(
         trainer = Trainer(cfg, data, team, mix)
         if source: start_from(trainer, source)
         if saved: _restore(trainer, saved, run_dir)
-        elif team.leads and (run_dir/"checkpoints").exists(): raise SpectroError(f"{run_dir} already holds a run: choose another folder, or go on with --resume-from {run_dir}")
+        elif team.leads and (run_dir/"checkpoints").exists():
+            raise SpectroError(f"{run_dir} already holds a run: choose another folder, or go on with --resume-from "
+                               f"{run_dir}")
         if not team.leads: _epochs(trainer, run_dir, None, False)
         else: _lead(trainer, run_dir, progress, use_mlflow)
     return run_dir
@@ -280,11 +315,16 @@ def start_from(trainer:Trainer, source:DreamerModel):
     "Give a new run the weights of a trained model. Raises `SpectroError` if they do not fit."
     check_front_end(source, trainer.data)
     if source.style_names != list(trainer.data.style_names):
-        raise SpectroError(f"cannot begin with that model: it knows {len(source.style_names)} style columns, {trainer.data.path} has {len(trainer.data.style_names)}, and they must be the same; join both data sets, or train anew")
+        raise SpectroError(f"cannot begin with that model: it knows {len(source.style_names)} style columns, "
+                           f"{trainer.data.path} has {len(trainer.data.style_names)}, and they must be the same; "
+                           "join both data sets, or train anew")
     model = trainer.model
     try: model.load_state_dict(source.state_dict())
-    except RuntimeError as e: raise SpectroError(f"cannot begin with that model: its shape is another ({str(e).splitlines()[-1].strip()}); leave out what sets the shape, and it is taken from there") from None
-    model.mean.copy_(trainer.data.mean); model.std.copy_(trainer.data.std)
+    except RuntimeError as e:
+        raise SpectroError(f"cannot begin with that model: its shape is another ({str(e).splitlines()[-1].strip()}); "
+                           "leave out what sets the shape, and it is taken from there") from None
+    model.mean.copy_(trainer.data.mean)
+    model.std.copy_(trainer.data.std)
     if trainer.average: trainer.average.load_state_dict(model.state_dict())
 
 # %% ../../nbs/33_training.ipynb #aa700ee6
@@ -292,11 +332,14 @@ def _lead(trainer, run_dir, progress, use_mlflow):
     "What only the process does that writes: the run's files, the tracking, and what people are told."
     cfg, data = trainer.cfg, trainer.data
     if short := trainer.batches(0).left_out:
-        print(f"{short} of {len(data.train)} training clips are shorter than a sequence of {cfg.train.sequence_length} tokens and are left out", file=sys.stderr)
+        print(f"{short} of {len(data.train)} training clips are shorter than a sequence of "
+              f"{cfg.train.sequence_length} tokens and are left out", file=sys.stderr)
     save_config(cfg, run_dir/"config.yaml")
     write_text(run_dir/"manifest.json", json.dumps(manifest(cfg, data.fingerprint, device=str(trainer.device), processes=trainer.team.size, **(dict(mix=trainer.mix.about()) if trainer.mix else {})), indent=2))
     tracker, status = Tracker(run_dir, cfg, use_mlflow), "FAILED"
-    try: _epochs(trainer, run_dir, tracker, progress); status = "FINISHED"
+    try:
+        _epochs(trainer, run_dir, tracker, progress)
+        status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         print(f"\nstopped after epoch {trainer.epoch}; go on with --resume-from {run_dir}", file=sys.stderr)
@@ -312,7 +355,9 @@ def _epochs(trainer, run_dir, tracker, progress):
     bar, show = _bars(range(trainer.epoch, t.epochs), progress)
     for _ in bar:
         if trainer.progress.converged(t):
-            if tracker: print(f"converged: no improvement of {t.min_delta:g} in {trainer.progress.stale} epochs; stopped after epoch {trainer.epoch}", file=sys.stderr)
+            if tracker:
+                print(f"converged: no improvement of {t.min_delta:g} in {trainer.progress.stale} epochs; stopped "
+                      f"after epoch {trainer.epoch}", file=sys.stderr)
             break
         start = time.time()
         metrics = trainer.train_epoch(show, keep) | trainer.validate()
@@ -327,7 +372,8 @@ def _epochs(trainer, run_dir, tracker, progress):
 def _report(trainer, folder, state, tracker, metrics, alerts, record, past):
     "Write an epoch down, and say what is new about it."
     if record: save(trainer.judged, folder/"best_model.pt", epoch=trainer.epoch, metrics=metrics)
-    if trainer.epoch % trainer.cfg.train.checkpoint_freq == 0: save(trainer.model, folder/f"checkpoint_epoch_{trainer.epoch}.pt", **state)
+    if trainer.epoch % trainer.cfg.train.checkpoint_freq == 0:
+        save(trainer.model, folder/f"checkpoint_epoch_{trainer.epoch}.pt", **state)
     tracker.log(trainer.epoch, metrics, alerts)
     known = {a.split(":")[0] for a in (past[-1].get("alerts", ()) if past else ())}
     for said in alerts:
@@ -351,24 +397,32 @@ def resume_config(
     "The configuration that a resumed run goes on with."
     return Config.from_dict(find_checkpoint(path, warn=lambda text: None).data["config"])
 
-WHEN_RESUMING = ("epochs", "checkpoint_freq", "checkpoint_steps", "patience", "num_workers", "device") # all that a resumed run may change
+# all that a resumed run may change
+WHEN_RESUMING = ("epochs", "checkpoint_freq", "checkpoint_steps", "patience", "num_workers", "device")
 
 def _resumed(cfg, saved):
     "The configuration of a checkpoint; of a given one only what `WHEN_RESUMING` names is taken."
     old = Config.from_dict(saved.data["config"])
     return replace(old, train=replace(old.train, **{k: getattr(cfg.train, k) for k in WHEN_RESUMING})) if cfg else old
 
-def _mixed(about): return "recordings alone" if about is None else f"a mix ({', '.join(f'{k} {v}' for k, v in about.items())})"
+def _mixed(about):
+    return "recordings alone" if about is None else f"a mix ({', '.join(f'{k} {v}' for k, v in about.items())})"
 
 def _restore(trainer, saved, run_dir):
     path, d, folder = *saved, run_dir/"checkpoints"
-    if "optimizer_state_dict" not in d: raise SpectroError(f"{path} holds weights only and cannot be resumed; use checkpoints/last.pt of its run")
+    if "optimizer_state_dict" not in d:
+        raise SpectroError(f"{path} holds weights only and cannot be resumed; use checkpoints/last.pt of its run")
     before = build(Config.from_dict(d["config"]), d["style_names"])
     check_front_end(before, trainer.data)
-    if d["data_fingerprint"] != trainer.data.fingerprint: raise SpectroError(f"{path} was trained on other data than {trainer.data.path}: resume with the same data set, or start a new run")
-    if (was := d.get("mix")) != (now := trainer.mix.about() if trainer.mix else None): raise SpectroError(f"{path} was trained on {_mixed(was)}, not on {_mixed(now)}: resume with the same")
+    if d["data_fingerprint"] != trainer.data.fingerprint:
+        raise SpectroError(f"{path} was trained on other data than {trainer.data.path}: resume with the same data "
+                           "set, or start a new run")
+    if (was := d.get("mix")) != (now := trainer.mix.about() if trainer.mix else None):
+        raise SpectroError(f"{path} was trained on {_mixed(was)}, not on {_mixed(now)}: resume with the same")
     trainer.restore(d)
-    if not trainer.team.agree((folder/"best_model.pt").is_file()): trainer.progress.best = math.inf  # another folder: its first epoch is its best so far
+    if not trainer.team.agree((folder/"best_model.pt").is_file()):
+        trainer.progress.best = math.inf  # another folder: its first epoch is its best so far
     if not trainer.team.leads or not folder.is_dir(): return
     for stale in folder.glob("*.partial"): stale.unlink()  # what a kill left half written
-    if (folder/"last.pt").is_file() and not whole(folder/"last.pt"): (folder/"last.pt").unlink()  # never let a damaged one become the previous one
+    if (folder/"last.pt").is_file() and not is_intact(folder/"last.pt"):
+        (folder/"last.pt").unlink()  # never let a damaged one become the previous one

@@ -50,7 +50,9 @@ def two_views(
 
 # %% ../../nbs/24_contrastive.ipynb #e817cecc
 class Contrast(nn.Module):
-    "The parts that only the contrastive objective needs: a posterior from the token alone, and linear dynamics (Dreaming, arXiv 2007.14535)."
+    """The parts that only the contrastive objective needs: a posterior from the token alone, and linear dynamics
+    (Dreaming, arXiv 2007.14535).
+    """
     def __init__(self,
         cfg:ModelConfig,
         n_features:int, # C, size of the encoder's features
@@ -77,10 +79,13 @@ class Contrast(nn.Module):
         "How well each state, and what follows from those before it, tells its token from the others."
         B, T, _ = z.shape
         candidates, skip = self.state(self.from_token(features.flatten(0, 1))), neighbours(B, T, overlap, z.device)
-        begun = torch.arange(T, device=z.device).expand(B, T) if reset is None else _since(reset) # tokens of this recording before t
+        # tokens of this recording before t
+        begun = torch.arange(T, device=z.device).expand(B, T) if reset is None else _since(reset)
         total, guess = 0, z
         for k in range(min(steps, T - 1) + 1):
-            if k: guess = self.ahead(guess[:, :-1], actions[:, k:])                              # (B, T - k, Z): of tokens k..T-1
+            if k:
+                # (B, T - k, Z): of tokens k..T-1
+                guess = self.ahead(guess[:, :-1], actions[:, k:])
             own = (torch.arange(B, device=z.device)[:, None]*T + torch.arange(k, T, device=z.device)).flatten()
             score = log_density(candidates, guess.flatten(0, 1)).masked_fill(skip[own], -math.inf)
             j = score.log_softmax(-1)[torch.arange(len(own), device=z.device), own].view(B, T - k)

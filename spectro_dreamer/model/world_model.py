@@ -30,7 +30,7 @@ from ..config import Config, ModelConfig, SpectroError, TrainConfig
 from ..data.preprocessing import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
 from ..data.dataset import Batch, Scale, clip_scale
 from .encoder import Encoder
-from .rssm import RSSM, Path as StatePath, State, kl_divergence, kl_loss
+from .rssm import RSSM, Trajectory, State, kl_divergence, kl_loss
 from .unrolled import imagine_fast, observe_fast, supports
 from .decoder import Decoder, RewardHead
 from .contrastive import Contrast, two_views
@@ -68,31 +68,37 @@ class DreamerModel(nn.Module):
         self.encoder, self.rssm, self.decoder = Encoder(cfg), RSSM(cfg), Decoder(cfg)
         self.contrast = Contrast(cfg, self.encoder.n_features) if objective == "contrastive" else None
         self.reward_head, self.style_reward_head = RewardHead(cfg), RewardHead(cfg)
-        self.register_buffer("mean", torch.zeros(n_mels)); self.register_buffer("std", torch.ones(n_mels))
+        self.register_buffer("mean", torch.zeros(n_mels))
+        self.register_buffer("std", torch.ones(n_mels))
 
     @property
     def front_end(self): return self.config.front_end
     @property
-    def of_sound(self): return set(LOCAL_STYLE) <= set(self.style_names) # whether its frames are log-mels; a model of other episodes (chapter 71) has other actions
+    def of_sound(self): # whether its frames are log-mels; a model of other episodes (chapter 71) has other actions
+        return set(LOCAL_STYLE) <= set(self.style_names)
     @property
     def device(self): return self.mean.device
-    def heads(self): return [*self.reward_head.parameters(), *self.style_reward_head.parameters()] # for their own optimiser
-    def world(self): return [p for name, p in self.named_parameters() if not name.startswith(("reward_head", "style_reward_head"))]
+    def heads(self): # for their own optimiser
+        return [*self.reward_head.parameters(), *self.style_reward_head.parameters()]
+    def world(self):
+        return [p for name, p in self.named_parameters() if not name.startswith(("reward_head", "style_reward_head"))]
 
-    def observe(self, tokens, styles, state:State=None, reset=None, noise=None, generator=None)->StatePath:
+    def observe(self, tokens, styles, state:State=None, reset=None, noise=None, generator=None)->Trajectory:
         "Follow tokens (B, T, M, F) with styles (B, T, A); see `RSSM.observe`."
         observe = partial(observe_fast, self.rssm, self.encoder) if supports(self.rssm, self.encoder) else partial(self.rssm.observe, self.encoder.embed)
         return observe(self.encoder.features(tokens), styles, state, reset, noise, generator)
 
-    def imagine(self, state:State, styles, temperature=1.0, noise=None, generator=None, top_p=1.0)->StatePath:
+    def imagine(self, state:State, styles, temperature=1.0, noise=None, generator=None, top_p=1.0)->Trajectory:
         "Go on without hearing for as many steps as styles (B, T, A) has; see `RSSM.imagine`."
         return self.rssm.imagine(state, styles, temperature, noise, generator, top_p)
 
-    def observe_then_imagine(self, tokens, styles, state:State=None, temperature=1.0, noise=None, generator=None)->tuple[StatePath, StatePath]:
-        "Follow tokens (B, T, M, F), then go on alone until the styles (B, T + horizon, A) end; see `RSSM.observe_then_imagine`."
+    def observe_then_imagine(self, tokens, styles, state:State=None, temperature=1.0, noise=None, generator=None)->tuple[Trajectory, Trajectory]:
+        """Follow tokens (B, T, M, F), then go on alone until the styles (B, T + horizon, A) end; see
+        `RSSM.observe_then_imagine`.
+        """
         return self.rssm.observe_then_imagine(self.encoder.embed, self.encoder.features(tokens), styles, state, temperature, noise, generator)
 
-    def decode(self, path:StatePath)->Tensor: return self.decoder(path.feature) # (B, T, M, F)
+    def decode(self, path:Trajectory)->Tensor: return self.decoder(path.feature) # (B, T, M, F)
 
     def forward(self, tokens, styles): return self.decode(self.observe(tokens, styles)) # (B, T, M, F)
 
@@ -117,7 +123,9 @@ def global_mean(
     x:Tensor,           # without a gradient
     weight:Tensor=None, # of the same shape; None: everything counts the same
 )->Tensor:              # a scalar
-    "The mean over every element in every process that trains together, zero if none counts; they may hold different numbers of them, and all must call."
+    """The mean over every element in every process that trains together, zero if none counts; they may hold different
+    numbers of them, and all must call.
+    """
     weight = torch.ones_like(x) if weight is None else weight
     total = torch.stack([(x*weight).sum(), weight.sum()])
     if torch.distributed.is_available() and torch.distributed.is_initialized(): torch.distributed.all_reduce(total)
@@ -129,7 +137,9 @@ def reconstruction_nll(
     likelihood:str, # "mse", "optimal" or "mean"
     mask:Tensor=None, # (B, T) zeros where nothing counts
 )->Tensor:          # (B, T) nats per token, up to a constant
-    "Gaussian negative log-likelihood of a token: unit variance, or the variance that is optimal for this batch; \"mean\" is no likelihood but the bare mean squared error."
+    """Gaussian negative log-likelihood of a token: unit variance, or the variance that is optimal for this batch;
+    "mean" is no likelihood but the bare mean squared error.
+    """
     if likelihood == "mse": return bins*error/2
     if likelihood == "mean": return error
     if likelihood != "optimal": raise SpectroError(f"likelihood must be mse, optimal or mean, got {likelihood!r}")
@@ -145,12 +155,16 @@ def beta_schedule(
 
 # %% ../../nbs/26_world_model.ipynb #7a7ac8d0
 def drawing_errors(self:DreamerModel, h:Tensor, zs:list[Tensor], seen:Tensor)->list[Tensor]: # (B, T, H), of (B, T, Z), (B, T, M, F) → of (B, T)
-    "Mean squared error per bin of what states decode to, for each z beside the same h; the decoder of a contrastive model only looks on."
+    """Mean squared error per bin of what states decode to, for each z beside the same h; the decoder of a contrastive
+    model only looks on.
+    """
     if self.contrast is not None: h, zs = h.detach(), [z.detach() for z in zs]
     return [(drawn - seen).pow(2).mean(dim=(2, 3)) for drawn in self.decoder.for_each(h, zs)]
 
-def rollout_nll(self:DreamerModel, path:StatePath, batch:Batch, seen:Tensor, cfg:TrainConfig)->Tensor: # (B, 1)
-    "What the prior alone makes of the `forecast_steps` tokens after one moment, in training drawn at random: their mean likelihood, each step with a variance of its own."
+def rollout_nll(self:DreamerModel, path:Trajectory, batch:Batch, seen:Tensor, cfg:TrainConfig)->Tensor: # (B, 1)
+    """What the prior alone makes of the `forecast_steps` tokens after one moment, in training drawn at random: their
+    mean likelihood, each step with a variance of its own.
+    """
     B, T, M, F = seen.shape
     last = T - 1 - min(cfg.forecast_steps, T - 1) # moment that leaves as many
     at = torch.randint(last + 1, ()).item() if self.training else last//2
@@ -160,7 +174,8 @@ def rollout_nll(self:DreamerModel, path:StatePath, batch:Batch, seen:Tensor, cfg
     dream = (imagine_fast if supports(self.rssm) else RSSM.imagine)(self.rssm, begin, actions, temperature=0.0, noise=noise)
     errors = self.drawing_errors(dream.h, [dream.z], seen[:, ahead])[0]
     counts = torch.ones_like(errors) if batch.mask is None else batch.mask[:, ahead]
-    if batch.reset is not None: counts = counts*(batch.reset[:, ahead].cumsum(1) == 0) # nobody can foresee another recording
+    if batch.reset is not None:
+        counts = counts*(batch.reset[:, ahead].cumsum(1) == 0) # nobody can foresee another recording
     nll = torch.cat([reconstruction_nll(e, M*F, cfg.likelihood, c) for e, c in zip(errors.split(1, 1), counts.split(1, 1))], 1)
     return (nll*counts).sum(1, keepdim=True)/counts.sum(1, keepdim=True).clamp_min(1)
 
@@ -181,7 +196,8 @@ def loss(self:DreamerModel,
     kl = kl_loss(path.posterior, path.prior, cfg.free_nats, cfg.kl_dyn, cfg.kl_rep)
     reward = (self.reward_head(feature) - batch.rewards[..., 0]).pow(2) + (self.style_reward_head(feature) - batch.rewards[..., 1]).pow(2)
     total = reconstruction_nll(recon, M*F, cfg.likelihood, batch.mask) + beta_factor*cfg.beta_kl*kl + cfg.beta_reward*reward
-    if self.contrast is not None: total = total - self.contrast(path.z, self.encoder.features(other), batch.styles, self.config.tokens.overlap, cfg.contrastive_steps, batch.reset)
+    if self.contrast is not None:
+        total = total - self.contrast(path.z, self.encoder.features(other), batch.styles, self.config.tokens.overlap, cfg.contrastive_steps, batch.reset)
     for error in ahead: total = total + cfg.beta_forecast*reconstruction_nll(error, M*F, cfg.likelihood, batch.mask)
     if ahead and cfg.forecast_steps > 1: total = total + cfg.beta_forecast*self.rollout_nll(path, batch, seen, cfg)
     nats = kl_divergence(path.posterior, path.prior).sum(-1).detach()
@@ -198,8 +214,10 @@ def scale(self:DreamerModel, spec)->Scale: # spec (N, M) nats
 def to_tokens(self:DreamerModel, spec)->Tensor: # (..., N, M) nats → (..., T, M, F) standardised
     "Standardise and cut into tokens. Raises `SpectroError` if the spectrogram does not fit the model."
     spec, tokens = torch.as_tensor(spec, dtype=torch.float32, device=self.device), self.config.tokens
-    if spec.shape[-1] != len(self.mean): raise SpectroError(f"this model hears {len(self.mean)} mel bands, the spectrogram has {spec.shape[-1]}")
-    if tokens.n_tokens(spec.shape[-2]) < 1: raise SpectroError(f"too short: {spec.shape[-2]} frames, a token has {tokens.frames}")
+    if spec.shape[-1] != len(self.mean):
+        raise SpectroError(f"this model hears {len(self.mean)} mel bands, the spectrogram has {spec.shape[-1]}")
+    if tokens.n_tokens(spec.shape[-2]) < 1:
+        raise SpectroError(f"too short: {spec.shape[-2]} frames, a token has {tokens.frames}")
     return frames_to_tokens(self.scale(spec).apply(spec), tokens.frames, tokens.hop)
 
 def no_style(self:DreamerModel, batch_size:int, n:int)->Tensor: # (B, n, A) zeros
@@ -231,7 +249,9 @@ def write_checkpoint(
     part = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with open(part, "wb") as f:
         torch.save(d, f)
-        f.flush(); os.fsync(f.fileno()) # on the disk before it gets its name, or a power cut could leave the name with nothing behind it
+        f.flush()
+        # on the disk before it gets its name, or a power cut could leave the name with nothing behind it
+        os.fsync(f.fileno())
     os.replace(part, path)
 
 def save(
@@ -243,15 +263,22 @@ def save(
     write_checkpoint(path, dict(model_state_dict=model.state_dict(), config=model.config.to_dict(), style_names=list(model.style_names), **state))
 
 def read_checkpoint(path, device="cpu")->dict:
-    "The dictionary that `save` wrote, or of a file of `export_safetensors` its part. Raises `SpectroError` if it is missing or is not one of ours."
+    """The dictionary that `save` wrote, or of a file of `export_safetensors` its part.
+
+    Raises `SpectroError` if it is missing or is not one of ours.
+    """
     if not Path(path).is_file(): raise SpectroError(f"no such checkpoint: {path}")
     try: torch.device(device)
-    except RuntimeError: raise SpectroError(f"no such device: {device!r}; a checkpoint is read onto cpu, cuda or cuda:N") from None
+    except RuntimeError:
+        raise SpectroError(f"no such device: {device!r}; a checkpoint is read onto cpu, cuda or cuda:N") from None
     read = _read_safetensors if Path(path).suffix == ".safetensors" else partial(torch.load, weights_only=True)
     try: d = read(path, map_location=device)
     except SpectroError: raise
-    except Exception as e: raise SpectroError(f"{path} is not a readable checkpoint") from e  # foreign bytes can make the reader say anything
-    if not isinstance(d, dict) or "model_state_dict" not in d or "config" not in d: raise SpectroError(f"{path} is not a checkpoint of ours: it lacks weights or configuration")
+    except Exception as e:
+        # foreign bytes can make the reader say anything
+        raise SpectroError(f"{path} is not a readable checkpoint") from e
+    if not isinstance(d, dict) or "model_state_dict" not in d or "config" not in d:
+        raise SpectroError(f"{path} is not a checkpoint of ours: it lacks weights or configuration")
     return d
 
 # %% ../../nbs/26_world_model.ipynb #loading06
@@ -262,12 +289,15 @@ def build(cfg:Config, style_names:list[str])->DreamerModel:
     return model
 
 def find_model(path)->Path: # of a file
-    "Where a model is: a checkpoint as it is, of a run's folder the best model, and if there is no such file or folder, the model of that name that ships with the library."
+    """Where a model is: a checkpoint as it is, of a run's folder the best model, and if there is no such file or
+    folder, the model of that name that ships with the library.
+    """
     path = Path(path)
     if path.is_dir(): return path/"checkpoints"/"best_model.pt"
     if path.is_file() or len(path.parts) > 1 or path.suffix: return path
     shipped = shipped_models()
-    if str(path) not in shipped: raise SpectroError(f"no such checkpoint: {path}; models that come with the library: {', '.join(shipped)}")
+    if str(path) not in shipped:
+        raise SpectroError(f"no such checkpoint: {path}; models that come with the library: {', '.join(shipped)}")
     return shipped[str(path)]
 
 def shipped_models()->dict[str, Path]: # name → file
@@ -282,10 +312,13 @@ def load(
     "Load a model with its front end. Raises `SpectroError` if the checkpoint is missing, unreadable or does not fit."
     path = find_model(path)
     d = read_checkpoint(path, device)
-    if "front_end" not in d["config"]: raise SpectroError(f"{path} is no world model: its configuration has {', '.join(d['config'])}")
+    if "front_end" not in d["config"]:
+        raise SpectroError(f"{path} is no world model: its configuration has {', '.join(d['config'])}")
     model = build(Config.from_dict(d["config"]), d["style_names"])
     try: model.load_state_dict(d["model_state_dict"])
-    except RuntimeError as e: raise SpectroError(f"the weights in {path} do not fit its own configuration: {str(e).splitlines()[0]}") from None
+    except RuntimeError as e:
+        raise SpectroError(f"the weights in {path} do not fit its own configuration: "
+                           f"{str(e).splitlines()[0]}") from None
     return model.to(device).eval()
 
 def load_of_sound(
@@ -294,7 +327,8 @@ def load_of_sound(
 )->DreamerModel:
     "The same, for whatever can hear or draw sound only. Raises `SpectroError` if it is a model of other episodes."
     model = load(path, device)
-    if not model.of_sound: raise SpectroError(f"{path} is no model of sound: spectro_evaluate judges it, spectro_dreams lets it dream")
+    if not model.of_sound:
+        raise SpectroError(f"{path} is no model of sound: spectro_evaluate judges it, spectro_dreams lets it dream")
     return model
 
 # %% ../../nbs/26_world_model.ipynb #same06
@@ -302,7 +336,8 @@ def model_fingerprint(model:nn.Module)->str:
     "Sixteen hexadecimal digits that change with any weight."
     seen = hashlib.sha256()
     for name, x in sorted(model.state_dict().items()):
-        seen.update(f"{name} {tuple(x.shape)} {x.dtype}".encode()); seen.update(x.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if x.ndim else str(x.item()).encode())
+        seen.update(f"{name} {tuple(x.shape)} {x.dtype}".encode())
+        seen.update(x.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if x.ndim else str(x.item()).encode())
     return seen.hexdigest()[:16]
 
 def check_front_end(
@@ -312,7 +347,8 @@ def check_front_end(
     "Raise `SpectroError` unless the data was made with the front end that the model was trained on."
     ours, theirs = asdict(model.front_end), asdict(data.front_end)
     if differ := [f"{k} {theirs[k]} instead of {v}" for k, v in ours.items() if theirs[k] != v]:
-        raise SpectroError(f"{data.path} was made with another front end than the checkpoint: {', '.join(differ)}; prepare it again with the checkpoint's settings")
+        raise SpectroError(f"{data.path} was made with another front end than the checkpoint: {', '.join(differ)}; "
+                           "prepare it again with the checkpoint's settings")
 
 # %% ../../nbs/26_world_model.ipynb #2947b509
 def export_safetensors(
@@ -320,7 +356,10 @@ def export_safetensors(
     path,       # file to write
     half:bool=False, # matrices in half precision
 )->Path:
-    "Write a checkpoint's weights as safetensors, with the configuration and the style names as JSON in its metadata. `load` reads it."
+    """Write a checkpoint's weights as safetensors, with the configuration and the style names as JSON in its metadata.
+
+    `load` reads it.
+    """
     save, path, d = _safetensors("torch").save, Path(path), read_checkpoint(find_model(checkpoint))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.partial")

@@ -39,13 +39,15 @@ SLACK = 0.05 # seconds by which two sounds may differ in length; the longer one 
 class MissingLibrary(SpectroError):
     "A library that only this metric needs is not installed."
 
-def _how(package): return "pip install pesq (it needs a C compiler)" if package == "pesq" else f"pip install {package}, or spectro_dreamer[hearing]"
+def _how(package):
+    return "pip install pesq (it needs a C compiler)" if package == "pesq" else f"pip install {package}, or spectro_dreamer[hearing]"
 
 @contextmanager
 def needs(package, what): # around an import
     "Turn a failing import into one line that says how to install the library."
     try: yield
-    except ImportError: raise MissingLibrary(f"{what} needs {package}, which is not installed: {_how(package)}") from None
+    except ImportError:
+        raise MissingLibrary(f"{what} needs {package}, which is not installed: {_how(package)}") from None
 
 def _sound(audio, sample_rate=22050):
     "A waveform (S,) float32 and its sample rate, from a file or as given."
@@ -57,18 +59,25 @@ def _sound(audio, sample_rate=22050):
         return wave, rate
     import soundfile
     try: rate = soundfile.info(audio).samplerate
-    except (soundfile.LibsndfileError, OSError, TypeError): raise SpectroError(f"{Path(audio).name} does not decode, or does not exist") from None
+    except (soundfile.LibsndfileError, OSError, TypeError):
+        raise SpectroError(f"{Path(audio).name} does not decode, or does not exist") from None
     return read_audio(audio, rate), rate
 
 def _pair(original, reconstructed, sample_rate, what, least:float=0., silence=False):
-    "Two waves of one length and their rate; `SpectroError` if they cannot be compared, are shorter than `least` seconds, or are silent."
+    """Two waves of one length and their rate; `SpectroError` if they cannot be compared, are shorter than `least`
+    seconds, or are silent.
+    """
     (x, rate), (y, other) = (_sound(a, sample_rate) for a in (original, reconstructed))
-    if rate != other: raise SpectroError(f"{what} needs one sample rate, got {rate} and {other} Hz: resample one of the sounds")
-    if abs(len(x) - len(y)) > SLACK*rate: raise SpectroError(f"{what} compares sample with sample, but the sounds last {len(x)/rate:.2f} s and {len(y)/rate:.2f} s")
+    if rate != other:
+        raise SpectroError(f"{what} needs one sample rate, got {rate} and {other} Hz: resample one of the sounds")
+    if abs(len(x) - len(y)) > SLACK*rate:
+        raise SpectroError(f"{what} compares sample with sample, but the sounds last {len(x)/rate:.2f} s and "
+                           f"{len(y)/rate:.2f} s")
     n = min(len(x), len(y))
     if n < max(1, least*rate): raise SpectroError(f"{what} needs at least {least:g} s of sound, got {n/rate:.3f} s")
     for name, w in (("an original", x), ("a reconstruction", y)):
-        if not (silence and w is y) and not np.abs(w[:n]).max() > 0: raise SpectroError(f"{what} needs {name} that is not silent")
+        if not (silence and w is y) and not np.abs(w[:n]).max() > 0:
+            raise SpectroError(f"{what} needs {name} that is not silent")
     return x[:n], y[:n], rate
 
 # %% ../../nbs/41_metrics.ipynb #dadf9cf1
@@ -84,12 +93,14 @@ def calculate_mcd(
     Raises `SpectroError` for sound that does not decode, is silent, or is shorter than two windows.
     """
     from mel_cepstral_distance import compare_audio_files
-    logging.getLogger("mel_cepstral_distance").setLevel(logging.ERROR)  # it warns of every window that is not a power of two
+    # it warns of every window that is not a power of two
+    logging.getLogger("mel_cepstral_distance").setLevel(logging.ERROR)
     waves, rates = zip(*(_sound(a, sample_rate) for a in (original_audio, reconstructed_audio)))
     rate = min(rates)
     with tempfile.TemporaryDirectory() as d:
         for k, (w, r) in enumerate(zip(waves, rates)):
-            if len(w) < 0.064*r or not np.abs(w).max() > 0: raise SpectroError("MCD needs at least 64 ms of sound that is not silent")
+            if len(w) < 0.064*r or not np.abs(w).max() > 0:
+                raise SpectroError("MCD needs at least 64 ms of sound that is not silent")
             save_audio(f"{d}/{k}.wav", resample(w, r, rate), rate)
         top = None if fmax is None else int(min(fmax, rate//2))
         return float(compare_audio_files(f"{d}/0.wav", f"{d}/1.wav", fmax=top)[0])
@@ -101,7 +112,10 @@ def calculate_stoi(
     sample_rate:int,      # hertz, of bare waves
     extended:bool=False,  # the stricter ESTOI
 )->float:                 # up to 1
-    "Short-time objective intelligibility (Taal et al. 2011), by `pystoi`. Raises `SpectroError` if less than 0.4 s is not silence."
+    """Short-time objective intelligibility (Taal et al. 2011), by `pystoi`.
+
+    Raises `SpectroError` if less than 0.4 s is not silence.
+    """
     from pystoi import stoi
     x, y, rate = _pair(original, reconstructed, sample_rate, "STOI")
     state = np.random.get_state()
@@ -110,7 +124,8 @@ def calculate_stoi(
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
             return float(stoi(x.astype(np.float64), y.astype(np.float64), rate, extended))
-    except (RuntimeWarning, ValueError, IndexError): raise SpectroError("STOI needs at least 0.4 s of sound that is not silent") from None
+    except (RuntimeWarning, ValueError, IndexError):
+        raise SpectroError("STOI needs at least 0.4 s of sound that is not silent") from None
     finally: np.random.set_state(state)
 
 # %% ../../nbs/41_metrics.ipynb #7d1a2f7e
@@ -124,7 +139,8 @@ def calculate_pesq(
     with needs("pesq", "PESQ"): from pesq import PesqError, pesq
     to = 8000 if narrow else 16000
     x, y, rate = _pair(original, reconstructed, sample_rate, "PESQ", 0.25)
-    if rate < to: raise SpectroError(f"wide-band PESQ needs 16 kHz, the sound has {rate} Hz: use narrow=True" if not narrow else f"PESQ needs 8 kHz, the sound has {rate} Hz")
+    if rate < to:
+        raise SpectroError(f"wide-band PESQ needs 16 kHz, the sound has {rate} Hz: use narrow=True" if not narrow else f"PESQ needs 8 kHz, the sound has {rate} Hz")
     try: return float(pesq(to, resample(x, rate, to), resample(y, rate, to), "nb" if narrow else "wb"))
     except (PesqError, ValueError): raise SpectroError("PESQ finds no speech in the sounds") from None
 
@@ -134,8 +150,11 @@ def calculate_si_sdr(
     reconstructed,       # another, aligned with it
     sample_rate:int,     # hertz, of bare waves
 )->float:                # dB, higher is better; identical sounds stay finite, at about 150
-    "Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019), means removed, by `torchmetrics` in double precision."
-    with needs("torchmetrics", "SI-SDR"): from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as si_sdr
+    """Scale-invariant signal-to-distortion ratio (Le Roux et al. 2019), means removed, by `torchmetrics` in double
+    precision.
+    """
+    with needs("torchmetrics", "SI-SDR"):
+        from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as si_sdr
     x, y, _ = _pair(original, reconstructed, sample_rate, "SI-SDR")
     return float(si_sdr(torch.as_tensor(y).double(), torch.as_tensor(x).double(), zero_mean=True))
 
@@ -144,10 +163,14 @@ def calculate_psnr(
     reconstructed,         # another, of that shape
     data_range:float=2.0,  # largest possible value minus the smallest: 2 for waves, never taken from the data
 )->float:                  # dB, higher is better; infinite for identical arrays
-    "Peak signal-to-noise ratio over a fixed range, by `torchmetrics`. Raises `SpectroError` for different shapes, nothing, or NaN."
+    """Peak signal-to-noise ratio over a fixed range, by `torchmetrics`.
+
+    Raises `SpectroError` for different shapes, nothing, or NaN.
+    """
     with needs("torchmetrics", "PSNR"): from torchmetrics.functional.image import peak_signal_noise_ratio as psnr
     x, y = (torch.as_tensor(a).detach().cpu().double() for a in (original, reconstructed))
-    if x.shape != y.shape or x.numel() == 0: raise SpectroError(f"PSNR needs two arrays of one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+    if x.shape != y.shape or x.numel() == 0:
+        raise SpectroError(f"PSNR needs two arrays of one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
     if not data_range > 0: raise SpectroError(f"PSNR needs a range above 0, got {data_range}")
     if not (x.isfinite().all() and y.isfinite().all()): raise SpectroError("PSNR cannot judge NaN or infinite values")
     return float(psnr(y, x, data_range=torch.tensor(float(data_range), dtype=torch.double)))
@@ -158,7 +181,10 @@ def calculate_stft_distance(
     reconstructed,       # another, aligned with it to a few milliseconds
     sample_rate:int,     # hertz, of bare waves
 )->float:                # spectral convergence plus L1 of the log magnitudes (nats), mean of three resolutions; 0 is identity
-    "Multi-resolution STFT distance (Yamamoto et al. 2020) by `auraloss` at its defaults. Raises `SpectroError` below 0.1 s."
+    """Multi-resolution STFT distance (Yamamoto et al. 2020) by `auraloss` at its defaults.
+
+    Raises `SpectroError` below 0.1 s.
+    """
     with needs("auraloss", "the multi-resolution STFT distance"): from auraloss.freq import MultiResolutionSTFTLoss
     x, y, _ = _pair(original, reconstructed, sample_rate, "the STFT distance", 0.1)
     return float(MultiResolutionSTFTLoss()(*(torch.as_tensor(w)[None, None] for w in (y, x))))
@@ -167,12 +193,12 @@ def calculate_log_mel_mse(
     original,            # a sound
     reconstructed,       # another, aligned with it to a few milliseconds
     sample_rate:int,     # hertz, of bare waves
-    fe:FrontEnd=None,    # whose log-mel; None: the default one at this sample rate
+    front_end:FrontEnd=None,    # whose log-mel; None: the default one at this sample rate
 )->float:                # in variances of the original's log-mel; 0 is identity
     "Mean squared error of the log-mel, in the z-score of the original clip."
     x, y, rate = _pair(original, reconstructed, sample_rate, "the log-mel error", silence=True)
-    fe = fe or FrontEnd(sample_rate=rate, fmax=rate/2)
-    a, b = (log_mel(w, fe).astype(np.float64) for w in (x, y))
+    front_end = front_end or FrontEnd(sample_rate=rate, fmax=rate/2)
+    a, b = (log_mel(w, front_end).astype(np.float64) for w in (x, y))
     return float(((a - b)**2).mean()/a.var())
 
 # %% ../../nbs/41_metrics.ipynb #8cb07d3e
@@ -195,10 +221,12 @@ PAIR_METRICS = dict(
     pesq=PairMetric("PESQ wide", "MOS-LQO, PESQ wide band (P.862.2, 16 kHz), 1 to 4.64", "high", calculate_pesq, "pesq"),
     pesq_nb=PairMetric("PESQ narrow", "MOS-LQO, PESQ narrow band (P.862, 8 kHz), 1 to 4.55", "high", lambda x, y, r: calculate_pesq(x, y, r, True), "pesq"),
     stft=PairMetric("MR-STFT", "multi-resolution STFT distance of auraloss at its defaults", "low", calculate_stft_distance, "auraloss"),
-    log_mel=PairMetric("log-mel MSE", "MSE of the log-mel of the sounds, z-score of the original clip", "low", calculate_log_mel_mse),
+    log_mel=PairMetric("log-mel MSE", "MSE of the log-mel of the sounds, z-score of the original "
+                                      "clip", "low", calculate_log_mel_mse),
     si_sdr=PairMetric("SI-SDR (dB)", "dB, scale-invariant signal-to-distortion ratio", "high", calculate_si_sdr, "torchmetrics"),
     psnr=PairMetric("PSNR (dB)", "dB, peak signal-to-noise ratio of the waves, range 2", "high", _psnr_of_waves, "torchmetrics"),
-    mcd_default=PairMetric("MCD, library's fmax", "dB, MCD of mel-cepstral-distance at its own fmax, 16 bit, DTW", "low", lambda x, y, r: calculate_mcd(x, y, r, None)))
+    mcd_default=PairMetric("MCD, library's fmax", "dB, MCD of mel-cepstral-distance at its own fmax, 16 bit, "
+                                                  "DTW", "low", lambda x, y, r: calculate_mcd(x, y, r, None)))
 
 def left_out()->dict[str, str]: # library → what is missing with it, and how to install it
     "The libraries of the extra `hearing` that are not installed."
@@ -211,8 +239,12 @@ def sound_scores(
     sample_rate:int=22050,  # hertz, of bare waves
     names=None,             # of `PAIR_METRICS`; None: all whose libraries are installed
 )->dict[str, float|None]:   # None where a score is not defined or infinite
-    "What the metrics say of two sounds. Raises `SpectroError` if they cannot be compared, or if a metric that was named cannot answer."
-    if unknown := set(names or ()) - PAIR_METRICS.keys(): raise SpectroError(f"no such metric: {', '.join(sorted(unknown))}; there are {', '.join(PAIR_METRICS)}")
+    """What the metrics say of two sounds.
+
+    Raises `SpectroError` if they cannot be compared, or if a metric that was named cannot answer.
+    """
+    if unknown := set(names or ()) - PAIR_METRICS.keys():
+        raise SpectroError(f"no such metric: {', '.join(sorted(unknown))}; there are {', '.join(PAIR_METRICS)}")
     x, y, rate = _pair(original, reconstructed, sample_rate, "a comparison", silence=True)
     if names: return {n: PAIR_METRICS[n].score(x, y, rate) for n in names}
     scores = {}
@@ -230,11 +262,15 @@ def mfcc_statistics(
     wave,                # (S,)
     sample_rate:int,     # hertz
     window:float=WINDOW, # seconds that one row is taken over
-    hop:float=None,      # seconds from one row to the next; None: `window`, so that rows do not overlap
+    hop:float | None=None,      # seconds from one row to the next; None: `window`, so that rows do not overlap
 )->np.ndarray:           # (n, 24)
-    "Means and standard deviations of MFCCs 1 to 12 (librosa, 16 kHz, 32 ms windows, hop 10 ms, 40 mel bands) over windows of half a second, or as long as said."
+    """Means and standard deviations of MFCCs 1 to 12 (librosa, 16 kHz, 32 ms windows, hop 10 ms, 40 mel bands) over
+    windows of half a second, or as long as said.
+    """
     k, step = round(window*100), round((window if hop is None else hop)*100)                             # MFCC frames
-    if k < 2 or step < 1: raise SpectroError(f"a window needs 0.02 s and a hop 0.01 s at least, got {window:g} and {window if hop is None else hop:g} s")
+    if k < 2 or step < 1:
+        raise SpectroError(f"a window needs 0.02 s and a hop 0.01 s at least, got {window:g} and "
+                           f"{window if hop is None else hop:g} s")
     import librosa
     x = resample(np.asarray(wave, np.float32), sample_rate, MFCC_RATE)
     c = librosa.feature.mfcc(y=x, sr=MFCC_RATE, n_mfcc=N_MFCC, n_fft=512, hop_length=160, n_mels=40)[1:] # (12, N)
@@ -248,9 +284,12 @@ def frechet(
     x,       # (n, D) vectors
     y,       # (m, D)
 )->float:
-    "Squared Fréchet distance of the Gaussians fitted to two clouds of vectors, by the eigenvalues of the product of their covariances (`torchaudio`)."
+    """Squared Fréchet distance of the Gaussians fitted to two clouds of vectors, by the eigenvalues of the product of
+    their covariances (`torchaudio`).
+    """
     x, y = (torch.as_tensor(a, dtype=torch.double) for a in (x, y))
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2: raise SpectroError(f"need two clouds of vectors of one length, got {tuple(x.shape)} and {tuple(y.shape)}")
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
+        raise SpectroError(f"need two clouds of vectors of one length, got {tuple(x.shape)} and {tuple(y.shape)}")
     if not (x.isfinite().all() and y.isfinite().all()): raise SpectroError("the vectors hold NaN or infinite values")
     moments = [m for a in (x, y) for m in (a.mean(0), torch.cov(a.mT).reshape(a.shape[1], -1))]
     return max(0., float(import_torchaudio().functional.frechet_distance(*moments)))
@@ -268,7 +307,9 @@ class Frechet:
 def _embed(sounds, sample_rate, embedding, window, hop):
     "One array (n, D) of vectors for each sound."
     embed, how = EMBEDDINGS.get(embedding, embedding), dict(window=window, hop=hop) if isinstance(embedding, str) else {}
-    if isinstance(embed, str): raise SpectroError(f"the weights of {embed} come with no library used here: load them yourself and pass embedding=function(wave, sample_rate) → (n, D), or use {', '.join(EMBEDDINGS)}")
+    if isinstance(embed, str):
+        raise SpectroError(f"the weights of {embed} come with no library used here: load them yourself and pass "
+                           f"embedding=function(wave, sample_rate) → (n, D), or use {', '.join(EMBEDDINGS)}")
     return [np.asarray(embed(*_sound(s, sample_rate), **how), np.float64) for s in sounds]
 
 def _halves(n, groups, rng): # the sounds of either half, at random; a group, if there are any, is in one half
@@ -280,23 +321,31 @@ def _halves(n, groups, rng): # the sounds of either half, at random; a group, if
 def _joined(vectors, at): return np.concatenate([vectors[i] for i in at]) if len(at) else np.zeros((0, 0))
 
 def _check_size(n, most, size):
-    if n > most: raise SpectroError(f"a Fréchet distance of {n} vectors needs more sounds: there are {most} in the smallest set (half of the real sounds, or the others)")
-    if n <= size or n < 2: raise SpectroError(f"a Fréchet distance in {size} dimensions needs more than {size} vectors in each set, got {n}: give it more sounds")
+    if n > most:
+        raise SpectroError(f"a Fréchet distance of {n} vectors needs more sounds: there are {most} in the smallest "
+                           "set (half of the real sounds, or the others)")
+    if n <= size or n < 2:
+        raise SpectroError(f"a Fréchet distance in {size} dimensions needs more than {size} vectors in each set, got "
+                           f"{n}: give it more sounds")
 
 def calculate_fad(
     reference,              # real sounds
     others,                 # sounds to be compared with them
     sample_rate:int=22050,  # hertz, of bare waves
-    n:int=None,             # N, vectors in each set; None: as many as there are in the smallest
+    n:int | None=None,             # N, vectors in each set; None: as many as there are in the smallest
     embedding="mfcc",       # of `EMBEDDINGS`, or a function of (wave, sample rate) to vectors (n, D)
     paired:bool=False,      # others[k] was made from reference[k]: no sound is compared with its own copy
     seed:int=0,             # of the split into halves and the choice of vectors
     window:float=WINDOW,    # seconds of sound in one vector
-    hop:float=None,         # seconds from one to the next; None: `window`
+    hop:float | None=None,         # seconds from one to the next; None: `window`
     groups=None,            # of each real sound, such as its speaker: none is in both halves
 )->Frechet:
-    "Fréchet distance of two sets of sounds, beside real against real at the same N. Raises `SpectroError` if N would not be above D."
-    if paired and len(reference) != len(others): raise SpectroError(f"paired sets must be of one size, got {len(reference)} and {len(others)} sounds")
+    """Fréchet distance of two sets of sounds, beside real against real at the same N.
+
+    Raises `SpectroError` if N would not be above D.
+    """
+    if paired and len(reference) != len(others):
+        raise SpectroError(f"paired sets must be of one size, got {len(reference)} and {len(others)} sounds")
     real, made = (_embed(s, sample_rate, embedding, window, hop) for s in (reference, others))
     rng = np.random.default_rng(seed)
     a, b = _halves(len(real), groups, rng)
@@ -322,12 +371,16 @@ def fad_by_size(
     draws:int=10,           # splits into halves
     embedding="mfcc",
     window:float=WINDOW,    # seconds of sound in one vector
-    hop:float=None,         # seconds from one to the next; None: `window`
+    hop:float | None=None,         # seconds from one to the next; None: `window`
     seed:int=0,
 )->dict:                    # N → name, and "real" → `FrechetRow`
-    "Fréchet distances at several numbers of vectors, the real sounds against the real ones among them. Raises `SpectroError` if there are too few for any."
+    """Fréchet distances at several numbers of vectors, the real sounds against the real ones among them.
+
+    Raises `SpectroError` if there are too few for any.
+    """
     sets = {name: _embed(s, sample_rate, embedding, window, hop) for name, s in ({"real": reference} | others).items()}
-    if len({len(s) for s in sets.values()} | ({len(groups)} if groups is not None else set())) != 1: raise SpectroError("the sets, and the groups, must be of one size")
+    if len({len(s) for s in sets.values()} | ({len(groups)} if groups is not None else set())) != 1:
+        raise SpectroError("the sets, and the groups, must be of one size")
     found = {}
     for draw in range(draws):
         rng = np.random.default_rng([seed, draw])
@@ -336,7 +389,8 @@ def fad_by_size(
         most, order = min(len(half), *map(len, rest.values())), [rng.permutation(len(s)) for s in (half, *rest.values())]
         for n in sizes:
             if not half.shape[1] < n <= most: continue
-            for (name, s), o in zip(rest.items(), order[1:]): found.setdefault(n, {}).setdefault(name, []).append(frechet(half[order[0][:n]], s[o[:n]]))
+            for (name, s), o in zip(rest.items(), order[1:]):
+                found.setdefault(n, {}).setdefault(name, []).append(frechet(half[order[0][:n]], s[o[:n]]))
     rows = {n: {name: FrechetRow(float(np.mean(v)), float(np.std(v))) for name, v in row.items()} for n, row in sorted(found.items()) if len(row["real"]) == draws}
     if not rows: _check_size(max((n for n in sizes if n <= half.shape[1]), default=min(sizes)), most, half.shape[1])
     return rows
@@ -356,7 +410,10 @@ def recognise(
     sample_rate:int=22050,  # hertz, of bare waves
     quick:bool=False,       # one pass, and at most 3000 states of words a frame: three times as fast in noise, and a little weaker
 )->str:                     # words in lower case; "" if none
-    "What PocketSphinx (American English, its own model and defaults, a fresh decoder) hears. The same sound always gives the same words."
+    """What PocketSphinx (American English, its own model and defaults, a fresh decoder) hears.
+
+    The same sound always gives the same words.
+    """
     with needs("pocketsphinx", "recognition"): from pocketsphinx import Decoder
     x = resample(*_sound(wave, sample_rate), 16000)
     if len(x) < 1600: return ""
@@ -381,10 +438,14 @@ def calculate_wer(
     transcripts, # what was said
     heard,       # what was recognised
 )->WordErrors:
-    "Word error rate over all sounds, counted by `jiwer` on lower case without punctuation. Raises `SpectroError` for a transcript without words."
+    """Word error rate over all sounds, counted by `jiwer` on lower case without punctuation.
+
+    Raises `SpectroError` for a transcript without words.
+    """
     with needs("jiwer", "WER"): from jiwer import process_words
     said, heard = ([plain_words(t) for t in texts] for texts in (transcripts, heard))
-    if len(said) != len(heard) or not said: raise SpectroError(f"WER needs as many recognised sounds as transcripts, got {len(heard)} and {len(said)}")
+    if len(said) != len(heard) or not said:
+        raise SpectroError(f"WER needs as many recognised sounds as transcripts, got {len(heard)} and {len(said)}")
     if not all(said): raise SpectroError("WER needs transcripts with words")
     counts = [process_words(a, b) for a, b in zip(said, heard)]
     errors, words = [c.substitutions + c.deletions + c.insertions for c in counts], [len(a.split()) for a in said]
@@ -396,8 +457,11 @@ def wer_error(
     draws:int=1000,
     seed:int=0,
 )->float:
-    "Standard error of a word error rate, or of the difference of two, by drawing as many sounds again with replacement (bootstrap)."
-    if against is not None and against.words != words.words: raise SpectroError("two word error rates can be compared sound by sound only if the transcripts are the same")
+    """Standard error of a word error rate, or of the difference of two, by drawing as many sounds again with
+    replacement (bootstrap).
+    """
+    if against is not None and against.words != words.words:
+        raise SpectroError("two word error rates can be compared sound by sound only if the transcripts are the same")
     errors, n = np.array(words.errors) - (0 if against is None else np.array(against.errors)), np.array(words.words)
     drawn = np.random.default_rng(seed).integers(len(n), size=(draws, len(n)))
     return float(np.std(errors[drawn].sum(1)/n[drawn].sum(1)))
@@ -418,7 +482,8 @@ def score_sets(
 )->dict[str, SetScores]:
     "Fréchet distances and word errors of sets of sounds. Raises `SpectroError` if the sets are of different sizes."
     reference, *others = sets
-    if len({len(s) for s in sets.values()} | ({len(transcripts)} if len(transcripts) else set())) != 1: raise SpectroError("the sets, and their transcripts, must be of one size")
+    if len({len(s) for s in sets.values()} | ({len(transcripts)} if len(transcripts) else set())) != 1:
+        raise SpectroError("the sets, and their transcripts, must be of one size")
     known = [i for i, t in enumerate(transcripts) if plain_words(t)]
     def attempt(f, *args, **kw):
         try: return f(*args, **kw)

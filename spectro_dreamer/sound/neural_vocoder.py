@@ -14,13 +14,13 @@ __all__ = ['SILENT', 'FLOOR', 'POWER', 'WEIGHT', 'HOLD', 'OWN_HOLD', 'CORRECTION
 
 Tensors: log_mel (..., N, M) nats; magnitude (..., N, K), its logarithm in nats of amplitude; wave (S,).
 
-    pairs = FramePairs((read_audio(f, fe.sample_rate) for f in files), fe)     # log-mels and magnitudes of recordings
+    pairs = FramePairs((read_audio(f, front_end.sample_rate) for f in files), front_end)     # log-mels and magnitudes of recordings
     net = refiner_for(pairs, RefinerConfig(width=256, depth=6))
     fit_refiner(net, pairs, FitConfig(minutes=30), checkpoint="voice.ckpt")    # can be stopped, and resumed with resume=True
     save_vocoder(net, "voice.safetensors")
-    net = load_vocoder("voice.safetensors", fe)                                # refused if it was made for another front end
-    wave = neural_vocode(spec, fe, net)                                        # as `vocode(spec, fe)`
-    print(format_vocoders(compare_vocoders(vocoder_ways(fe, {"refined": net}), recordings, fe)))
+    net = load_vocoder("voice.safetensors", front_end)                                # refused if it was made for another front end
+    wave = neural_vocode(spec, front_end, net)                                        # as `vocode(spec, front_end)`
+    print(format_vocoders(compare_vocoders(vocoder_ways(front_end, {"refined": net}), recordings, front_end)))
 """
 
 # %% ../../nbs/43_neural_vocoder.ipynb #33659d29
@@ -69,7 +69,9 @@ class RefinerConfig:
         if self.kernel % 2 == 0: raise SpectroError(f"a refiner's kernel must be odd, got {self.kernel}")
 
 class RefinerBlock(nn.Module):
-    "A block of ConvNeXt in one dimension, (B, N, D) to the same: along time for each channel, across channels for each frame, added to what came in."
+    """A block of ConvNeXt in one dimension, (B, N, D) to the same: along time for each channel, across channels for
+    each frame, added to what came in.
+    """
     def __init__(self, c:RefinerConfig):
         super().__init__()
         self.along = nn.Conv1d(c.width, c.width, c.kernel, padding=c.kernel//2, groups=c.width)
@@ -95,10 +97,12 @@ class MagnitudeRefiner(nn.Module):
         self.first, self.first_norm = nn.Conv1d(M, c.width, c.kernel, padding=c.kernel//2), nn.LayerNorm(c.width)
         self.blocks = nn.Sequential(*[RefinerBlock(c) for _ in range(c.depth)])
         self.last_norm, self.out = nn.LayerNorm(c.width), nn.Linear(c.width, K)
-        nn.init.zeros_(self.out.weight); nn.init.zeros_(self.out.bias)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
         for name, v, default in (("mean", mean, torch.zeros(M)), ("std", std, torch.ones(M))):
             self.register_buffer(name, default if v is None else torch.as_tensor(v, dtype=torch.float32).cpu().clone())
-        for name, v in zip(("w", "share"), _filters(front_end, "cpu")): self.register_buffer(name, v, persistent=False) # (M, K)
+        for name, v in zip(("w", "share"), _filters(front_end, "cpu")):
+            self.register_buffer(name, v, persistent=False) # (M, K)
 
     def base(self, log_mel): return smooth_log_magnitude(log_mel, self.w, self.share, self.config.updates)
 
@@ -110,40 +114,50 @@ class MagnitudeRefiner(nn.Module):
 
 # %% ../../nbs/43_neural_vocoder.ipynb #9f88a59f
 class FramePairs:
-    "Log-mels and the log magnitudes of the same frames, clip after clip, in half precision in a temporary file that vanishes with the object."
+    """Log-mels and the log magnitudes of the same frames, clip after clip, in half precision in a temporary file that
+    vanishes with the object.
+    """
     def __init__(self,
         clips,       # iterable of recordings (S,) at the front end's rate, or of (recording, log-mel (N, M) to learn from instead of its own)
-        fe:FrontEnd,
+        front_end:FrontEnd,
         show=iter,   # wraps the clips, for a progress bar
     ):
-        self.fe, self.starts, sums, M = fe, [0], [], fe.n_mels
+        self.fe, self.starts, sums, M = front_end, [0], [], front_end.n_mels
         with tempfile.TemporaryFile() as f:
             for clip in show(clips):
                 wave, mel = clip if isinstance(clip, tuple) else (clip, None)
-                mel = np.asarray(log_mel(wave, fe) if mel is None else mel, dtype=np.float32)
-                if mel.ndim != 2 or mel.shape[1] != M: raise SpectroError(f"need log-mels of shape (N, {M}), got {mel.shape}: are they of another front end?")
-                mags = stft(torch.as_tensor(wave, dtype=torch.float32)[None], fe)[0].abs().clamp_min(SILENT).log().numpy()
-                if len(mel) > len(mags) + 1: raise SpectroError(f"a recording has {len(mags)} frames, its log-mel {len(mel)}: are they of the same sound?")
+                mel = np.asarray(log_mel(wave, front_end) if mel is None else mel, dtype=np.float32)
+                if mel.ndim != 2 or mel.shape[1] != M:
+                    raise SpectroError(f"need log-mels of shape (N, {M}), got {mel.shape}: are they of another front "
+                                       "end?")
+                mags = stft(torch.as_tensor(wave, dtype=torch.float32)[None], front_end)[0].abs().clamp_min(SILENT).log().numpy()
+                if len(mel) > len(mags) + 1:
+                    raise SpectroError(f"a recording has {len(mags)} frames, its log-mel {len(mel)}: are they of the "
+                                       "same sound?")
                 k = min(len(mel), len(mags))
                 np.concatenate([mel[:k], mags[:k]], axis=1).astype(np.float16).tofile(f)
-                self.starts.append(self.starts[-1] + k); sums.append((mel[:k].sum(0), (mel[:k]**2).sum(0), k))
+                self.starts.append(self.starts[-1] + k)
+                sums.append((mel[:k].sum(0), (mel[:k]**2).sum(0), k))
             if not self.starts[-1]: raise SpectroError("there is no recording to learn from")
             f.flush()
-            self.rows = np.memmap(f, np.float16, "r", shape=(self.starts[-1], M + fe.n_fft//2 + 1))
+            self.rows = np.memmap(f, np.float16, "r", shape=(self.starts[-1], M + front_end.n_fft//2 + 1))
         self.mean, self.std = band_statistics(*(np.array(s) for s in zip(*sums)))
 
     def __len__(self): return len(self.starts) - 1
     @property
     def seconds(self): return len(self.rows)/self.fe.frame_rate
 
-    def _cut(self, rows): return tuple(torch.from_numpy(r.astype(np.float32)) for r in np.split(rows, [self.fe.n_mels], axis=-1))
+    def _cut(self, rows):
+        return tuple(torch.from_numpy(r.astype(np.float32)) for r in np.split(rows, [self.fe.n_mels], axis=-1))
     def clip(self, i:int): return self._cut(self.rows[self.starts[i]:self.starts[i + 1]]) # (N, M), (N, K)
 
     def crops(self, n:int, length:int, rng)->tuple[Tensor, Tensor]: # (n, L, M), (n, L, K)
         "Runs of `length` frames; clips are drawn by their length, those that are shorter never."
         sizes = np.diff(self.starts)
         ok = np.flatnonzero(sizes >= length)
-        if not len(ok): raise SpectroError(f"no recording has {length} frames, the longest has {sizes.max()}: ask for shorter crops")
+        if not len(ok):
+            raise SpectroError(f"no recording has {length} frames, the longest has {sizes.max()}: ask for shorter "
+                               "crops")
         first = [self.starts[k] + rng.integers(sizes[k] - length + 1) for k in rng.choice(ok, n, p=sizes[ok]/sizes[ok].sum())]
         return self._cut(np.stack([self.rows[s:s + length] for s in first]))
 
@@ -154,7 +168,8 @@ def refiner_for(pairs:FramePairs, config:RefinerConfig=RefinerConfig(), seed:int
         return MagnitudeRefiner(pairs.fe, config, pairs.mean, pairs.std, about)
 
 # %% ../../nbs/43_neural_vocoder.ipynb #f7158339
-FLOOR, POWER, WEIGHT = -9., .3, 3. # nats below which silence is silence; exponent of the compressed magnitudes; their weight
+# nats below which silence is silence; exponent of the compressed magnitudes; their weight
+FLOOR, POWER, WEIGHT = -9., .3, 3.
 
 def refiner_errors(
     guess:Tensor,  # (..., K) log magnitudes
@@ -185,12 +200,16 @@ class FitConfig:
     every:int=200       # steps from one checkpoint, and one line of the record, to the next
 
     def __post_init__(self):
-        if not (self.steps > 0 or self.minutes > 0): raise SpectroError("training needs a number of steps or of minutes above 0")
+        if not (self.steps > 0 or self.minutes > 0):
+            raise SpectroError("training needs a number of steps or of minutes above 0")
         for k in ("lr", "batch_size", "length", "every"):
-            if not 0 < getattr(self, k) < math.inf: raise SpectroError(f"{k} must be a positive number, got {getattr(self, k)}")
+            if not 0 < getattr(self, k) < math.inf:
+                raise SpectroError(f"{k} must be a positive number, got {getattr(self, k)}")
 
-    def done(self, step, seconds): return max(step/self.steps if self.steps else 0., seconds/60/self.minutes if self.minutes else 0.)
-    def lr_at(self, step, done): return self.lr*min(1., (step + 1)/max(1, self.warmup))*(.02 + .98*.5*(1 + math.cos(math.pi*min(1., done))))
+    def done(self, step, seconds):
+        return max(step/self.steps if self.steps else 0., seconds/60/self.minutes if self.minutes else 0.)
+    def lr_at(self, step, done):
+        return self.lr*min(1., (step + 1)/max(1, self.warmup))*(.02 + .98*.5*(1 + math.cos(math.pi*min(1., done))))
 
 class Fitted(NamedTuple):
     "A line of the record: means over the steps since the line before."
@@ -218,14 +237,16 @@ def _key(net, pairs, cfg): # what a resumed training must share with the one tha
     return json.dumps(dict(front_end=asdict(net.front_end), refiner=asdict(net.config), fit=own, clips=len(pairs), frames=len(pairs.rows)), sort_keys=True)
 
 def _resume(path, key, net, opt): # step, seconds, history
-    if path is None or not path.is_file(): raise SpectroError(f"nothing to resume: there is no checkpoint {path or ''}".rstrip())
+    if path is None or not path.is_file():
+        raise SpectroError(f"nothing to resume: there is no checkpoint {path or ''}".rstrip())
     try: d = torch.load(path, map_location=net.mean.device, weights_only=True)
     except Exception: raise SpectroError(f"{path} is not a readable checkpoint") from None
     if not isinstance(d, dict) or "key" not in d: raise SpectroError(f"{path} is not a checkpoint of a refiner")
     if d["key"] != key:
         a, b = json.loads(d["key"]), json.loads(key)
         raise SpectroError(f"{path} is of another training: {', '.join(k for k in b if a.get(k) != b[k])} differ")
-    net.load_state_dict(d["weights"]); opt.load_state_dict(d["optimizer"])
+    net.load_state_dict(d["weights"])
+    opt.load_state_dict(d["optimizer"])
     return d["step"], d["seconds"], [Fitted(*h) for h in d["history"]]
 
 def _bar(show): # what is to be done with a line of the record
@@ -237,7 +258,9 @@ def _bar(show): # what is to be done with a line of the record
     def tell(done, line):
         nonlocal at
         bar.comment = f"step {line.step}: {line.l1:.3f} nats"
-        while at < 1000*done and at <= 1000: next(ticks, None); at += 1
+        while at < 1000*done and at <= 1000:
+            next(ticks, None)
+            at += 1
     return tell
 
 # %% ../../nbs/43_neural_vocoder.ipynb #ad830f30
@@ -249,7 +272,10 @@ def fit_refiner(
     resume:bool=False,    # go on from that file
     show:bool|Callable=True, # a progress bar, or what is called with each line of the record
 )->list[Fitted]:          # the record
-    "Teach a refiner. Raises `SpectroError` if it was made for another front end than the pairs, cannot be resumed, or diverges."
+    """Teach a refiner.
+
+    Raises `SpectroError` if it was made for another front end than the pairs, cannot be resumed, or diverges.
+    """
     check_vocoder(net, pairs.fe)
     path, key, tell = Path(checkpoint) if checkpoint else None, _key(net, pairs, cfg), _bar(show)
     opt = torch.optim.AdamW(net.parameters(), cfg.lr, betas=(.9, .99), weight_decay=.01, fused=True)
@@ -259,79 +285,91 @@ def fit_refiner(
         for g in opt.param_groups: g["lr"] = cfg.lr_at(step, done)
         mel, target = (v.to(net.mean.device) for v in training_batch(pairs, cfg, step))
         l1, compressed = refiner_errors(net(mel), target)
-        opt.zero_grad(); (l1 + WEIGHT*compressed).backward()
+        opt.zero_grad()
+        (l1 + WEIGHT*compressed).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.)
         opt.step()
-        step += 1; sums.append(torch.stack([l1, compressed]).detach())
+        step += 1
+        sums.append(torch.stack([l1, compressed]).detach())
         if step % cfg.every and cfg.done(step, time.perf_counter() - start) < 1: continue
         means, spent, sums = torch.stack(sums).mean(0).tolist(), time.perf_counter() - start, []
-        if not all(map(math.isfinite, means)): raise SpectroError(f"training diverged before step {step}: try a lower learning rate")
+        if not all(map(math.isfinite, means)):
+            raise SpectroError(f"training diverged before step {step}: try a lower learning rate")
         history.append(Fitted(step, spent, *means))
-        if path: _keep(path, key=key, weights=net.state_dict(), optimizer=opt.state_dict(), step=step, seconds=spent, history=[tuple(h) for h in history])
+        if path:
+            _keep(path, key=key, weights=net.state_dict(), optimizer=opt.state_dict(), step=step, seconds=spent, history=[tuple(h) for h in history])
         tell(cfg.done(step, spent), history[-1])
     return history
 
 def check_vocoder(
     vocoder:MagnitudeRefiner,
-    fe:FrontEnd, # of the log-mels it is to make audible
+    front_end:FrontEnd, # of the log-mels it is to make audible
 ):
     "Raise `SpectroError` unless a vocoder was made for this front end."
-    ours, theirs = asdict(vocoder.front_end), asdict(fe)
+    ours, theirs = asdict(vocoder.front_end), asdict(front_end)
     differ = [f"{k} {theirs[k]} instead of {v}" for k, v in ours.items() if theirs[k] != v]
     if differ: raise SpectroError(f"this vocoder was trained for another front end: {', '.join(differ)}")
 
 # %% ../../nbs/43_neural_vocoder.ipynb #3be50593
-HOLD, OWN_HOLD, CORRECTIONS = .3, .1, 10 # share of the network's magnitudes, where the given and where its own mel is followed; multiplicative updates that correct them to the mel beforehand
+# share of the network's magnitudes, where the given and where its own mel is followed; multiplicative updates that
+# correct them to the mel beforehand
+HOLD, OWN_HOLD, CORRECTIONS = .3, .1, 10
 
 @torch.no_grad()
 def refine(
     log_mel,      # (..., N, M) in nats, numpy or tensor
-    fe:FrontEnd,  # of the log-mel
+    front_end:FrontEnd,  # of the log-mel
     vocoder:MagnitudeRefiner,
 )->Tensor:        # (..., N, K)
-    "The magnitudes that a vocoder hears in a log-mel; frames at the floor are silent. Raises `SpectroError` for another front end, NaN or nothing."
-    check_vocoder(vocoder, fe)
-    power = _mel_power(log_mel, fe)                                                            # refuses what is no log-mel
-    x = torch.as_tensor(log_mel).float().clamp_min(math.log(fe.floor))
+    """The magnitudes that a vocoder hears in a log-mel; frames at the floor are silent.
+
+    Raises `SpectroError` for another front end, NaN or nothing.
+    """
+    check_vocoder(vocoder, front_end)
+    # refuses what is no log-mel
+    power = _mel_power(log_mel, front_end)
+    x = torch.as_tensor(log_mel).float().clamp_min(math.log(front_end.floor))
     mags = vocoder(x.reshape(-1, *x.shape[-2:]).to(vocoder.mean.device)).exp().to(x.device).reshape(*x.shape[:-1], -1)
     return mags*(power > 0).any(-1, keepdim=True)
 
 def neural_vocode(
     log_mel,        # (..., N, M) in nats, numpy or tensor
-    fe:FrontEnd,    # of the log-mel
+    front_end:FrontEnd,    # of the log-mel
     vocoder:MagnitudeRefiner,
     n_iter:int=32,  # of Griffin–Lim
     seed:int=0,     # of the initial phase
     pull:float=1.0, # 0: the network's magnitudes are final; up to 1: magnitudes are corrected towards the mel in every iteration
-    hold:float=None, # share of the network's magnitudes, once corrected to the mel, in every iteration; not used if `pull` is 0; default `HOLD`, or `OWN_HOLD` with `own`
-    own:bool=None, # the mel to be followed is that of the network's magnitudes, not the given one; default: if the network learned from drawings
+    hold:float | None=None, # share of the network's magnitudes, once corrected to the mel, in every iteration; not used if `pull` is 0; default `HOLD`, or `OWN_HOLD` with `own`
+    own:bool | None=None, # the mel to be followed is that of the network's magnitudes, not the given one; default: if the network learned from drawings
 ):                  # (..., S) of the same kind as `log_mel`, S = (N - 1)*hop_length
     "As `vocode`, with the magnitudes of a trained network."
-    mags, spec, own = refine(log_mel, fe, vocoder), torch.as_tensor(log_mel), vocoder.drawn if own is None else own
+    mags, spec, own = refine(log_mel, front_end, vocoder), torch.as_tensor(log_mel), vocoder.drawn if own is None else own
     if hold is None: hold = OWN_HOLD if own else HOLD
-    if own: spec = (mags**2 @ vocoder.w.to(mags.device).mT).clamp_min(fe.floor).log()
-    out = vocode(spec, fe, n_iter, seed, pull, mel_to_magnitude(spec, fe, CORRECTIONS, mags) if pull else mags, hold)
+    if own: spec = (mags**2 @ vocoder.w.to(mags.device).mT).clamp_min(front_end.floor).log()
+    out = vocode(spec, front_end, n_iter, seed, pull, mel_to_magnitude(spec, front_end, CORRECTIONS, mags) if pull else mags, hold)
     return out if isinstance(log_mel, Tensor) else out.numpy()
 
 # %% ../../nbs/43_neural_vocoder.ipynb #cb73ee26
 JUDGES = ("pesq", "stoi", "stft", "mcd") # of `PAIR_METRICS`
 
 def vocoder_ways(
-    fe:FrontEnd,
+    front_end:FrontEnd,
     vocoders:dict, # name → `MagnitudeRefiner`
     n_iter:int=32,
     hold:float=HOLD, # share of a network's magnitudes where they are held to the given mel
 )->dict:           # name → (log-mel, recording) → wave
-    "Griffin–Lim as in chapter 40, and with the inverted mel held as a network's magnitudes would be; each vocoder fixed, pulled, held, and held to its own mel; and Griffin–Lim on the recording's own magnitudes."
-    ways = {"Griffin–Lim": lambda x, w: vocode(x, fe, n_iter), "Griffin–Lim, held": lambda x, w: vocode(x, fe, n_iter, hold=hold)}
+    """Griffin–Lim as in chapter 40, and with the inverted mel held as a network's magnitudes would be; each vocoder
+    fixed, pulled, held, and held to its own mel; and Griffin–Lim on the recording's own magnitudes.
+    """
+    ways = {"Griffin–Lim": lambda x, w: vocode(x, front_end, n_iter), "Griffin–Lim, held": lambda x, w: vocode(x, front_end, n_iter, hold=hold)}
     for name, v in vocoders.items():
-        check_vocoder(v, fe)
+        check_vocoder(v, front_end)
         for said, how in dict(fixed=dict(pull=0., own=False), pulled=dict(hold=0., own=False), held=dict(hold=hold, own=False), own=dict(own=True)).items():
-            ways[f"{name}, {said}"] = partial(_neural, fe, v, n_iter, how)
-    ways["true magnitudes"] = lambda x, w: griffin_lim(stft(torch.as_tensor(w)[None], fe)[0, :len(x)].abs(), fe, n_iter).numpy()
+            ways[f"{name}, {said}"] = partial(_neural, front_end, v, n_iter, how)
+    ways["true magnitudes"] = lambda x, w: griffin_lim(stft(torch.as_tensor(w)[None], front_end)[0, :len(x)].abs(), front_end, n_iter).numpy()
     return ways
 
-def _neural(fe, vocoder, n_iter, how, x, recording): return neural_vocode(x, fe, vocoder, n_iter, **how)
+def _neural(front_end, vocoder, n_iter, how, x, recording): return neural_vocode(x, front_end, vocoder, n_iter, **how)
 
 def _mean(values): # what is None is left out
     v = np.array([x for x in values if x is not None], dtype=float)
@@ -344,23 +382,26 @@ def _score(name, recording, wave, rate): # None where the metric is not defined
 def compare_vocoders(
     ways:dict,    # of `vocoder_ways`; the first is what the others are compared with
     clips,        # recordings (S,), or (recording, log-mel (N, M) to be made audible instead of its own)
-    fe:FrontEnd,
+    front_end:FrontEnd,
     names=None,   # of `PAIR_METRICS`; None: those of `JUDGES` whose libraries are installed
     show=iter,    # wraps the clips, for a progress bar
 )->dict:          # n_clips, seconds, scores {way: {metric: {mean, se, n}}}, gains (the same, of differences), rows {way: {metric: [...]}}, x_real_time {way: ...}
-    "Make the same log-mels audible in several ways and judge the sounds against the recordings. A score that is not defined for a clip is None."
+    """Make the same log-mels audible in several ways and judge the sounds against the recordings.
+
+    A score that is not defined for a clip is None.
+    """
     names = [n for n in JUDGES if PAIR_METRICS[n].package not in left_out()] if names is None else names
     rows, seconds, spent = {way: {n: [] for n in names} for way in ways}, 0., dict.fromkeys(ways, 0.)
     for clip in show(clips):
         recording, mel = clip if isinstance(clip, tuple) else (clip, None)
-        mel = np.asarray(log_mel(recording, fe) if mel is None else mel, dtype=np.float32)
-        size = min(len(recording), (len(mel) - 1)*fe.hop_length)
-        seconds += size/fe.sample_rate
+        mel = np.asarray(log_mel(recording, front_end) if mel is None else mel, dtype=np.float32)
+        size = min(len(recording), (len(mel) - 1)*front_end.hop_length)
+        seconds += size/front_end.sample_rate
         for way, sound in ways.items():
             start = time.perf_counter()
             wave = np.asarray(sound(mel, recording))[:size]
             spent[way] += time.perf_counter() - start
-            for n in names: rows[way][n].append(_score(n, recording[:size], wave, fe.sample_rate))
+            for n in names: rows[way][n].append(_score(n, recording[:size], wave, front_end.sample_rate))
     if not seconds: raise SpectroError("there is no clip to judge vocoders on")
     rival = rows[next(iter(ways))]
     less = lambda a, b: None if a is None or b is None else a - b
@@ -371,8 +412,10 @@ def compare_vocoders(
 
 def format_vocoders(result:dict)->str:
     "Two aligned tables: the scores, and the differences from the first way, each ± its standard error over clips."
-    def number(m, sign=""): return "-" if m["mean"] is None else f"{m['mean']:{sign}.3f}" + (f" ± {m['se']:.3f}" if m["se"] is not None else "")
-    def table(scores, sign=""): return [f"{way:<26}" + "".join(f"{number(v, sign):>17}" for v in m.values()) for way, m in scores.items()]
+    def number(m, sign=""):
+        return "-" if m["mean"] is None else f"{m['mean']:{sign}.3f}" + (f" ± {m['se']:.3f}" if m["se"] is not None else "")
+    def table(scores, sign=""):
+        return [f"{way:<26}" + "".join(f"{number(v, sign):>17}" for v in m.values()) for way, m in scores.items()]
     first, names = next(iter(result["scores"].items()))
     head = "".join(f"{PAIR_METRICS[n].label + (' ↑' if PAIR_METRICS[n].better == 'high' else ' ↓'):>17}" for n in names)
     return "\n".join([f"{result['n_clips']} clips, {result['seconds']:.0f} s", " "*26 + head, *table(result["scores"]), f"less {first}:", *table(result["gains"], "+")])
@@ -397,23 +440,30 @@ def save_vocoder(
 
 def load_vocoder(
     path,             # a file of `save_vocoder`, or the name of one that comes with the library
-    fe:FrontEnd=None, # of the log-mels it is to make audible; None: any
+    front_end:FrontEnd=None, # of the log-mels it is to make audible; None: any
     device="cpu",
 )->MagnitudeRefiner:
-    "Read a vocoder. Raises `SpectroError` if the file is missing, is not one, or was made for another front end than `fe`."
+    """Read a vocoder.
+
+    Raises `SpectroError` if the file is missing, is not one, or was made for another front end than `front_end`.
+    """
     shipped = shipped_vocoders()
     path = shipped.get(str(path), path)
-    if not Path(path).is_file(): raise SpectroError(f"no such vocoder: {path}; vocoders that come with the library: {', '.join(shipped)}")
+    if not Path(path).is_file():
+        raise SpectroError(f"no such vocoder: {path}; vocoders that come with the library: {', '.join(shipped)}")
     reader = _safetensors("torch").safe_open
     try:
-        with reader(path, "pt", device="cpu") as f: about, weights = f.metadata() or {}, {k: f.get_tensor(k).float() for k in f.keys()}
+        with reader(path, "pt", device="cpu") as f:
+            about, weights = f.metadata() or {}, {k: f.get_tensor(k).float() for k in f.keys()}
     except Exception: raise SpectroError(f"{path} is not a readable vocoder") from None
-    if about.get("kind") != KIND: raise SpectroError(f"{path} is not a vocoder of ours: make one with experiments/train_vocoder.py")
+    if about.get("kind") != KIND:
+        raise SpectroError(f"{path} is not a vocoder of ours: make one with experiments/train_vocoder.py")
     try:
         vocoder = MagnitudeRefiner(FrontEnd(**json.loads(about["front_end"])), RefinerConfig(**json.loads(about["config"])), about=about["about"], drawn=json.loads(about["drawn"]))
         vocoder.load_state_dict(weights)
-    except (RuntimeError, TypeError, KeyError, ValueError): raise SpectroError(f"{path} does not fit this version of the library") from None
-    if fe: check_vocoder(vocoder, fe)
+    except (RuntimeError, TypeError, KeyError, ValueError):
+        raise SpectroError(f"{path} does not fit this version of the library") from None
+    if front_end: check_vocoder(vocoder, front_end)
     return vocoder.to(device).eval()
 
 def shipped_vocoders()->dict[str, Path]: # name → file
@@ -422,33 +472,42 @@ def shipped_vocoders()->dict[str, Path]: # name → file
     return {p.stem: p for p in sorted((Path(spectro_dreamer.__file__).parent/"weights"/"vocoders").glob("*.safetensors"))}
 
 def sounding(
-    fe:FrontEnd,
+    front_end:FrontEnd,
     path=None,     # of a vocoder, the name of one that comes with the library, or hub:NAME; None: the method of chapter 40, which has learned nothing
     **how,         # arguments of `vocode`
 )->Callable:       # log-mel (..., N, M) → wave (..., S)
-    "How log-mels are to be made audible. Raises `SpectroError` if a vocoder was asked for and cannot be had: there is no other way behind it."
-    if str(path).startswith("hub:"): return hub_vocoder(str(path)[4:], fe)
-    return partial(vocode, fe=fe, **how) if path is None else partial(neural_vocode, fe=fe, vocoder=load_vocoder(path, fe), **how)
+    """How log-mels are to be made audible.
+
+    Raises `SpectroError` if a vocoder was asked for and cannot be had: there is no other way behind it.
+    """
+    if str(path).startswith("hub:"): return hub_vocoder(str(path)[4:], front_end)
+    return partial(vocode, front_end=front_end, **how) if path is None else partial(neural_vocode, front_end=front_end, vocoder=load_vocoder(path, front_end), **how)
 
 # %% ../../nbs/43_neural_vocoder.ipynb #884d1b25
 def hub_vocoder(
     name,         # of a Vocos model that hears mels, on the Hugging Face hub, e.g. "charactr/vocos-mel-24khz"
-    fe:FrontEnd,  # of the log-mels it is to make audible: its sample rate, window and hop
+    front_end:FrontEnd,  # of the log-mels it is to make audible: its sample rate, window and hop
 )->Callable:      # log-mel (..., N, M) → wave (..., S), S = (N - 1)*hop_length; numpy in, numpy out
-    "A vocoder of others (Siuzdak, Vocos, arXiv 2306.00814). Raises `SpectroError` without its package or the model, and for another clock."
+    """A vocoder of others (Siuzdak, Vocos, arXiv 2306.00814).
+
+    Raises `SpectroError` without its package or the model, and for another clock.
+    """
     try: Vocos = importlib.import_module("vocos").Vocos
     except ImportError: raise SpectroError("a vocoder of the hub needs its package: pip install vocos") from None
     try: net = Vocos.from_pretrained(name).eval()
-    except Exception as e: raise SpectroError(f"cannot get the vocoder {name}: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from None
+    except Exception as e:
+        raise SpectroError(f"cannot get the vocoder {name}: "
+                           f"{str(e).splitlines()[0] if str(e) else type(e).__name__}") from None
     own = net.feature_extractor.mel_spec # torchaudio's
     clock = dict(sample_rate=own.sample_rate, n_fft=own.n_fft, hop_length=own.hop_length)
-    if differ := [f"--{k.replace('_', '-')} {v}" for k, v in clock.items() if getattr(fe, k) != v]: raise SpectroError(f"{name} needs spectrograms prepared with {' '.join(differ)}")
+    if differ := [f"--{k.replace('_', '-')} {v}" for k, v in clock.items() if getattr(front_end, k) != v]:
+        raise SpectroError(f"{name} needs spectrograms prepared with {' '.join(differ)}")
     @torch.no_grad()
     def sound(log_mel):
-        mags = mel_to_magnitude(log_mel, fe)                                        # (..., N, K)
+        mags = mel_to_magnitude(log_mel, front_end)                                        # (..., N, K)
         mel = own.mel_scale(mags.reshape(-1, *mags.shape[-2:]).mT)                  # (B, bands, N)
-        size = (mags.shape[-2] - 1)*fe.hop_length
-        wave = F.pad(net.decode(mel.clamp_min(1e-7).log()), (0, fe.hop_length))[:, :size].reshape(*mags.shape[:-2], size)
+        size = (mags.shape[-2] - 1)*front_end.hop_length
+        wave = F.pad(net.decode(mel.clamp_min(1e-7).log()), (0, front_end.hop_length))[:, :size].reshape(*mags.shape[:-2], size)
         return wave if isinstance(log_mel, Tensor) else wave.numpy()
     return sound
 

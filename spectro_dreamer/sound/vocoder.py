@@ -11,10 +11,10 @@ __all__ = ['EPS', 'MAX_NATS', 'mel_to_magnitude', 'stft', 'istft', 'griffin_lim'
 Tensors: log_mel (..., N, M) nats; power and magnitude (..., N, K), K = n_fft//2 + 1; wave (..., S), S = (N - 1)*hop_length.
 Frame n is centred on sample n*hop_length, as in `preprocessing.log_mel`. numpy in, numpy out; tensors stay on their device.
 
-    fe = FrontEnd()
-    spec = log_mel(read_audio("clip.mp3", fe.sample_rate), fe)  # (N, 80)
-    wave = vocode(spec, fe)                                     # (S,); n_iter=8 for a quick preview
-    gain = save_audio("again.wav", wave, fe.sample_rate)        # 1.0 unless the peak was above 1
+    front_end = FrontEnd()
+    spec = log_mel(read_audio("clip.mp3", front_end.sample_rate), front_end)  # (N, 80)
+    wave = vocode(spec, front_end)                                     # (S,); n_iter=8 for a quick preview
+    gain = save_audio("again.wav", wave, front_end.sample_rate)        # 1.0 unless the peak was above 1
 """
 
 # %% ../../nbs/40_vocoder.ipynb #dd8b7eb4
@@ -28,19 +28,21 @@ from ..data.preprocessing import mel_filterbank
 EPS = 1e-20     # keeps divisions finite
 MAX_NATS = 40.0 # a full-scale sine reaches about 9 nats; beyond this single precision would overflow
 
-def _mel_power(log_mel, fe):
+def _mel_power(log_mel, front_end):
     "Checked mel power (..., N, M) float32; bands at the floor are silent."
     x = torch.as_tensor(log_mel).float()
-    if x.ndim < 2 or x.shape[-1] != fe.n_mels:
-        raise SpectroError(f"need log-mels of shape (..., N, {fe.n_mels}), got {tuple(x.shape)}: are they of another front end?")
+    if x.ndim < 2 or x.shape[-1] != front_end.n_mels:
+        raise SpectroError(f"need log-mels of shape (..., N, {front_end.n_mels}), got {tuple(x.shape)}: are they of "
+                           "another front end?")
     if x.numel() == 0: raise SpectroError("the log-mel is empty: there is nothing to hear")
     if not (x < MAX_NATS).all():  # also true of NaN
-        raise SpectroError(f"the log-mel holds NaN or values above {MAX_NATS:g} nats: is it standardised, or did training diverge?")
-    return torch.where(x > math.log(fe.floor) + 1e-3, x.exp(), 0.0)
+        raise SpectroError(f"the log-mel holds NaN or values above {MAX_NATS:g} nats: is it standardised, or did "
+                           "training diverge?")
+    return torch.where(x > math.log(front_end.floor) + 1e-3, x.exp(), 0.0)
 
-def _filters(fe, device):
+def _filters(front_end, device):
     "Mel filters (M, K), and the same divided by each bin's sum over bands, zero where no filter reaches."
-    w = torch.from_numpy(mel_filterbank(fe)).to(device)
+    w = torch.from_numpy(mel_filterbank(front_end)).to(device)
     return w, w/w.sum(0).clamp_min(EPS)
 
 # %% ../../nbs/40_vocoder.ipynb #0c5de9b1
@@ -51,7 +53,7 @@ def _correction(power, mel, w, share):
 @torch.no_grad()
 def mel_to_magnitude(
     log_mel,        # (..., N, M) in nats
-    fe:FrontEnd,
+    front_end:FrontEnd,
     n_iter:int=30,  # multiplicative updates
     magnitude=None, # (..., N, K) to begin with; None: each band's power spread evenly under its filter
 )->torch.Tensor:    # (..., N, K)
@@ -60,8 +62,8 @@ def mel_to_magnitude(
     With mel power v, filters W and power p: $p \leftarrow p \odot W^\top(v/Wp) \,/\, W^\top 1$. Raises `SpectroError`
     for another number of bands, NaN or nothing.
     """
-    mel = _mel_power(log_mel, fe)
-    w, share = _filters(fe, mel.device)
+    mel = _mel_power(log_mel, front_end)
+    w, share = _filters(front_end, mel.device)
     if magnitude is None: power = (mel/w.sum(1).clamp_min(EPS)) @ share
     elif magnitude.shape == (*mel.shape[:-1], w.shape[1]): power = magnitude.to(mel)**2
     else: raise SpectroError(f"these magnitudes, {tuple(magnitude.shape)}, are of another log-mel")
@@ -71,27 +73,27 @@ def mel_to_magnitude(
 # %% ../../nbs/40_vocoder.ipynb #61fc819e
 def stft(
     wave:torch.Tensor, # (B, S)
-    fe:FrontEnd,
+    front_end:FrontEnd,
 )->torch.Tensor:       # (B, N, K) complex, N = 1 + S // hop_length
     "The short-time Fourier transform that underlies `log_mel`."
-    mode = fe.pad_mode if wave.shape[-1] > fe.n_fft//2 else "constant"  # too short to be reflected
-    return torch.stft(wave, fe.n_fft, fe.hop_length, window=_hann(fe, wave.device), center=True, pad_mode=mode, return_complex=True).mT
+    mode = front_end.pad_mode if wave.shape[-1] > front_end.n_fft//2 else "constant"  # too short to be reflected
+    return torch.stft(wave, front_end.n_fft, front_end.hop_length, window=_hann(front_end, wave.device), center=True, pad_mode=mode, return_complex=True).mT
 
 def istft(
     spec:torch.Tensor, # (B, N, K) complex
-    fe:FrontEnd,
+    front_end:FrontEnd,
 )->torch.Tensor:       # (B, S), S = (N - 1)*hop_length
     "The waveform whose `stft` is nearest to `spec` in the least-squares sense."
-    length = (spec.shape[-2] - 1)*fe.hop_length
-    return torch.istft(spec.mT, fe.n_fft, fe.hop_length, window=_hann(fe, spec.device), center=True, length=length)
+    length = (spec.shape[-2] - 1)*front_end.hop_length
+    return torch.istft(spec.mT, front_end.n_fft, front_end.hop_length, window=_hann(front_end, spec.device), center=True, length=length)
 
-def _hann(fe, device): return torch.hann_window(fe.n_fft, device=device)
+def _hann(front_end, device): return torch.hann_window(front_end.n_fft, device=device)
 
 # %% ../../nbs/40_vocoder.ipynb #efdc9803
 @torch.no_grad()
 def griffin_lim(
     magnitude,           # (..., N, K)
-    fe:FrontEnd,
+    front_end:FrontEnd,
     n_iter:int=32,
     momentum:float=0.99, # 0 is Griffin and Lim's original; 0.99 is the fast version
     seed:int=0,          # of the initial phase
@@ -99,41 +101,47 @@ def griffin_lim(
 )->torch.Tensor:         # (..., S), S = (N - 1)*hop_length
     "A waveform whose STFT has these magnitudes, by the fast Griffin–Lim algorithm (Perraudin et al., WASPAA 2013)."
     m = torch.as_tensor(magnitude).float()
-    if m.ndim < 2 or m.shape[-1] != fe.n_fft//2 + 1: raise SpectroError(f"need magnitudes of shape (..., N, {fe.n_fft//2 + 1}), got {tuple(m.shape)}")
-    if fe.hop_length > fe.n_fft//2: raise SpectroError("phase needs windows that overlap by half or more: choose hop_length <= n_fft/2")
+    if m.ndim < 2 or m.shape[-1] != front_end.n_fft//2 + 1:
+        raise SpectroError(f"need magnitudes of shape (..., N, {front_end.n_fft//2 + 1}), got {tuple(m.shape)}")
+    if front_end.hop_length > front_end.n_fft//2:
+        raise SpectroError("phase needs windows that overlap by half or more: choose hop_length <= n_fft/2")
     *lead, n, k = m.shape
     if n < 2 or m.numel() == 0: raise SpectroError(f"need at least 2 frames to make sound, got shape {tuple(m.shape)}")
     m = m.reshape(-1, n, k)                                                       # (B, N, K)
     phase = 2*math.pi*torch.rand(n, k, generator=torch.Generator().manual_seed(seed)).to(m.device)
     spec, last = torch.polar(m, phase.expand_as(m)), 0
     for _ in range(n_iter):
-        near = stft(istft(spec, fe), fe)                                          # the nearest consistent array
+        # the nearest consistent array
+        near = stft(istft(spec, front_end), front_end)
         ahead, last = near + momentum*(near - last), near
         if update: m = update(near.real**2 + near.imag**2)
         spec = m*torch.sgn(ahead)                                                 # our magnitudes, its phases
-    return istft(spec, fe).reshape(*lead, -1)
+    return istft(spec, front_end).reshape(*lead, -1)
 
 # %% ../../nbs/40_vocoder.ipynb #3670a893
 @torch.no_grad()
 def vocode(
     log_mel,        # (..., N, M) in nats, numpy or tensor
-    fe:FrontEnd,
+    front_end:FrontEnd,
     n_iter:int=32,  # of Griffin–Lim; 8 is a quick preview
     seed:int=0,     # of the initial phase
     pull:float=1.0, # 0: magnitudes are fixed beforehand; up to 1: they are corrected towards the mel in every iteration
     magnitude=None, # (..., N, K) to begin with; None: those of `mel_to_magnitude`
     hold:float=0.0, # share of them that is kept in every iteration
 ):                  # (..., S) of the same kind as `log_mel`, S = (N - 1)*hop_length
-    "Turn log-mels into sound without a trained model. Raises `SpectroError` for another number of bands, NaN or nothing."
-    mel = _mel_power(log_mel, fe)
-    w, share = _filters(fe, mel.device)
+    """Turn log-mels into sound without a trained model.
+
+    Raises `SpectroError` for another number of bands, NaN or nothing.
+    """
+    mel = _mel_power(log_mel, front_end)
+    w, share = _filters(front_end, mel.device)
     mel = mel.reshape(-1, *mel.shape[-2:])                                        # (B, N, M)
-    first = mel_to_magnitude(log_mel, fe) if magnitude is None else mel_to_magnitude(log_mel, fe, 0, magnitude)
+    first = mel_to_magnitude(log_mel, front_end) if magnitude is None else mel_to_magnitude(log_mel, front_end, 0, magnitude)
     p0 = first.reshape(len(mel), *first.shape[-2:])**2                            # (B, N, K)
     def update(power):
         if hold: power = p0**hold*(power*_correction(power, mel, w, share)**pull)**(1 - hold)
         return (power*_correction(power, mel, w, share)**pull).sqrt()
-    out = griffin_lim(first, fe, n_iter, seed=seed, update=update if pull else None)
+    out = griffin_lim(first, front_end, n_iter, seed=seed, update=update if pull else None)
     return out if isinstance(log_mel, torch.Tensor) else out.numpy()
 
 # %% ../../nbs/40_vocoder.ipynb #b45c6afa
@@ -147,11 +155,13 @@ def save_audio(
     wave, path = np.asarray(torch.as_tensor(wave).detach().cpu(), dtype=np.float32), Path(path)
     kind = {".wav": ("WAV", "PCM_16"), ".mp3": ("MP3", "MPEG_LAYER_III")}.get(path.suffix.lower())
     if kind is None: raise SpectroError(f"cannot write {path.name}: the name must end in .wav or .mp3")
-    if wave.ndim != 1 or len(wave) == 0: raise SpectroError(f"need a waveform of shape (S,) with S > 0, got {wave.shape}")
+    if wave.ndim != 1 or len(wave) == 0:
+        raise SpectroError(f"need a waveform of shape (S,) with S > 0, got {wave.shape}")
     if not np.isfinite(wave).all(): raise SpectroError("the waveform holds NaN or infinite samples")
     gain = 1/max(1.0, float(np.abs(wave).max()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, wave*gain, sample_rate, format=kind[0], subtype=kind[1])
-    except (soundfile.LibsndfileError, OSError) as e: raise SpectroError(f"cannot write {path}: {getattr(e, 'error_string', e)}") from None
+    except (soundfile.LibsndfileError, OSError) as e:
+        raise SpectroError(f"cannot write {path}: {getattr(e, 'error_string', e)}") from None
     return gain

@@ -41,7 +41,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..config import Config, FrontEnd, ModelConfig, SpectroError, TokenSpec, keep_memory, preset, write_text
 from ..data.dataset import Batch, Batches, Rows, SpectrogramData, sequence_starts
 from ..data.preparation import LONG, Heard, Job, Shard, find_clips, join, prepare, settings, write_shard
-from ..data.preprocessing import Clip, bundled_corpus, decode, frames_to_tokens, is_url, local_style
+from ..data.preprocessing import Clip, bundled_corpus, decode_audio, frames_to_tokens, is_url, local_style
 from ..model.rssm import RSSM, State, kl_divergence
 from ..model.unrolled import imagine_fast, observe_fast
 from ..model.world_model import build
@@ -123,7 +123,8 @@ def format_bench(bench:Bench)->str:
         table.append((r.name, f"{r.amount:,.0f}", str(bench.rate(r)), str(bench.ratio(r)), *size))
     widths = [max(map(len, column)) for column in zip(*table)]
     lines = ["  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in table]
-    return "\n".join([f"{bench.title}; {(n := len(bench.rows[0].seconds))} round{'s'*(n > 1)}: median (lowest–highest)", "", *lines, "", *bench.notes])
+    return "\n".join([f"{bench.title}; {(n := len(bench.rows[0].seconds))} round{'s'*(n > 1)}: median "
+                      "(lowest–highest)", "", *lines, "", *bench.notes])
 
 def machine()->str:
     "What the ratios depend on."
@@ -136,29 +137,29 @@ def decode_alone(files:list[str]):
     for file in files: soundfile.read(file, dtype="float32")
 
 # %% ../../nbs/91_benchmark.ipynb #17dbdf9f
-def librosa_log_mel(file, fe:FrontEnd)->np.ndarray:
+def librosa_log_mel(file, front_end:FrontEnd)->np.ndarray:
     "The log-mel spectrogram of a file, (N, M), as librosa's own examples compute it."
     import librosa
-    wave, _ = librosa.load(file, sr=fe.sample_rate)
-    mel = librosa.feature.melspectrogram(y=wave, sr=fe.sample_rate, n_fft=fe.n_fft, hop_length=fe.hop_length, n_mels=fe.n_mels, fmin=fe.fmin, fmax=fe.fmax)
-    return np.log(np.maximum(mel.T, fe.floor))
+    wave, _ = librosa.load(file, sr=front_end.sample_rate)
+    mel = librosa.feature.melspectrogram(y=wave, sr=front_end.sample_rate, n_fft=front_end.n_fft, hop_length=front_end.hop_length, n_mels=front_end.n_mels, fmin=front_end.fmin, fmax=front_end.fmax)
+    return np.log(np.maximum(mel.T, front_end.floor))
 
-def librosa_per_file(files:list[str], output, fe:FrontEnd=FrontEnd()):
+def librosa_per_file(files:list[str], output, front_end:FrontEnd=FrontEnd()):
     "Rival: librosa file by file, into one flat array."
-    specs = [librosa_log_mel(file, fe) for file in files]
+    specs = [librosa_log_mel(file, front_end) for file in files]
     with h5py.File(output, "w") as f:
         f["spectrograms"], f["offsets"] = np.concatenate(specs), np.cumsum([0, *map(len, specs)])
 
 # %% ../../nbs/91_benchmark.ipynb #1fd998be
 GZIP_ROW = dict(dtype="f4", compression="gzip")
 
-def gzip_rows(files:list[str], output, fe:FrontEnd=FrontEnd(), tokens:TokenSpec=TokenSpec()):
+def gzip_rows(files:list[str], output, front_end:FrontEnd=FrontEnd(), tokens:TokenSpec=TokenSpec()):
     "Rival: each token is one gzipped row."
     with h5py.File(output, "w") as f:
         stored = [f.create_dataset(name, (0, *shape), maxshape=(None, *shape), chunks=(1, *shape), **GZIP_ROW)
-                  for name, shape in (("tokens", (fe.n_mels, tokens.frames)), ("styles", (3,)))]
+                  for name, shape in (("tokens", (front_end.n_mels, tokens.frames)), ("styles", (3,)))]
         for file in files:
-            spec = librosa_log_mel(file, fe)
+            spec = librosa_log_mel(file, front_end)
             z = (spec - spec.mean())/spec.std()
             cut = lambda x: frames_to_tokens(torch.from_numpy(x), tokens.frames, tokens.hop).numpy()
             for item in zip(cut(z), cut(local_style(spec)).mean(-1)):
@@ -203,13 +204,15 @@ def draw_clips(
     n_clips:int,  # at most; None takes all
 )->tuple[list[Job], list[float]]: # clips that decode, in a random but fixed order, and their seconds
     "Choose the clips, and decode each once to be sure of it."
-    if is_url(input_dir): raise SpectroError("the rivals read local files: copy some of the recordings to a folder first")
+    if is_url(input_dir):
+        raise SpectroError("the rivals read local files: copy some of the recordings to a folder first")
     jobs, seconds = find_clips(input_dir)[0], {}
     for i in np.random.default_rng(0).permutation(len(jobs))[:n_clips]:
-        try: wave, rate = decode(jobs[i].file)
+        try: wave, rate = decode_audio(jobs[i].file)
         except (OSError, ValueError): continue
         seconds[jobs[i]] = len(wave)/rate
-    if len(seconds) < 8: raise SpectroError(f"{len(seconds)} usable clips in {input_dir}; the growth of the time needs at least 8")
+    if len(seconds) < 8:
+        raise SpectroError(f"{len(seconds)} usable clips in {input_dir}; the growth of the time needs at least 8")
     return list(seconds), list(seconds.values())
 
 def _write_list(path, jobs):
@@ -219,7 +222,9 @@ def _write_list(path, jobs):
     return path
 
 def on_cores(n:int, run):
-    "Run with at most n cores, where the system can hold a process to them: a thread of ours that writes would else be a second core's work."
+    """Run with at most n cores, where the system can hold a process to them: a thread of ours that writes would else be
+    a second core's work.
+    """
     if not hasattr(os, "sched_setaffinity"): return run()
     ours = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(ours)[:n])
@@ -244,7 +249,8 @@ def bench_prepare(
     jobs, seconds = draw_clips(input_dir := input_dir or bundled_corpus(), n_clips)
     files, sizes, names = [j.file for j in jobs], [len(jobs)//k for k in (8, 4, 2, 1)], ("ours, 1 core", f"ours, {num_workers} cores")
     with _workspace(work_dir) as work:
-        def rival(name, run, n): return Contender(name, partial(run, files[:n], out := work/f"{run.__name__}.h5"), sum(seconds[:n]), output=out)
+        def rival(name, run, n):
+            return Contender(name, partial(run, files[:n], out := work/f"{run.__name__}.h5"), sum(seconds[:n]), output=out)
         contenders = [Contender("decode alone", partial(decode_alone, files), sum(seconds)),
                       rival("librosa per file", librosa_per_file, len(files)), rival("gzip row per token", gzip_rows, sizes[0])]
         for name, workers in zip(names, (0, num_workers)):
@@ -255,7 +261,8 @@ def bench_prepare(
         bench = Bench(f"Clips to HDF5: {len(jobs)} clips, {sum(seconds)/3600:.2f} hours", "seconds of audio", "× real time", True, interleave(contenders, rounds), [machine()])
     for name in names:
         line = growth(bench, name)[2]
-        bench.notes.append(f"{name}: {line.intercept:.2f} s + {line.slope:.2f} s for each hour of audio (R² {line.r2:.4f}); {RELEASE_HOURS} hours in {line(RELEASE_HOURS)/3600:.2f}")
+        bench.notes.append(f"{name}: {line.intercept:.2f} s + {line.slope:.2f} s for each hour of audio (R² "
+                           f"{line.r2:.4f}); {RELEASE_HOURS} hours in {line(RELEASE_HOURS)/3600:.2f}")
     bench.notes.append(f"once started, {num_workers} cores do {scaling(bench, *names)} times the work of one")
     return bench
 
@@ -321,7 +328,8 @@ class SlicedRows(Rows):
     "Rival: runs of rows, each an h5py slice."
     def __init__(self, rows): self.rows = rows
     def __len__(self): return len(self.rows)
-    def runs(self, starts, length): return torch.from_numpy(np.stack([self.rows[i:i + length] for i in starts]).astype(np.float32))
+    def runs(self, starts, length):
+        return torch.from_numpy(np.stack([self.rows[i:i + length] for i in starts]).astype(np.float32))
 
 def sliced(f:h5py.File)->SpectrogramData:
     "A data set that reads by slices."
@@ -342,7 +350,9 @@ def rewrite(
         for name in set(f) - {*LONG, "styles"}: f.copy(name, g)
         ends = f["offsets"][:][np.linspace(0, len(f["offsets"]) - 1, n_files + 1).astype(int)]
         for name in LONG:
-            if n_files == 1: g[name] = f[name][:].astype(dtype); continue
+            if n_files == 1:
+                g[name] = f[name][:].astype(dtype)
+                continue
             layout = h5py.VirtualLayout(f[name].shape, dtype)
             for k, (a, b) in enumerate(pairwise(ends)):
                 file = target.with_suffix(f".{k}.h5")
@@ -365,16 +375,18 @@ def write_random(
     gigabytes:float, # of frames
 )->Path:
     "Write a data set of random frames, in clips of ten seconds by as many speakers."
-    fe, rng = FrontEnd(), np.random.default_rng(0)
-    per_shard, n = 900, max(20, round(gigabytes*1e9/(CLIP_FRAMES*(fe.n_mels + 3)*4)))
-    if (need := 2.1e9*gigabytes) > (free := shutil.disk_usage(path.parent).free): raise SpectroError(f"{need/1e9:.1f} GB needed in {path.parent}, {free/1e9:.1f} GB free")
-    specs = rng.standard_normal((min(n, per_shard), CLIP_FRAMES, fe.n_mels), np.float32) - 5
-    heard = [Heard(None, "", "", s, local_style(s), s.sum(0), np.square(s).sum(0), -6.0) for s in specs] # the same in every shard: no disk will notice
+    front_end, rng = FrontEnd(), np.random.default_rng(0)
+    per_shard, n = 900, max(20, round(gigabytes*1e9/(CLIP_FRAMES*(front_end.n_mels + 3)*4)))
+    if (need := 2.1e9*gigabytes) > (free := shutil.disk_usage(path.parent).free):
+        raise SpectroError(f"{need/1e9:.1f} GB needed in {path.parent}, {free/1e9:.1f} GB free")
+    specs = rng.standard_normal((min(n, per_shard), CLIP_FRAMES, front_end.n_mels), np.float32) - 5
+    # the same in every shard: no disk will notice
+    heard = [Heard(None, "", "", s, local_style(s), s.sum(0), np.square(s).sum(0), -6.0) for s in specs]
     shards = []
     for first in range(0, n, per_shard):
         part = [h._replace(clip=Clip(f"{i}.mp3", f"speaker {i}")) for i, h in zip(range(first, n), heard)]
         shards.append(path.with_suffix(f".{first}.h5"))
-        write_shard(Shard(shards[-1], [], ""), part, settings(fe, TokenSpec(), False))
+        write_shard(Shard(shards[-1], [], ""), part, settings(front_end, TokenSpec(), False))
     join(shards, path)
     for s in shards: s.unlink()
     return path
@@ -385,13 +397,15 @@ class Draws:
     def __init__(self,
         make:Callable,   # seed → the batches of an epoch
         seconds:float,
-        cold:Path=None,  # a file to be forgotten before each round
+        cold:Path | None=None,  # a file to be forgotten before each round
         most:int=1 << 30,# batches a round
     ):
         self.make, self.cold, self.seeds, self.batches, self.n = make, cold, count(), None, 0
         self.ready()
         end = time.perf_counter() + seconds
-        while self.n < most and (not self.n or time.perf_counter() < end): next(self.batches); self.n += 1
+        while self.n < most and (not self.n or time.perf_counter() < end):
+            next(self.batches)
+            self.n += 1
 
     def ready(self):
         if self.batches and not self.cold: return
@@ -412,13 +426,18 @@ def contenders_of(data:SpectrogramData, work:Path, seconds, stream_gb, opened)->
     def draw(name, make, **kw): return Contender(name, d := Draws(make, seconds, **kw), d.n, d.ready)
     def batches(name, data, **kw): return draw(name, lambda seed: Batches(data, data.train, seed=seed, **kw))
     def slices(file): return batches("h5py slices", sliced(opened.enter_context(h5py.File(file))))
-    def loader(name, items, **kw): items = DataLoader(items, 16, shuffle=True, drop_last=True, **kw); return draw(name, lambda seed: items)
+    def loader(name, items, **kw):
+        items = DataLoader(items, 16, shuffle=True, drop_last=True, **kw)
+        return draw(name, lambda seed: items)
     def cold(name, path):
-        def make(seed): data = SpectrogramData(path, in_memory=False); return Batches(data, data.train, seed=seed)
+        def make(seed):
+            data = SpectrogramData(path, in_memory=False)
+            return Batches(data, data.train, seed=seed)
         most = len(make(0))//COLD_SHARE
         return [draw(name, make, cold=path, most=most)] if most >= COLD_LEAST and hasattr(os, "posix_fadvise") else []
     big = cold(f"ours, {stream_gb:g} GB, cold", write_random(work/"random.h5", stream_gb)) if stream_gb else []
-    if not data.in_memory: return [slices(data.path), batches("ours, file", data), batches("ours, file, 2 threads", data, num_workers=2), *big]
+    if not data.in_memory:
+        return [slices(data.path), batches("ours, file", data), batches("ours, file, 2 threads", data, num_workers=2), *big]
     write_items(items := Items(data), work/"items.h5")
     form = lambda name, **kw: rewrite(data.path, work/f"{name}.h5", **kw)
     mapped = lambda path: SpectrogramData(path, in_memory=False)
@@ -428,8 +447,10 @@ def contenders_of(data:SpectrogramData, work:Path, seconds, stream_gb, opened)->
              batches("ours, file", one := mapped(plain)), batches("ours, file, 2 threads", one, num_workers=2),
              batches("ours, file, float16", mapped(form("half", dtype="float16"))),
              batches("ours, file, shards", mapped(form("shards", n_files=min(8, len(data))))),
-             *cold("ours, file, cold", form("cold")), *big] # cold is a copy that nobody else has mapped: mapped pages are not forgotten
-    if torch.cuda.is_available(): found.append(batches("ours, GPU", SpectrogramData(data.path, device="cuda", in_memory=True)))
+             # cold is a copy that nobody else has mapped: mapped pages are not forgotten
+             *cold("ours, file, cold", form("cold")), *big]
+    if torch.cuda.is_available():
+        found.append(batches("ours, GPU", SpectrogramData(data.path, device="cuda", in_memory=True)))
     return found
 
 # %% ../../nbs/91_benchmark.ipynb #484a83ff
@@ -448,12 +469,16 @@ def bench_load(
     stream_gb:float=0.0, # also write a data set of this size, and stream from it
     work_dir=None,       # where temporary files go: about four times the data set and twice `stream_gb`
 )->Bench:                # amounts in batches; ratios are speeds against a per-item DataLoader, or against h5py slices
-    "HDF5 to batches of 16 × 20 tokens: ours from memory, file and GPU, and the rivals; of a data set that does not fit into memory, only what streams."
-    if not seconds > 0 or not stream_gb >= 0: raise SpectroError(f"seconds must be positive and stream_gb not negative, got {seconds} and {stream_gb}")
+    """HDF5 to batches of 16 × 20 tokens: ours from memory, file and GPU, and the rivals; of a data set that does not
+    fit into memory, only what streams.
+    """
+    if not seconds > 0 or not stream_gb >= 0:
+        raise SpectroError(f"seconds must be positive and stream_gb not negative, got {seconds} and {stream_gb}")
     with one_thread(), _workspace(work_dir) as work, ExitStack() as opened:
         if not dataset: prepare(bundled_corpus(), dataset := work/"dataset.h5", progress=False)
         data = SpectrogramData(dataset)
-        if len(Batches(data, data.train)) < 3: raise SpectroError(f"{dataset} holds fewer than 32 sequences to train on: too few to measure")
+        if len(Batches(data, data.train)) < 3:
+            raise SpectroError(f"{dataset} holds fewer than 32 sequences to train on: too few to measure")
         hours = data.lengths.sum()/data.front_end.frame_rate/3600
         rows = interleave(contenders_of(data, work, seconds, stream_gb, opened), rounds)
     return Bench(f"HDF5 to batches of 16 × 20 tokens: {hours:.2f} hours", "batches a round", "batches/s", False, rows, [f"{machine()}; one torch thread"])
@@ -469,7 +494,9 @@ def textbook_core(rssm:RSSM, embeddings, actions): # (B, T, E), (B, T, A) → fe
         h = rssm.gru(torch.cat([z, actions[:, t]], dim=-1), h)
         prior, posterior = _normal(rssm.prior_net(h)), _normal(rssm.posterior_net(torch.cat([h, embeddings[:, t]], dim=-1)))
         z = posterior.rsample()
-        hs.append(h); zs.append(z); kls.append(torch.distributions.kl_divergence(posterior, prior))
+        hs.append(h)
+        zs.append(z)
+        kls.append(torch.distributions.kl_divergence(posterior, prior))
     return torch.cat([torch.stack(hs, dim=1), torch.stack(zs, dim=1)], dim=-1), torch.stack(kls, dim=1)
 
 def masked_core(rssm:RSSM, embeddings, actions): # (T, B, E), (T, B, A) → features (T, B, H + Z), KL (T, B)
@@ -481,7 +508,9 @@ def masked_core(rssm:RSSM, embeddings, actions): # (T, B, E), (T, B, A) → feat
         h = rssm.gru(torch.cat([z, actions[t]], dim=-1), h)
         raw = rssm.posterior_net(torch.cat([h, embeddings[t]], dim=-1))
         z = _normal(raw).rsample()
-        hs.append(h); zs.append(z); raws.append(raw)
+        hs.append(h)
+        zs.append(z)
+        raws.append(raw)
     h = torch.stack(hs)
     kl = torch.distributions.kl_divergence(_normal(torch.stack(raws)), _normal(rssm.prior_net(h)))
     return torch.cat([h, torch.stack(zs)], dim=-1), kl
@@ -499,7 +528,9 @@ def unrolled_core(rssm:RSSM, embeddings, actions):
 class Census(TorchDispatchMode):
     "Counts the operations that are dispatched, and remembers the matrix products."
     PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.addmm_)
-    def __init__(self): super().__init__(); self.operations, self.products = 0, []
+    def __init__(self):
+        super().__init__()
+        self.operations, self.products = 0, []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.operations += 1
@@ -513,7 +544,8 @@ def products_alone(census:Census, device="cpu")->Callable:
     "The remembered products, one after the other, on random matrices of their shapes and strides."
     pool = {}
     def matrix(shape, stride):
-        if (shape, stride) not in pool: pool[shape, stride] = torch.randn(1 + sum((n - 1)*s for n, s in zip(shape, stride)), device=device).as_strided(shape, stride)
+        if (shape, stride) not in pool:
+            pool[shape, stride] = torch.randn(1 + sum((n - 1)*s for n, s in zip(shape, stride)), device=device).as_strided(shape, stride)
         return pool[shape, stride]
     pairs = [tuple(matrix(*x) for x in p) for p in census.products]
     def run():
@@ -524,7 +556,8 @@ def products_alone(census:Census, device="cpu")->Callable:
 CORES = {"pydreamer's structure": (masked_core, True, False), "textbook loop": (textbook_core, False, False), "ours, readable": (readable_core, False, False),
          "ours, unrolled": (unrolled_core, False, True)} # (core, time first?, fused Adam?)
 
-def _adam(model, device, fused=True): return torch.optim.Adam(model.parameters(), 1e-4, fused=fused, capturable=torch.device(device).type == "cuda")
+def _adam(model, device, fused=True):
+    return torch.optim.Adam(model.parameters(), 1e-4, fused=fused, capturable=torch.device(device).type == "cuda")
 
 def core_step(name:str, cfg:ModelConfig, batch_size:int=16, length:int=20, device="cpu")->Callable:
     "A step of a core: forward, loss, backward, Adam."
@@ -535,7 +568,8 @@ def core_step(name:str, cfg:ModelConfig, batch_size:int=16, length:int=20, devic
     adam = _adam(rssm, device, fused)
     def step():
         feature, kl = core(rssm, e, a)
-        adam.zero_grad(); e.grad = None
+        adam.zero_grad()
+        e.grad = None
         (feature.pow(2).sum(-1) + kl).mean().backward()
         adam.step()
     return step
@@ -562,7 +596,8 @@ def dream(imagine:Callable, rssm:RSSM, starts:int, horizon:int, device="cpu")->C
 
 def captured(step:Callable, warmup:int=3)->Callable:
     "A step as a CUDA graph: its operations are recorded once and started together afterwards."
-    side = torch.cuda.Stream(); side.wait_stream(torch.cuda.current_stream())
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(warmup): step()
     torch.cuda.current_stream().wait_stream(side)
@@ -597,12 +632,16 @@ def bench_train(
     else: raise SpectroError(f"part must be core, step or imagine, got {part!r}")
     with one_thread():
         counts = {name: census_of(run) for name, run in runs.items()}
-        if device.type == "cuda": runs |= {f"{name}, captured": captured(runs[name]) for name in ("ours, unrolled", "preset dreamer") if name in runs}
+        if device.type == "cuda":
+            runs |= {f"{name}, captured": captured(runs[name]) for name in ("ours, unrolled", "preset dreamer") if name in runs}
         if part == "core": runs["matrix products alone"] = products_alone(counts["ours, unrolled"], device)
         rows = interleave([Contender(name, partial(_times, run, steps, device), steps) for name, run in runs.items()], rounds, time.perf_counter if device.type == "cuda" else time.process_time)
     bench = Bench(title, "steps a round", "steps/s", False, rows, [])
-    for name, c in counts.items(): bench.notes.append(f"{name}: {c.operations:,} operations dispatched, {c.flops/1e9:.2f} GFLOP in {len(c.products):,} matrix products")
-    if part == "core": bench.notes.append("share of the matrix products' time: " + ", ".join(f"{name} {floor_share(bench, name):.0%}" for name in counts))
+    for name, c in counts.items():
+        bench.notes.append(f"{name}: {c.operations:,} operations dispatched, {c.flops/1e9:.2f} GFLOP in "
+                           f"{len(c.products):,} matrix products")
+    if part == "core":
+        bench.notes.append("share of the matrix products' time: " + ", ".join(f"{name} {floor_share(bench, name):.0%}" for name in counts))
     bench.notes.append(f"{machine()}; " + (f"{torch.cuda.get_device_name(device)}, wall time" if device.type == "cuda" else "one torch thread, processor time"))
     return bench
 

@@ -34,7 +34,8 @@ def command(main):
     def wrapped(argv=None):
         try: main(argv)
         except SpectroError as e: fail(main, e, 2)
-        except OSError as e: fail(main, f"{e.filename or 'a file'}: {e.strerror or e}", 2)  # a folder that cannot be made, a full disk
+        except OSError as e:
+            fail(main, f"{e.filename or 'a file'}: {e.strerror or e}", 2)  # a folder that cannot be made, a full disk
         except KeyboardInterrupt: fail(main, "interrupted", 130)
     return wrapped
 
@@ -70,24 +71,29 @@ def clean_main(argv=None):
 @command
 def prepare_main(argv=None):
     "spectro_prepare: recordings to one HDF5 file."
-    fe, p = FrontEnd(), parser("prepare", "Turn a corpus, or any folder of audio, into one HDF5 file of log-mel spectrograms and styles. Interrupted, the same command goes on where it was.")
-    flag(p, "input-dir", help="a corpus (clips/ and validated.tsv) or any folder of audio; s3://… and other fsspec addresses work too", required=True)
+    front_end, p = FrontEnd(), parser("prepare", "Turn a corpus, or any folder of audio, into one HDF5 file of "
+                                                 "log-mel spectrograms and styles. Interrupted, the same command "
+                                                 "goes on where it was.")
+    flag(p, "input-dir", help="a corpus (clips/ and validated.tsv) or any folder of audio; s3://… and other fsspec "
+                              "addresses work too", required=True)
     flag(p, "output-file", help="the HDF5 file to write", required=True)
     flag(p, "metadata-file", help="the table (default: validated.tsv in the input folder, if there is one)")
-    flag(p, "preset", "seed", "what no flag names: windows of 2048 every 512 samples and tokens of 4 frames (seed), or 1024 every 256 and 8 frames (dreamer)", choices=("seed", "dreamer"))
-    flag(p, "segment-duration", help="seconds in a token, rounded to whole frames (default: about 0.1, the preset's)", type=float)
+    flag(p, "preset", "seed", "what no flag names: windows of 2048 every 512 samples and tokens of 4 frames (seed), "
+                              "or 1024 every 256 and 8 frames (dreamer)", choices=("seed", "dreamer"))
+    flag(p, "segment-duration", help="seconds in a token, rounded to whole frames (default: about 0.1, the "
+                                     "preset's)", type=float)
     flag(p, "overlap", 0.5, "share of a token that the next one repeats")
     flag(p, "min-tokens", 20, "clips with fewer tokens are skipped")
-    flag(p, "sample-rate", fe.sample_rate, "hertz")
-    flag(p, "n-mels", fe.n_mels, "mel bands")
+    flag(p, "sample-rate", front_end.sample_rate, "hertz")
+    flag(p, "n-mels", front_end.n_mels, "mel bands")
     flag(p, "n-fft", help="samples in a window (default: the preset's)", type=int)
     flag(p, "hop-length", help="samples from frame to frame (default: the preset's)", type=int)
-    flag(p, "fmin", fe.fmin, "hertz, lower edge of the first mel band")
+    flag(p, "fmin", front_end.fmin, "hertz, lower edge of the first mel band")
     flag(p, "fmax", help="hertz, upper edge of the last mel band (default: half the sample rate)", type=float)
-    flag(p, "mel-scale", fe.mel_scale, "formula of the mel scale", choices=("slaney", "htk"))
-    flag(p, "mel-norm", fe.mel_norm, "mel bands of equal area or of equal height", choices=("slaney", "none"))
-    flag(p, "floor", fe.floor, "smallest mel power before the logarithm")
-    flag(p, "pad-mode", fe.pad_mode, "how a clip's ends are padded", choices=("constant", "reflect"))
+    flag(p, "mel-scale", front_end.mel_scale, "formula of the mel scale", choices=("slaney", "htk"))
+    flag(p, "mel-norm", front_end.mel_norm, "mel bands of equal area or of equal height", choices=("slaney", "none"))
+    flag(p, "floor", front_end.floor, "smallest mel power before the logarithm")
+    flag(p, "pad-mode", front_end.pad_mode, "how a clip's ends are padded", choices=("constant", "reflect"))
     flag(p, "use-float16", help="store half precision", action="store_true")
     flag(p, "compress", help="gzip the arrays: a little smaller, much slower to write", action="store_true")
     flag(p, "num-workers", help="processes that decode; 0 works in this one (default: one for each core)", type=int)
@@ -98,23 +104,29 @@ def prepare_main(argv=None):
     from spectro_dreamer.data.preparation import prepare
     base = preset(a.preset)
     n_fft, hop = (mine if said is None else said for said, mine in ((a.n_fft, base.front_end.n_fft), (a.hop_length, base.front_end.hop_length)))
-    fe = FrontEnd(a.sample_rate, n_fft, hop, a.n_mels, a.fmin, a.sample_rate/2 if a.fmax is None else a.fmax, a.mel_scale, a.mel_norm, a.floor, a.pad_mode)
-    usual = base.tokens.frames/fe.frame_rate if fe.frame_rate == base.front_end.frame_rate else 0.1 # with frames of another length, whole ones nearest to a tenth of a second
-    tokens = TokenSpec.from_seconds(usual if a.segment_duration is None else a.segment_duration, a.overlap, fe, a.min_tokens)
-    about = prepare(a.input_dir, a.output_file, a.metadata_file, fe, tokens, a.use_float16, a.compress,
+    front_end = FrontEnd(a.sample_rate, n_fft, hop, a.n_mels, a.fmin, a.sample_rate/2 if a.fmax is None else a.fmax, a.mel_scale, a.mel_norm, a.floor, a.pad_mode)
+    # with frames of another length, whole ones nearest to a tenth of a second
+    usual = base.tokens.frames/front_end.frame_rate if front_end.frame_rate == base.front_end.frame_rate else 0.1
+    tokens = TokenSpec.from_seconds(usual if a.segment_duration is None else a.segment_duration, a.overlap, front_end, a.min_tokens)
+    about = prepare(a.input_dir, a.output_file, a.metadata_file, front_end, tokens, a.use_float16, a.compress,
                     a.num_workers if a.num_workers is not None else 0 if a.scheduler else os.cpu_count(), a.scheduler, a.keep_shards, a.shard_clips)
     for path, reason in list(about["skipped"].items())[:30]: print(f"skipped {path}: {reason}")
-    if len(about["skipped"]) > 30: print(f"... and {len(about['skipped']) - 30} more, all listed in {a.output_file}.skipped.tsv")
-    print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, {len(about['skipped'])} skipped; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote {a.output_file}")
+    if len(about["skipped"]) > 30:
+        print(f"... and {len(about['skipped']) - 30} more, all listed in {a.output_file}.skipped.tsv")
+    print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, "
+          f"{len(about['skipped'])} skipped; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote "
+          f"{a.output_file}")
 
 # %% ../../nbs/92_cli.ipynb #7f4cdd7b
 @command
 def join_main(argv=None):
     "spectro_join: several data sets to one."
-    p = parser("join", "Join data sets that were prepared with the same settings, by several machines or from several corpora.")
+    p = parser("join", "Join data sets that were prepared with the same settings, by several machines or from "
+                       "several corpora.")
     p.add_argument("files", nargs="+", help="HDF5 files from spectro_prepare, in order")
     flag(p, "output-file", help="the HDF5 file to write", required=True)
-    flag(p, "by-reference", help="refer to the files instead of copying them (HDF5 virtual data sets); they must stay where they are", action="store_true")
+    flag(p, "by-reference", help="refer to the files instead of copying them (HDF5 virtual data sets); they must "
+                                 "stay where they are", action="store_true")
     flag(p, "compress", help="gzip the copy: a little smaller, much slower to write", action="store_true")
     a = p.parse_args(argv)
     from spectro_dreamer.data.preparation import join
@@ -124,14 +136,16 @@ def join_main(argv=None):
 @command
 def bench_main(argv=None):
     "spectro_bench: how fast it is, as ratios to other ways of doing it."
-    p = parser("bench", "Measure the speed of preparing recordings, of loading batches or of a step of training against plainly written rivals, interleaved in one process.")
+    p = parser("bench", "Measure the speed of preparing recordings, of loading batches or of a step of training "
+                        "against plainly written rivals, interleaved in one process.")
     which = p.parts()
     prepare = which.add_parser("prepare", help="recordings to HDF5, against decoding alone", description="Recordings to HDF5, with ratios to the cost of decoding alone.")
     prepare.add_argument("input_dir", nargs="?", help="a corpus or any folder of audio (default: the bundled corpus)")
     flag(prepare, "n-clips", 400, "clips to use at most")
     flag(prepare, "num-workers", 2, "processes, against one")
     load = which.add_parser("load", help="HDF5 to batches, against a per-item DataLoader", description="HDF5 to batches of 16 × 20 tokens, with ratios to a per-item DataLoader.")
-    load.add_argument("dataset", nargs="?", help="HDF5 file from spectro_prepare (default: the bundled corpus is prepared)")
+    load.add_argument("dataset", nargs="?", help="HDF5 file from spectro_prepare (default: the bundled corpus is "
+                                                 "prepared)")
     flag(load, "seconds", 1.0, "that each contender works in each round, about")
     flag(load, "stream-gb", 0.0, "also write a data set of so many gigabytes and stream from it")
     train = which.add_parser("train", help="a step of training, against plainly written loops", description="A step of training on one thread, with ratios to a loop in the structure of pydreamer's core.")
@@ -155,7 +169,8 @@ def bench_main(argv=None):
 TRAIN_FLAGS = {"epochs": int, "batch-size": int, "sequence-length": int, "val-split": float, "split-seed": int, "lr": float, "num-workers": int, "experiment-name": str,
                "checkpoint-freq": int, "h-state-size": int, "z-state-size": int, "device": str, "beta-kl": float, "style-parts": str, "standardise": str, "seed": int,
                "precision": str, "compile": bool, "ema": float, "patience": int, "lr-plateau": int, "checkpoint-steps": int}
-WHEN_RESUMING = ("epochs", "checkpoint_freq", "checkpoint_steps", "patience", "num_workers", "device") # as in training, which is not imported for --help
+# as in training, which is not imported for --help
+WHEN_RESUMING = ("epochs", "checkpoint_freq", "checkpoint_steps", "patience", "num_workers", "device")
 
 def _mix(a):
     "The dreams that the flags of spectro_train ask for, or None."
@@ -177,22 +192,28 @@ def train_main(argv=None):
     p = parser("train", "Train a world model on a prepared data set. What no flag names is the preset's.")
     flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
     flag(p, "preset", help="the original report's settings, or ours (default: seed)", choices=("seed", "dreamer"))
-    for name, kind in TRAIN_FLAGS.items(): flag(p, name, help="see `TrainConfig` and `ModelConfig`; default: the preset's", **(dict(action="store_true") if kind is bool else dict(type=kind)))
+    for name, kind in TRAIN_FLAGS.items():
+        flag(p, name, help="see `TrainConfig` and `ModelConfig`; default: the preset's", **(dict(action="store_true") if kind is bool else dict(type=kind)))
     flag(p, "output-dir", help="the run's folder (default: runs/<preset>-<time>)")
     flag(p, "resume-from", help="a run's folder or a checkpoint of it: go on where it stopped")
     flag(p, "init-from", help="a run's folder or a checkpoint of it: begin a new run with its weights and settings")
-    flag(p, "dreams", help="HDF5 file of dreams from spectro_dreams: they take a share of every batch; when resuming, the same again")
+    flag(p, "dreams", help="HDF5 file of dreams from spectro_dreams: they take a share of every batch; when "
+                           "resuming, the same again")
     flag(p, "dream-share", help="of the sequences of a batch (default: 0.5)", type=float)
-    flag(p, "dream-share-start", help="the share at the first step, from which it goes to --dream-share in a straight line", type=float)
+    flag(p, "dream-share-start", help="the share at the first step, from which it goes to --dream-share in a "
+                                      "straight line", type=float)
     flag(p, "dream-share-steps", help="over so many steps", type=int)
     flag(p, "no-mlflow", help="metrics to metrics.jsonl only", action="store_true")
     a = p.parse_args(argv)
-    from spectro_dreamer.learn.training import history, resume_config, train
+    from spectro_dreamer.learn.tracking import history
+    from spectro_dreamer.learn.training import resume_config, train
     from spectro_dreamer.model.world_model import load
     changes = {n.replace("-", "_"): getattr(a, n.replace("-", "_")) for n in TRAIN_FLAGS}
     base = resume_config(a.resume_from) if a.resume_from else load(a.init_from).config if a.init_from and not a.preset else preset(a.preset or "seed")
     frozen = [n for n, v in {**changes, "preset": a.preset}.items() if a.resume_from and v is not None and n not in WHEN_RESUMING]
-    if frozen: raise SpectroError(f"a resumed run keeps its settings: --{frozen[0].replace('_', '-')} cannot be changed (only {', '.join(WHEN_RESUMING)} can)")
+    if frozen:
+        raise SpectroError(f"a resumed run keeps its settings: --{frozen[0].replace('_', '-')} cannot be changed "
+                           f"(only {', '.join(WHEN_RESUMING)} can)")
     run = train(a.dataset_path, base.override(**changes), a.output_dir, a.resume_from, a.init_from, use_mlflow=not a.no_mlflow, mix=_mix(a))
     if os.environ.get("RANK", "0") != "0": return # of the processes that torchrun started, one speaks
     last = history(run)[-1]
@@ -203,14 +224,17 @@ def hearing_parser(name, about):
     "What the commands that hear one recording have in common."
     p = parser(name, about)
     flag(p, "audio-path", help="the recording", required=True)
-    flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
+    flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the "
+                               "library", required=True)
     flag(p, "output-dir", "output", "where the files go")
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
     return p
 
 def vocoder_flag(p):
     "Add `--vocoder`."
-    flag(p, "vocoder", help="a trained vocoder of chapter 43 for the checkpoint's front end, or mini, which comes with the library, or hub:NAME of a Vocos model; without it sounds are made by a method that has learned nothing")
+    flag(p, "vocoder", help="a trained vocoder of chapter 43 for the checkpoint's front end, or mini, which comes "
+                            "with the library, or hub:NAME of a Vocos model; without it sounds are made by a method "
+                            "that has learned nothing")
 
 @command
 def infer_main(argv=None):
@@ -219,29 +243,33 @@ def infer_main(argv=None):
     vocoder_flag(p)
     a = p.parse_args(argv)
     from spectro_dreamer.dream.imagination import infer
-    from spectro_dreamer.learn.training import pick_device
+    from spectro_dreamer.learn.compute import pick_device
     _wrote(infer(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), a.vocoder))
 
 @command
 def evaluate_main(argv=None):
     "spectro_evaluate: judge a checkpoint on validation speakers."
-    p = parser("evaluate", "Judge a checkpoint on the validation speakers of a data set: metrics.json, figures, a listening page. Of a model of other episodes than sound: forecasts, in metrics.json.")
+    p = parser("evaluate", "Judge a checkpoint on the validation speakers of a data set: metrics.json, figures, a "
+                           "listening page. Of a model of other episodes than sound: forecasts, in metrics.json.")
     flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
-    flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
+    flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the "
+                               "library", required=True)
     flag(p, "output-dir", "evaluation", "where the files go")
     flag(p, "split", "val", "which speakers: those of validation, of training, or all", choices=("val", "train", "all"))
     flag(p, "n-audio", 4, "clips to make audible")
     flag(p, "clips-dir", help="the recordings; with it the audio metrics compare with the originals")
-    flag(p, "no-words", action="store_true", help="leave out the speech recogniser, which takes about as long as the sounds last")
+    flag(p, "no-words", action="store_true", help="leave out the speech recogniser, which takes about as long as the "
+                                                  "sounds last")
     flag(p, "device", "auto", "cpu, cuda or cuda:N")
     flag(p, "context", help="of a model that is not of sound: frames heard (default: 20)", type=int)
     flag(p, "horizon", help="of a model that is not of sound: frames forecast (default: 15)", type=int)
     a = p.parse_args(argv)
     from spectro_dreamer.judge.evaluation import evaluate, format_metrics
-    from spectro_dreamer.learn.training import pick_device
+    from spectro_dreamer.learn.compute import pick_device
     from spectro_dreamer.model.world_model import load
     if not load(a.checkpoint).of_sound: return _evaluate_world(a)
-    if (a.context, a.horizon) != (None, None): raise SpectroError("--context and --horizon are for models that are not of sound")
+    if (a.context, a.horizon) != (None, None):
+        raise SpectroError("--context and --horizon are for models that are not of sound")
     print(format_metrics(evaluate(a.dataset_path, a.checkpoint, a.output_dir, n_audio=a.n_audio, split=a.split, clips_dir=a.clips_dir, device=pick_device(a.device), words=not a.no_words)))
     print(f"wrote {Path(a.output_dir)/'metrics.json'} and {Path(a.output_dir)/'index.html'}")
 
@@ -258,24 +286,27 @@ def _wrote(files):
 @command
 def imagine_main(argv=None):
     "spectro_imagine: let the model go on by itself."
-    p = hearing_parser("imagine", "Let a model hear the beginning of a recording and imagine how it goes on: imagined.wav, continuation.png.")
+    p = hearing_parser("imagine", "Let a model hear the beginning of a recording and imagine how it goes on: "
+                                  "imagined.wav, continuation.png.")
     flag(p, "context", 0.5, "seconds to hear first")
     flag(p, "seconds", 2.0, "seconds to imagine")
     flag(p, "samples", 4, "dreams to dream")
     flag(p, "temperature", 1.0, "scales the noise; 0 follows the prior's mean")
-    flag(p, "top-p", 1.0, "of a model with categorical states: draw among the most probable classes that hold so much of the probability")
+    flag(p, "top-p", 1.0, "of a model with categorical states: draw among the most probable classes that hold so "
+                          "much of the probability")
     flag(p, "seed", 0, "of the noise")
     vocoder_flag(p)
     a = p.parse_args(argv)
     from spectro_dreamer.dream.imagination import imagine_files
-    from spectro_dreamer.learn.training import pick_device
+    from spectro_dreamer.learn.compute import pick_device
     _wrote(imagine_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), context=a.context, seconds=a.seconds, samples=a.samples,
                          temperature=a.temperature, seed=a.seed, top_p=a.top_p, vocoder=a.vocoder))
 
 @command
 def complete_main(argv=None):
     "spectro_complete: fill a gap in a recording."
-    p = hearing_parser("complete", "Let a model fill a gap in a recording so that it fits on both sides: completed.wav, completion.png. What the recording holds in the gap is not heard.")
+    p = hearing_parser("complete", "Let a model fill a gap in a recording so that it fits on both sides: "
+                                   "completed.wav, completion.png. What the recording holds in the gap is not heard.")
     flag(p, "gap", help="seconds where the missing sound starts and ends", type=float, nargs=2, metavar=("START", "END"), required=True)
     flag(p, "samples", 4, "fillings to write")
     flag(p, "particles", 256, "paths to imagine, of which the best are written")
@@ -283,55 +314,75 @@ def complete_main(argv=None):
     flag(p, "seed", 0, "of the noise")
     a = p.parse_args(argv)
     from spectro_dreamer.dream.completion import complete_files
-    from spectro_dreamer.learn.training import pick_device
+    from spectro_dreamer.learn.compute import pick_device
     _wrote(complete_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), tuple(a.gap), a.samples, a.particles, a.temperature, a.seed))
 
 @command
 def restyle_main(argv=None):
     "spectro_restyle: redraw a recording under another style."
-    p = hearing_parser("restyle", "Let a model redraw a recording louder or softer, with another recording's energy contour or style, or as another speaker: restyled.wav, restyled.png.")
+    p = hearing_parser("restyle", "Let a model redraw a recording louder or softer, with another recording's energy "
+                                  "contour or style, or as another speaker: restyled.wav, restyled.png.")
     flag(p, "louder", 0.0, "dB; below zero is softer")
     flag(p, "like", help="a recording whose energy contour is taken, stretched to this one's length")
-    flag(p, "style-from", help="a recording whose style is taken: how loud it is, how far it swings between loud and soft, and its speaker, as far as --to names them")
-    flag(p, "strength", help="with --style-from: how much of the way to that style is asked for (default: 1.0)", type=float)
+    flag(p, "style-from", help="a recording whose style is taken: how loud it is, how far it swings between loud and "
+                               "soft, and its speaker, as far as --to names them")
+    flag(p, "strength", help="with --style-from: how much of the way to that style is asked for (default: "
+                             "1.0)", type=float)
     flag(p, "was", help="what is known of the speaker, e.g. gender=male age=twenties", nargs="+", metavar="FIELD=VALUE")
-    flag(p, "to", help="what the speaker is to become, e.g. gender=female; with --style-from, what is known of that recording's speaker", nargs="+", metavar="FIELD=VALUE")
-    flag(p, "way", help="what is kept of the recording (default: shift; with --style-from states, which carries the voice as the model hears it)", choices=("shift", "keep", "hear", "states"))
-    flag(p, "guide", 1.0, "how far to go in the direction of the new style; above 1 is further than the model alone would")
+    flag(p, "to", help="what the speaker is to become, e.g. gender=female; with --style-from, what is known of that "
+                       "recording's speaker", nargs="+", metavar="FIELD=VALUE")
+    flag(p, "way", help="what is kept of the recording (default: shift; with --style-from states, which carries the "
+                        "voice as the model hears it)", choices=("shift", "keep", "hear", "states"))
+    flag(p, "guide", 1.0, "how far to go in the direction of the new style; above 1 is further than the model alone "
+                          "would")
     a = p.parse_args(argv)
-    if a.style_from and (a.louder or a.like): raise SpectroError("--style-from takes the other recording's energy too: leave out --louder and --like")
+    if a.style_from and (a.louder or a.like):
+        raise SpectroError("--style-from takes the other recording's energy too: leave out --louder and --like")
     if a.strength is not None and not a.style_from: raise SpectroError("--strength needs --style-from")
     if a.way == "states" and not a.style_from: raise SpectroError("--way states needs --style-from")
     from spectro_dreamer.dream.restyling import restyle_files
-    from spectro_dreamer.learn.training import pick_device
+    from spectro_dreamer.learn.compute import pick_device
     from spectro_dreamer.dream.transfer import transfer_files
-    if a.style_from: return _wrote(transfer_files(a.checkpoint, a.audio_path, a.style_from, a.output_dir, pick_device(a.device), a.was, a.to, a.way or "states", a.guide, 1. if a.strength is None else a.strength))
+    if a.style_from:
+        return _wrote(transfer_files(a.checkpoint, a.audio_path, a.style_from, a.output_dir, pick_device(a.device), a.was, a.to, a.way or "states", a.guide, 1. if a.strength is None else a.strength))
     _wrote(restyle_files(a.checkpoint, a.audio_path, a.output_dir, pick_device(a.device), a.louder, a.like, a.was, a.to, a.way or "shift", a.guide))
 
 # %% ../../nbs/92_cli.ipynb #ae7dc7c9
 @command
 def export_main(argv=None):
     "spectro_export: a model for use elsewhere."
-    p = parser("export", "Write a model for use elsewhere: config.json, model.safetensors and README.md in the manner of Hugging Face, and in onnx/ three ONNX graphs with a reader, checked against PyTorch.")
-    flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
+    p = parser("export", "Write a model for use elsewhere: config.json, model.safetensors and README.md in the "
+                         "manner of Hugging Face, and in onnx/ three ONNX graphs with a reader, checked against "
+                         "PyTorch.")
+    flag(p, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the "
+                               "library", required=True)
     flag(p, "output-dir", help="where the files go")
-    flag(p, "artifacts", help="instead, keep what matters of a run, whose folder --checkpoint is, in artifacts/worldmodel/<run>/ (or below --output-dir): checkpoint, manifest, normaliser, graphs", action="store_true")
+    flag(p, "artifacts", help="instead, keep what matters of a run, whose folder --checkpoint is, in "
+                              "artifacts/worldmodel/<run>/ (or below --output-dir): checkpoint, manifest, "
+                              "normaliser, graphs", action="store_true")
     flag(p, "audio-path", help="a recording to check the graphs on (default: one of the bundled corpus)")
     flag(p, "no-onnx", help="leave out the graphs", action="store_true")
-    flag(p, "int8", help="also write the graphs in eight bits, in onnx-int8/; they are smaller and less exact", action="store_true")
+    flag(p, "int8", help="also write the graphs in eight bits, in onnx-int8/; they are smaller and less "
+                         "exact", action="store_true")
     a = p.parse_args(argv)
-    if a.no_onnx and (a.int8 or a.audio_path): raise SpectroError("--int8 and --audio-path concern the graphs, which --no-onnx leaves out")
-    if a.artifacts and (a.int8 or a.audio_path): raise SpectroError("--artifacts keeps the graphs as they are: leave out --int8 and --audio-path")
+    if a.no_onnx and (a.int8 or a.audio_path):
+        raise SpectroError("--int8 and --audio-path concern the graphs, which --no-onnx leaves out")
+    if a.artifacts and (a.int8 or a.audio_path):
+        raise SpectroError("--artifacts keeps the graphs as they are: leave out --int8 and --audio-path")
     if not a.artifacts and not a.output_dir: raise SpectroError("the following arguments are required: --output-dir")
     from spectro_dreamer.use.export import export_files, keep_artifacts, largest
     if a.artifacts:
         folder, told = keep_artifacts(a.checkpoint, a.output_dir or "artifacts/worldmodel", not a.no_onnx)
         _wrote([folder/name for name in (*told["files"], "manifest.json")])
-        if "onnx" in told: print(f"onnx: differs from PyTorch by at most {told['onnx']['differs_by']:.1e} in a step, {told['onnx']['differs_by_in_40_steps']:.1e} in 40")
+        if "onnx" in told:
+            print(f"onnx: differs from PyTorch by at most {told['onnx']['differs_by']:.1e} in a step, "
+                  f"{told['onnx']['differs_by_in_40_steps']:.1e} in 40")
         return
     files, checks = export_files(a.checkpoint, a.output_dir, not a.no_onnx, a.int8, a.audio_path)
     _wrote(files)
-    for folder, d in checks.items(): print(f"{folder}: differs from PyTorch by at most {largest(d):.1e} in a step, {largest(d, stream=True):.1e} in 40")
+    for folder, d in checks.items():
+        print(f"{folder}: differs from PyTorch by at most {largest(d):.1e} in a step, {largest(d, stream=True):.1e} "
+              "in 40")
 
 # %% ../../nbs/92_cli.ipynb #9f96ae0b
 # What a flag of spectro_wavegan train changes, by name; everything else is the configuration's.
@@ -343,13 +394,18 @@ def wavegan_main(argv=None):
     "spectro_wavegan: two seconds of sound out of noise."
     p = parser("wavegan", "Train a WaveGAN on recordings, or let one make sounds.")
     which = p.parts()
-    learn = which.add_parser("train", help="learn from recordings", description="Train. Interrupted, go on with --resume-from.")
-    flag(learn, "data", help="a folder of audio, or a table with the columns path and start_s (default: synthetic engines)")
+    learn = which.add_parser("train", help="learn from recordings", description="Train. Interrupted, go on with "
+                                                                                "--resume-from.")
+    flag(learn, "data", help="a folder of audio, or a table with the columns path and start_s (default: synthetic "
+                             "engines)")
     flag(learn, "config", help="production, test, or a file of JSON or YAML (default: production, which is for a GPU)")
-    for name, kind in WAVEGAN_FLAGS.items(): flag(learn, name, help="see spectro_wavegan template; default: the configuration's", type=kind)
-    for name in ("spectral-norm", "stop-converged"): flag(learn, name, help="see spectro_wavegan template", action="store_true")
+    for name, kind in WAVEGAN_FLAGS.items():
+        flag(learn, name, help="see spectro_wavegan template; default: the configuration's", type=kind)
+    for name in ("spectral-norm", "stop-converged"):
+        flag(learn, name, help="see spectro_wavegan template", action="store_true")
     flag(learn, "output-dir", help="the run's folder (default: runs/wavegan-<time>)")
-    flag(learn, "resume-from", help="a run's folder: go on where it stopped, on the same --data; few settings can then be changed")
+    flag(learn, "resume-from", help="a run's folder: go on where it stopped, on the same --data; few settings can "
+                                    "then be changed")
     flag(learn, "no-mlflow", help="metrics to metrics.jsonl only", action="store_true")
     show = which.add_parser("template", help="print a commented configuration", description="Print every setting with its meaning, in YAML.")
     flag(show, "config", "production", "whose values it shows: production or test")
@@ -369,10 +425,13 @@ def _wavegan_template(a):
 
 def _wavegan_train(a):
     from dataclasses import replace
-    from spectro_dreamer.rivals.wavegan import CAN_CHANGE, history, read_windows, split_windows, train_wavegan, wavegan_config, wavegan_resume_config
+    from spectro_dreamer.rivals.wavegan import (CAN_CHANGE, read_windows, split_windows, train_wavegan, wavegan_config,
+                                                wavegan_resume_config)
+    from spectro_dreamer.learn.tracking import history
     given = {k: v for n in WAVEGAN_FLAGS if (v := getattr(a, k := n.replace("-", "_"))) is not None} | {k: True for k in ("spectral_norm", "stop_converged") if getattr(a, k)}
     if a.resume_from and (frozen := [k for k in [*given, *(["config"] if a.config else [])] if k not in CAN_CHANGE]):
-        raise SpectroError(f"a resumed run keeps its settings: --{frozen[0].replace('_', '-')} cannot be changed (only {', '.join(CAN_CHANGE)} can)")
+        raise SpectroError(f"a resumed run keeps its settings: --{frozen[0].replace('_', '-')} cannot be changed "
+                           f"(only {', '.join(CAN_CHANGE)} can)")
     cfg = replace(wavegan_resume_config(a.resume_from), **given) if a.resume_from else wavegan_config(a.config or "production", **given)
     windows = read_windows(a.data, cfg)
     for where, why in list(windows.left_out.items())[:30]: print(f"left out {where}: {why}")
@@ -397,14 +456,17 @@ def music_main(argv=None):
     "spectro_music: a character LSTM that composes."
     p = parser("music", "Train a character LSTM on tunes in ABC notation, or let one compose.")
     which = p.parts()
-    learn = which.add_parser("train", help="learn from tunes", description="Train on an ABC file. Interrupted, go on with --resume-from.")
+    learn = which.add_parser("train", help="learn from tunes", description="Train on an ABC file. Interrupted, go on "
+                                                                           "with --resume-from.")
     flag(learn, "tunes", help="an ABC file (default: the tunes that come with the library)")
     for name, value, about in MUSIC_FLAGS: flag(learn, name, help=f"{about} (default: {value})", type=type(value))
     flag(learn, "lr-decay", help="cosine decay of the learning rate to a tenth", action="store_true")
     flag(learn, "output-dir", help="the run's folder (default: runs/music-<time>)")
-    flag(learn, "resume-from", help="a run's folder: go on where it stopped; only --iterations, --checkpoint-steps and --device can then be changed")
+    flag(learn, "resume-from", help="a run's folder: go on where it stopped; only --iterations, --checkpoint-steps "
+                                    "and --device can then be changed")
     flag(learn, "no-mlflow", help="metrics to metrics.jsonl only", action="store_true")
-    make = which.add_parser("compose", help="write tunes", description="Compose: tunes.abc, each tune that can be read as MIDI and WAV, and report.json.")
+    make = which.add_parser("compose", help="write tunes", description="Compose: tunes.abc, each tune that can be "
+                                                                       "read as MIDI and WAV, and report.json.")
     flag(make, "checkpoint", help="the folder of a run, or a checkpoint", required=True)
     flag(make, "output-dir", "tunes", "where the files go")
     flag(make, "n", 4, "tunes to write")
@@ -420,10 +482,11 @@ def music_main(argv=None):
 
 def _music_train(a):
     from dataclasses import replace
-    from spectro_dreamer.rivals.music_lstm import MusicConfig, load_music, music_resume_config, read_tunes, split_tunes, train_music
+    from spectro_dreamer.rivals.music_lstm import MusicConfig, music_resume_config, read_tunes, split_tunes, train_music
     given = {n.replace("-", "_"): v for n, _, _ in MUSIC_FLAGS if (v := getattr(a, n.replace("-", "_"))) is not None} | (dict(lr_decay=True) if a.lr_decay else {})
     if a.resume_from and (frozen := [k for k in given if k not in ("iterations", "checkpoint_steps", "device")]):
-        raise SpectroError(f"a resumed run keeps its settings: --{frozen[0].replace('_', '-')} cannot be changed (only iterations, checkpoint_steps, device can)")
+        raise SpectroError(f"a resumed run keeps its settings: --{frozen[0].replace('_', '-')} cannot be changed "
+                           "(only iterations, checkpoint_steps, device can)")
     cfg = replace(music_resume_config(a.resume_from) if a.resume_from else MusicConfig(), **given)
     run = train_music(split_tunes(read_tunes(a.tunes)), cfg, a.output_dir, a.resume_from, use_mlflow=not a.no_mlflow)
     print(f"\n{cfg.iterations} steps done; the best model is {run/'checkpoints'/'best_model.pt'}")
@@ -437,29 +500,40 @@ def _music_compose(a):
 @command
 def dreams_main(argv=None):
     "spectro_dreams: episodes, recorded and dreamed."
-    p = parser("dreams", "Let a model dream and write the dreams down, mix them with recordings, or convert episodes. Files are data sets (.h5), lines of JSON (.jsonl) or folders of NPZ (no suffix).")
+    p = parser("dreams", "Let a model dream and write the dreams down, mix them with recordings, or convert "
+                         "episodes. Files are data sets (.h5), lines of JSON (.jsonl) or folders of NPZ (no suffix).")
     which = p.parts()
-    make = which.add_parser("generate", help="dream", description="Dream from contexts of training recordings, or from nothing, and write the dreams as episodes.")
-    flag(make, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the library", required=True)
+    make = which.add_parser("generate", help="dream", description="Dream from contexts of training recordings, or "
+                                                                  "from nothing, and write the dreams as episodes.")
+    flag(make, "checkpoint", help="a checkpoint, the folder of a run, or mini, which comes with the "
+                                  "library", required=True)
     flag(make, "output", help="where the dreams go", required=True)
-    flag(make, "dataset-path", help="HDF5 file whose training clips give the contexts (default: none, dreams begin without a past)")
+    flag(make, "dataset-path", help="HDF5 file whose training clips give the contexts (default: none, dreams begin "
+                                    "without a past)")
     flag(make, "n", 100, "dreams")
     flag(make, "horizon", 60, "tokens of each")
     flag(make, "context", 20, "tokens heard before")
     flag(make, "temperature", 1.0, "scales the noise; 0 follows the prior's mean")
-    flag(make, "top-p", 1.0, "of a model with categorical states: draw among the most probable classes that hold so much of the probability")
+    flag(make, "top-p", 1.0, "of a model with categorical states: draw among the most probable classes that hold so "
+                             "much of the probability")
     flag(make, "rare", 0.0, "share of the dreams that begin before a loud onset and are told its style")
     flag(make, "seed", 0, "of contexts and noise")
     flag(make, "device", "auto", "cpu, cuda or cuda:N")
     join = which.add_parser("mix", help="recordings and dreams in one set", description="Write recordings with as many dreams as give them a share of what is trained on.")
-    for name, about in (("recorded", "episodes or a data set of spectro_prepare"), ("dreams", "episodes from spectro_dreams generate"), ("output", "where the mixture goes")): flag(join, name, help=about, required=True)
+    for name, about in (("recorded", "episodes or a data set of spectro_prepare"), ("dreams", "episodes from spectro_dreams generate"), ("output", "where the mixture goes")):
+        flag(join, name, help=about, required=True)
     flag(join, "share", 0.5, "of the frames that are trained on, below 1")
     flag(join, "seed", 0, "of the order in which dreams are taken")
-    turn = which.add_parser("convert", help="one form into another", description="Convert episodes, checking every line of JSON.")
-    turn.add_argument("source", help="a data set (.h5), lines (.jsonl) or a folder of NPZ; a line holds episode_id, agent_id, timestamp, features, action, reward and, if there is more to say, meta (chapter 13); t too if it is one frame")
+    turn = which.add_parser("convert", help="one form into another", description="Convert episodes, checking every "
+                                                                                 "line of JSON.")
+    turn.add_argument("source", help="a data set (.h5), lines (.jsonl) or a folder of NPZ; a line holds episode_id, "
+                                     "agent_id, timestamp, features, action, reward and, if there is more to say, "
+                                     "meta (chapter 13); t too if it is one frame")
     turn.add_argument("target", help="the same")
     flag(turn, "level", "episode", "of lines: one for each frame, or for each episode", choices=("frame", "episode"))
-    for q in (make, join, turn): flag(q, "packed", help="of lines: features as base64 of this type; float16 rounds (default: lists of numbers)", choices=("float32", "float16"))
+    for q in (make, join, turn):
+        flag(q, "packed", help="of lines: features as base64 of this type; float16 rounds (default: lists of "
+                               "numbers)", choices=("float32", "float16"))
     for q, do in ((make, _dreams_generate), (join, _dreams_mix), (turn, _dreams_convert)): q.set_defaults(do=do)
     a = p.parse_args(argv)
     a.do(a)
@@ -467,14 +541,16 @@ def dreams_main(argv=None):
 def _dreams_generate(a):
     from spectro_dreamer.act.dream_sets import write_episodes
     from spectro_dreamer.act.mixing import dream_set
-    from spectro_dreamer.learn.training import pick_device
+    from spectro_dreamer.learn.compute import pick_device
     dreams = dream_set(a.checkpoint, a.dataset_path, a.n, a.horizon, a.rare, a.seed, context=a.context, temperature=a.temperature, top_p=a.top_p, device=pick_device(a.device))
-    print(f"{write_episodes(dreams, a.output, packed=a.packed)} dreams, {sum(e.timestamp[-1] for e in dreams)/60:.1f} minutes; wrote {a.output}")
+    print(f"{write_episodes(dreams, a.output, packed=a.packed)} dreams, "
+          f"{sum(e.timestamp[-1] for e in dreams)/60:.1f} minutes; wrote {a.output}")
 
 def _dreams_mix(a):
     from spectro_dreamer.act.mixing import mix_files
     about = mix_files(a.recorded, a.dreams, a.output, a.share, a.seed, a.packed)
-    print(f"{about['recorded']} recorded and {about['dreamed']} dreamed episodes, {about['share']:.1%} of what is trained on; wrote {a.output}")
+    print(f"{about['recorded']} recorded and {about['dreamed']} dreamed episodes, {about['share']:.1%} of what is "
+          f"trained on; wrote {a.output}")
 
 def _dreams_convert(a):
     from spectro_dreamer.act.dream_sets import read_episodes, write_episodes
@@ -492,10 +568,11 @@ def demo_steps(
     corpus, run, show = bundled_corpus(), out/"run", out/"output"
     clip = str(corpus/"clips"/DEMO_CLIP)
     def trained():
-        from spectro_dreamer.learn.training import history
+        from spectro_dreamer.learn.tracking import history
         return (run/"metrics.jsonl").is_file() and history(run)[-1]["epoch"] >= epochs
     best = run/"checkpoints"/"best_model.pt"
-    def current(name): return best.is_file() and (show/name).is_file() and (show/name).stat().st_mtime >= best.stat().st_mtime
+    def current(name):
+        return best.is_file() and (show/name).is_file() and (show/name).stat().st_mtime >= best.stat().st_mtime
     resume = ["--resume-from", run] if (run/"checkpoints"/"last.pt").is_file() else ["--preset", "dreamer", "--batch-size", 8, "--output-dir", run]
     use = ["--audio-path", clip, "--checkpoint", run, "--output-dir", show]
     return [
@@ -515,7 +592,8 @@ DEMO_FILES = {"input.png": "the recording", "recon.png": "what the model made of
 @command
 def demo_main(argv=None):
     "spectro_demo: the whole of it on the bundled corpus."
-    p = parser("demo", "Clean, prepare, train, infer, evaluate and imagine on the bundled synthetic corpus. What is already done is not done again.")
+    p = parser("demo", "Clean, prepare, train, infer, evaluate and imagine on the bundled synthetic corpus. What is "
+                       "already done is not done again.")
     flag(p, "output-dir", "demo", "where everything goes")
     flag(p, "epochs", DEMO_EPOCHS, "passes over the corpus")
     a = p.parse_args(argv)

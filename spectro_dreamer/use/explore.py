@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError
-from ..figures import CYCLE, DECIBELS, LEVELS, SIGNED
+from ..figures import CYCLE, DECIBELS, SIGNED
 from ..data.preprocessing import DB_PER_NAT, log_mel, mel_frequencies, plot_log_mel, read_audio
 from ..model.world_model import DreamerModel
 from ..dream.imagination import busiest, clip_spec, dream_audio, imagine, show_dream
@@ -37,7 +37,8 @@ def as_png(
     "A figure as the bytes of a PNG."
     import matplotlib.pyplot as plt
     out = io.BytesIO()
-    fig.savefig(out, format="png", dpi=90); plt.close(fig)
+    fig.savefig(out, format="png", dpi=90)
+    plt.close(fig)
     return out.getvalue()
 
 def panel(
@@ -52,7 +53,9 @@ def panel(
     box.controls, box.picture, box.sound, box.says = controls, w.Image(format="png"), w.Audio(autoplay=False, loop=False), w.HTML()
     def redraw(_=None):
         try: (fig, sound), box.says.value = draw(**{k: c.value for k, c in controls.items()}), ""
-        except SpectroError as e: box.picture.value, box.sound.value, box.says.value = b"", b"", html.escape(str(e)); return
+        except SpectroError as e:
+            box.picture.value, box.sound.value, box.says.value = b"", b"", html.escape(str(e))
+            return
         box.picture.value = as_png(fig)
         box.sound.value = b"" if sound is None else Audio(sound[0], rate=sound[1]).data
     for c in controls.values(): c.observe(redraw, "value")
@@ -68,44 +71,51 @@ def _slider(kind, name, value, lo, hi, step): # redraws when it is let go, not w
 # %% ../../nbs/93_explore.ipynb #2a970356
 def spectrogram_figure(
     wave,          # (S,) samples
-    fe:FrontEnd,
+    front_end:FrontEnd,
     at:float=0.5,  # seconds, where to slice
     low:float=DECIBELS[0], # dB at the dark end of the scale
 ):
     "A log-mel spectrogram, and a slice through it at one moment; returns the matplotlib figure."
     import matplotlib.pyplot as plt
-    spec = log_mel(np.asarray(wave, np.float32), fe)                       # (N, M)
-    frame = round(at*fe.frame_rate)
-    if not 0 <= frame < len(spec): raise SpectroError(f"no frame at {at:g} s: the sound has {len(spec)/fe.frame_rate:.2f} s")
+    spec = log_mel(np.asarray(wave, np.float32), front_end)                       # (N, M)
+    frame = round(at*front_end.frame_rate)
+    if not 0 <= frame < len(spec):
+        raise SpectroError(f"no frame at {at:g} s: the sound has {len(spec)/front_end.frame_rate:.2f} s")
     fig, (top, below) = plt.subplots(2, 1, figsize=(9, 4.4), layout="constrained", height_ratios=(3, 2))
-    ms, rate = 1000/fe.sample_rate, fe.sample_rate
-    plot_log_mel(spec, fe, top, f"window {fe.n_fft} ({fe.n_fft*ms:.0f} ms), hop {fe.hop_length} ({fe.hop_length*ms:.0f} ms), {fe.n_mels} bands", vmin=low)
+    ms, rate = 1000/front_end.sample_rate, front_end.sample_rate
+    plot_log_mel(spec, front_end, top, f"window {front_end.n_fft} ({front_end.n_fft*ms:.0f} ms), hop "
+                                       f"{front_end.hop_length} ({front_end.hop_length*ms:.0f} ms), "
+                                       f"{front_end.n_mels} bands", vmin=low)
     top.axvline(at, color="w", ls="--", lw=1)
-    below.plot(mel_frequencies(fe, fe.n_mels + 2)[1:-1], DB_PER_NAT*spec[frame], ".-", color=CYCLE[0], ms=4, lw=1)
-    below.set(xlabel="frequency (Hz)", ylabel="dB", ylim=(low, DECIBELS[1]), title=f"slice at {at:.2f} s, a frame each {1000/fe.frame_rate:.0f} ms")
+    below.plot(mel_frequencies(front_end, front_end.n_mels + 2)[1:-1], DB_PER_NAT*spec[frame], ".-", color=CYCLE[0], ms=4, lw=1)
+    below.set(xlabel="frequency (Hz)", ylabel="dB", ylim=(low, DECIBELS[1]), title=f"slice at {at:.2f} s, a frame "
+                                                                                   f"each {1000/front_end.frame_rate:.0f} ms")
     return fig
 
 # %% ../../nbs/93_explore.ipynb #34f4c7ef
 def spectrogram_explorer(
     clip,               # a recording's path, or its samples (S,) at the front end's rate
-    fe:FrontEnd=FrontEnd(), # where the knobs stand at first
+    front_end:FrontEnd=FrontEnd(), # where the knobs stand at first
 ):                      # an ipywidgets box, see `panel`; controls n_fft, hop, n_mels, at, low
     "A spectrogram with knobs for the window, the hop, the bands, the moment of the slice and the scale; for notebooks."
     import ipywidgets as w
-    wave = np.asarray(clip, np.float32) if isinstance(clip, (np.ndarray, Tensor)) else read_audio(clip, fe.sample_rate)
-    longest = math.floor(20*len(wave)/fe.sample_rate)/20
+    wave = np.asarray(clip, np.float32) if isinstance(clip, (np.ndarray, Tensor)) else read_audio(clip, front_end.sample_rate)
+    longest = math.floor(20*len(wave)/front_end.sample_rate)/20
     powers = lambda value, name, options: w.SelectionSlider(options=sorted({*options, value}), value=value, description=name, continuous_update=False)
-    controls = {"n_fft": powers(fe.n_fft, "window", (256, 512, 1024, 2048, 4096)), "hop": powers(fe.hop_length, "hop", (64, 128, 256, 512)),
-                "n_mels": _slider("IntSlider", "bands", fe.n_mels, 20, 128, 4), "at": _slider("FloatSlider", "slice (s)", min(.5, longest), 0, longest, .05),
+    controls = {"n_fft": powers(front_end.n_fft, "window", (256, 512, 1024, 2048, 4096)), "hop": powers(front_end.hop_length, "hop", (64, 128, 256, 512)),
+                "n_mels": _slider("IntSlider", "bands", front_end.n_mels, 20, 128, 4), "at": _slider("FloatSlider", "slice (s)", min(.5, longest), 0, longest, .05),
                 "low": _slider("FloatSlider", "dark (dB)", DECIBELS[0], -80, 0, 10)}
-    def draw(n_fft, hop, n_mels, at, low): return spectrogram_figure(wave, replace(fe, n_fft=n_fft, hop_length=hop, n_mels=n_mels), at, low), None
+    def draw(n_fft, hop, n_mels, at, low):
+        return spectrogram_figure(wave, replace(front_end, n_fft=n_fft, hop_length=hop, n_mels=n_mels), at, low), None
     return panel(controls, draw)
 
 # %% ../../nbs/93_explore.ipynb #01888516
 def _token_at(model, spec, at): # index of the token that begins at `at` seconds
     cut, rate = model.config.tokens, model.front_end.frame_rate
     token = round(at*rate/cut.hop)
-    if not 0 <= token < cut.n_tokens(len(spec)): raise SpectroError(f"no token begins at {at:g} s: the clip has {len(spec)/rate:.2f} s, a token {cut.frames/rate:.3f} s")
+    if not 0 <= token < cut.n_tokens(len(spec)):
+        raise SpectroError(f"no token begins at {at:g} s: the clip has {len(spec)/rate:.2f} s, a token "
+                           f"{cut.frames/rate:.3f} s")
     return token
 
 @torch.no_grad()
@@ -116,7 +126,10 @@ def traverse(
     unit:int=0,    # of the stochastic state
     pushes=(-3., -2., -1., 0., 1., 2., 3.), # P standard deviations of the prior
 )->Tensor:         # (P, F, M) nats
-    "What the decoder draws for one token while one unit of its state is moved. Raises `SpectroError` for a model of classes, or where there is no such unit or token."
+    """What the decoder draws for one token while one unit of its state is moved.
+
+    Raises `SpectroError` for a model of classes, or where there is no such unit or token.
+    """
     size = model.config.model.z_state_size
     if model.config.model.latent != "gaussian": raise SpectroError("a unit can be pushed in a Gaussian model only")
     if not 0 <= unit < size: raise SpectroError(f"the state has units 0 to {size - 1}, not {unit}")
@@ -137,17 +150,20 @@ def latent_figure(
     unit:int=0,     # of the stochastic state
     push:float=2.0, # standard deviations of the prior
 ):
-    "A clip with one token marked; the token as the model draws it, as it draws it with one unit moved, and the difference; returns the matplotlib figure."
+    """A clip with one token marked; the token as the model draws it, as it draws it with one unit moved, and the
+    difference; returns the matplotlib figure.
+    """
     import matplotlib.pyplot as plt
-    spec, fe = clip_spec(model, clip), model.front_end
+    spec, front_end = clip_spec(model, clip), model.front_end
     own, moved = traverse(model, spec, at, unit, (0., push))
-    start = _token_at(model, spec, at)*model.config.tokens.hop/fe.frame_rate
+    start = _token_at(model, spec, at)*model.config.tokens.hop/front_end.frame_rate
     fig = plt.figure(figsize=(9, 4.6), layout="constrained")
     top, *row = (axs := fig.subplot_mosaic([["clip"]*3, ["own", "moved", "by"]], height_ratios=(2, 3))).values()
-    plot_log_mel(spec, fe, top, "the clip; between the lines, the token")
-    for x in (start, start + len(own)/fe.frame_rate): top.axvline(x, color="w", ls="--", lw=1)
-    for ax, x, title in zip(row, (own, moved), ("as the model draws it", f"z[{unit}] moved by {push:+g} deviations")): plot_log_mel(x, fe, ax, title, start=start, bar=ax is row[1])
-    plot_log_mel(moved - own, fe, row[2], "difference", vmin=-6, vmax=6, start=start).images[0].set_cmap(SIGNED)
+    plot_log_mel(spec, front_end, top, "the clip; between the lines, the token")
+    for x in (start, start + len(own)/front_end.frame_rate): top.axvline(x, color="w", ls="--", lw=1)
+    for ax, x, title in zip(row, (own, moved), ("as the model draws it", f"z[{unit}] moved by {push:+g} deviations")):
+        plot_log_mel(x, front_end, ax, title, start=start, bar=ax is row[1])
+    plot_log_mel(moved - own, front_end, row[2], "difference", vmin=-6, vmax=6, start=start).images[0].set_cmap(SIGNED)
     return fig
 
 # %% ../../nbs/93_explore.ipynb #36ddab5c
@@ -156,7 +172,9 @@ def latent_explorer(
     clip,       # a recording's path or its log-mel (N, M) in nats
     units=None, # of the stochastic state, to choose from; None: the twelve with most nats over the clip
 ):              # an ipywidgets box, see `panel`; controls at, unit, push
-    "The drawing of one token, with knobs for the moment, the unit of the state, and how far it is pushed; for notebooks."
+    """The drawing of one token, with knobs for the moment, the unit of the state, and how far it is pushed; for
+    notebooks.
+    """
     import ipywidgets as w
     spec = clip_spec(model, clip)
     units = list(busiest(model, spec, 12) if units is None else units)

@@ -101,7 +101,8 @@ def graph_inputs(
 # %% ../../nbs/90_export.ipynb #be0e6e6d
 def _need(name):
     try: return importlib.import_module(name)
-    except ImportError: raise SpectroError(f"{name.split('.')[0]} is not installed: pip install 'spectro_dreamer[onnx]'") from None
+    except ImportError:
+        raise SpectroError(f"{name.split('.')[0]} is not installed: pip install 'spectro_dreamer[onnx]'") from None
 
 @contextmanager
 def _quietly(): # what the exporter and the quantiser say of packages that are absent and of their own deprecations
@@ -151,7 +152,8 @@ def export_onnx(
 )->list[Path]:
     "Write the three graphs, and `dreamer.py`, which runs them with numpy and onnxruntime alone."
     folder = Path(folder)
-    graphs = {f"{name}.onnx": graph_of(model, name).SerializeToString() for name in GRAPHS} # all made before any is written
+    # all made before any is written
+    graphs = {f"{name}.onnx": graph_of(model, name).SerializeToString() for name in GRAPHS}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in graphs.items(): _write_bytes(folder/name, content)
     write_text(folder/"dreamer.py", reader_source())
@@ -159,7 +161,10 @@ def export_onnx(
 
 # %% ../../nbs/90_export.ipynb #e63bc8b7
 class OnnxGraphs:
-    "The graphs that `export_onnx` wrote. A state is a pair of arrays, h (B, H) and z (B, Z); noise (B, Z) is standard normal, none means zeros."
+    """The graphs that `export_onnx` wrote.
+
+    A state is a pair of arrays, h (B, H) and z (B, Z); noise (B, Z) is standard normal, none means zeros.
+    """
     def __init__(self, folder, threads=1):
         try: import onnxruntime
         except ImportError: raise SpectroError("onnxruntime is not installed: pip install onnxruntime") from None
@@ -167,13 +172,17 @@ class OnnxGraphs:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
         for name in ("posterior", "prior", "heads"):
             file = Path(folder)/f"{name}.onnx"
-            if not file.is_file(): raise SpectroError(f"{folder} lacks {file.name}: is this the folder with the graphs?")
-            try: self.graphs[name] = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            if not file.is_file():
+                raise SpectroError(f"{folder} lacks {file.name}: is this the folder with the graphs?")
+            try:
+                self.graphs[name] = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
             except Exception as e: raise SpectroError(f"{file} is not a readable graph") from e
             told.append(self.graphs[name].get_modelmeta().custom_metadata_map.get("spectro_dreamer", "{}"))
         self.about = json.loads(told[0])
-        if self.about.get("format") != 1: raise SpectroError(f"{folder} was not exported by spectro_dreamer, or by another version of it")
-        if set(told) != {told[0]}: raise SpectroError(f"the graphs in {folder} belong to different models: export again")
+        if self.about.get("format") != 1:
+            raise SpectroError(f"{folder} was not exported by spectro_dreamer, or by another version of it")
+        if set(told) != {told[0]}:
+            raise SpectroError(f"the graphs in {folder} belong to different models: export again")
 
     def run(self, graph, **inputs): # name → (B, …) arrays, to name → (B, …)
         session = self.graphs[graph]
@@ -192,7 +201,8 @@ class OnnxGraphs:
     def encode_step(self, token, state=None, style=None, noise=None):
         "Hear one token (B, M, F): the next state."
         want = (len(self.about["mean"]), self.about["tokens"]["frames"])
-        if np.shape(token)[1:] != want: raise SpectroError(f"need tokens of shape (B, {want[0]}, {want[1]}), got {np.shape(token)}")
+        if np.shape(token)[1:] != want:
+            raise SpectroError(f"need tokens of shape (B, {want[0]}, {want[1]}), got {np.shape(token)}")
         return self._step("posterior", self.initial(len(token)) if state is None else state, style, noise, token=token)[0]
 
     def dream_step(self, state, style=None, noise=None):
@@ -215,7 +225,8 @@ class OnnxDreamer(OnnxGraphs):
     def to_tokens(self, spec):
         "Log-mel (N, M) in nats to standardised tokens (T, M, F)."
         spec, cut, bands = np.asarray(spec, np.float32), self.about["tokens"], len(self.about["mean"])
-        if spec.ndim != 2 or spec.shape[1] != bands: raise SpectroError(f"need a log-mel of shape (N, {bands}), got {spec.shape}")
+        if spec.ndim != 2 or spec.shape[1] != bands:
+            raise SpectroError(f"need a log-mel of shape (N, {bands}), got {spec.shape}")
         if len(spec) < cut["frames"]: raise SpectroError(f"too short: {len(spec)} frames, a token has {cut['frames']}")
         mean, std = self.scale(spec)
         return np.lib.stride_tricks.sliding_window_view((spec - mean)/std, cut["frames"], axis=0)[::cut["hop"]]
@@ -230,7 +241,9 @@ class OnnxDreamer(OnnxGraphs):
         return total/count
 
     def reconstruct(self, spec, styles=None, dream=0, temperature=1.0, seed=0):
-        "Hear a log-mel (N, M) in nats and draw it again, (N', M); then go on alone for `dream` tokens. styles (T + dream, A)."
+        """Hear a log-mel (N, M) in nats and draw it again, (N', M); then go on alone for `dream` tokens. styles (T +
+        dream, A).
+        """
         spec = np.asarray(spec, np.float32)
         tokens, rng, state, states = self.to_tokens(spec), np.random.default_rng(seed), self.initial(), []
         style = lambda t: None if styles is None else np.asarray(styles)[t:t + 1]
@@ -265,7 +278,8 @@ class SpectroError(Exception):
 
 def reader_source()->str:
     "`OnnxDreamer` as a file of its own."
-    module = importlib.import_module("spectro_dreamer.use.export") # of a class that lives in a notebook Python cannot find the source
+    # of a class that lives in a notebook Python cannot find the source
+    module = importlib.import_module("spectro_dreamer.use.export")
     return READER + "\n".join(inspect.getsource(c) for c in (module.OnnxGraphs, module.OnnxDreamer))
 
 # %% ../../nbs/90_export.ipynb #8136fa02
@@ -286,7 +300,8 @@ def check_export(
         if c.latent == "categorical" and "new_z" in wanted:
             other = ((torch.from_numpy(got["new_z"]) - wanted["new_z"]).abs() > .5).unflatten(-1, (-1, c.classes)).any(-1)
             choices["differ"], choices["of"], same = choices["differ"] + int(other.sum()), choices["of"] + other.numel(), ~other.any(-1)
-        for k, v in wanted.items(): _widen(worst, graph, k, (torch.from_numpy(got[k]) - v).abs()[same if k in ("new_z", "token") else slice(None)])
+        for k, v in wanted.items():
+            _widen(worst, graph, k, (torch.from_numpy(got[k]) - v).abs()[same if k in ("new_z", "token") else slice(None)])
     for spec in clips:
         tokens = model.to_tokens(spec)[None]
         T = tokens.shape[1]
@@ -316,10 +331,13 @@ def _check_stream(reader, model, tokens, styles, noise, worst):
     wanted, state, T = torch.cat([model.decode(heard), model.decode(dreamt)], 1), None, tokens.shape[1]
     for t in range(styles.shape[1]):
         given = styles[:, t].numpy(), noise[:, t].numpy()
-        if t < T: state = reader.encode_step(tokens[:, t].numpy(), state, *given); token = reader.read(state)[0]
+        if t < T:
+            state = reader.encode_step(tokens[:, t].numpy(), state, *given)
+            token = reader.read(state)[0]
         else: token, state = reader.dream_step(state, *given)
         h = heard.h[:, t] if t < T else dreamt.h[:, t - T]
-        _widen(worst, "stream", "token", np.abs(token - wanted[:, t].numpy())); _widen(worst, "stream", "h", np.abs(state[0] - h.numpy()))
+        _widen(worst, "stream", "token", np.abs(token - wanted[:, t].numpy()))
+        _widen(worst, "stream", "h", np.abs(state[0] - h.numpy()))
 
 def largest(
     differences:dict, # of `check_export`
@@ -336,9 +354,13 @@ def latency(
     steps:int=200,      # timed calls of each
     clock=time.thread_time, # seconds that this thread worked; time.perf_counter for the wall
 )->dict:                # graph → "PyTorch" or "ONNX" → p50_ms, p90_ms, real_time, tokens_per_second; and graph → "ratio", the first over the second
-    "Time single steps of the graphs and of their modules, in turns, on one thread. A ratio is the median over pairs of calls."
+    """Time single steps of the graphs and of their modules, in turns, on one thread.
+
+    A ratio is the median over pairs of calls.
+    """
     reader, x = OnnxDreamer(folder), graph_inputs(model, batch, torch.Generator().manual_seed(0))
-    threads = torch.get_num_threads(); torch.set_num_threads(1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     modules, arrays = {g: module(model).eval() for g, module in GRAPHS.items()}, {k: v.numpy() for k, v in x.items()}
     def pytorch(g): return modules[g](*(x[n] for n in GRAPHS[g].takes))
     def onnx(g): return reader.graphs[g].run(None, {n: arrays[n] for n in GRAPHS[g].takes})
@@ -352,7 +374,9 @@ def latency(
                 if i >= 0: spent[g, way].append(clock() - start)
     torch.set_num_threads(threads)
     sound = batch*model.config.tokens.seconds(model.front_end)
-    def row(s): p50, p90 = np.percentile(s, [50, 90]); return dict(p50_ms=1e3*p50, p90_ms=1e3*p90, real_time=sound/p50, tokens_per_second=batch/p50)
+    def row(s):
+        p50, p90 = np.percentile(s, [50, 90])
+        return dict(p50_ms=1e3*p50, p90_ms=1e3*p90, real_time=sound/p50, tokens_per_second=batch/p50)
     return {g: dict(PyTorch=row(spent[g, "PyTorch"]), ONNX=row(spent[g, "ONNX"]),
                     ratio=float(np.median(np.array(spent[g, "PyTorch"])/np.array(spent[g, "ONNX"])))) for g in GRAPHS}
 
@@ -373,14 +397,18 @@ def quantise(
     folder, # from `export_onnx`
     into,   # folder for the graphs of eight bits; is made
 )->list[Path]:
-    "The same graphs with weights in eight bits, for `OnnxDreamer`. Smaller, and not the same numbers: measure what it costs."
+    """The same graphs with weights in eight bits, for `OnnxDreamer`.
+
+    Smaller, and not the same numbers: measure what it costs.
+    """
     onnx, q, folder, into = _need("onnx"), _need("onnxruntime.quantization"), Path(folder), Path(into)
     OnnxDreamer(folder) # says what is wrong with the folder
     into.mkdir(parents=True, exist_ok=True)
     with _quietly():
         for name in GRAPHS:
             proto = onnx.load(folder/f"{name}.onnx")
-            del proto.graph.value_info[:] # shapes of what lies between, of which some would be wrong after it turned the weights about
+            # shapes of what lies between, of which some would be wrong after it turned the weights about
+            del proto.graph.value_info[:]
             q.quantize_dynamic(proto, str(into/f"{name}.onnx"), weight_type=q.QuantType.QInt8)
     shutil.copy(folder/"dreamer.py", into)
     return [*(into/f"{name}.onnx" for name in GRAPHS), into/"dreamer.py"]
@@ -391,7 +419,9 @@ def redrawing_error(
     specs, # of (N, M) log-mel in nats
 )->float:
     "Mean squared error per bin of reconstructions, standardised per band, over the frames that whole tokens cover."
-    def error(spec): again = np.asarray(model.reconstruct(spec)); return ((again - np.asarray(spec)[:len(again)])/np.asarray(std))**2
+    def error(spec):
+        again = np.asarray(model.reconstruct(spec))
+        return ((again - np.asarray(spec)[:len(again)])/np.asarray(std))**2
     return float(np.concatenate([error(s) for s in specs]).mean())
 
 # %% ../../nbs/90_export.ipynb #7f6820d3
@@ -418,20 +448,23 @@ Not recorded by the export: say here which recordings and speakers, under which 
 
 def model_card(model:DreamerModel, name:str)->str:
     "What can be said of a model by looking at it."
-    c, fe = model.config, model.front_end
-    return CARD.format(name=name, parameters=sum(p.numel() for p in model.parameters())/1e6, mels=fe.n_mels, rate=fe.sample_rate,
-                       n_fft=fe.n_fft, hop=fe.hop_length, frames=c.tokens.frames,
-                       token_ms=1e3*c.tokens.seconds(fe), h=c.model.h_state_size,
+    c, front_end = model.config, model.front_end
+    return CARD.format(name=name, parameters=sum(p.numel() for p in model.parameters())/1e6, mels=front_end.n_mels, rate=front_end.sample_rate,
+                       n_fft=front_end.n_fft, hop=front_end.hop_length, frames=c.tokens.frames,
+                       token_ms=1e3*c.tokens.seconds(front_end), h=c.model.h_state_size,
                        latent="Gaussian" if c.model.latent == "gaussian" else f"categorical (classes of {c.model.classes})",
                        z=c.model.z_state_size, styles=", ".join(model.style_names) or "none")
 
 def save_pretrained(
     model:DreamerModel,
     folder,          # is made
-    card:str=None,   # text of the README; default `model_card`
+    card:str | None=None,   # text of the README; default `model_card`
     half:bool=False, # matrices in half precision
 )->list[Path]:
-    "Write config.json, model.safetensors and README.md. `from_pretrained` reads the folder, `load` the safetensors in it."
+    """Write config.json, model.safetensors and README.md.
+
+    `from_pretrained` reads the folder, `load` the safetensors in it.
+    """
     from safetensors.torch import save
     folder, cfg = Path(folder), dict(config=model.config.to_dict(), style_names=list(model.style_names))
     weights = {k: (v.half() if half and v.dim() > 1 else v).cpu().contiguous() for k, v in model.state_dict().items()}
@@ -443,7 +476,7 @@ def save_pretrained(
 
 def from_pretrained(
     name,          # a folder, the name of a model that ships with the library, or organisation/name on the Hugging Face hub
-    revision:str=None, # of the hub: a branch, tag or commit
+    revision:str | None=None, # of the hub: a branch, tag or commit
     device="cpu",
 )->DreamerModel:   # in evaluation mode
     "Load what `save_pretrained` wrote. Raises `SpectroError` if it is missing, unreadable or does not fit."
@@ -451,25 +484,33 @@ def from_pretrained(
     if not folder.is_dir():
         if str(name) in shipped_models(): return load(name, device)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", str(name)):
-            raise SpectroError(f"no such folder: {name}; models that come with the library: {', '.join(shipped_models())}")
+            raise SpectroError(f"no such folder: {name}; models that come with the library: "
+                               f"{', '.join(shipped_models())}")
         folder = _from_hub(str(name), revision)
     for file in ("config.json", "model.safetensors"):
-        if not (folder/file).is_file(): raise SpectroError(f"{name} lacks {file}: is it a folder that save_pretrained wrote? (the folder of a run is for load)")
+        if not (folder/file).is_file():
+            raise SpectroError(f"{name} lacks {file}: is it a folder that save_pretrained wrote? (the folder of a "
+                               "run is for load)")
     try: cfg = json.loads((folder/"config.json").read_text(encoding="utf-8"))
     except ValueError: cfg = None
-    if not isinstance(cfg, dict) or cfg.get("model_type") != "spectro_dreamer": raise SpectroError(f"{folder/'config.json'} does not describe a model of ours")
+    if not isinstance(cfg, dict) or cfg.get("model_type") != "spectro_dreamer":
+        raise SpectroError(f"{folder/'config.json'} does not describe a model of ours")
     from safetensors.torch import load_file
     try: weights = load_file(folder/"model.safetensors")
     except Exception as e: raise SpectroError(f"{folder/'model.safetensors'} is not readable") from e
     model = build(Config.from_dict(cfg["config"]), cfg["style_names"])
     try: model.load_state_dict(weights)
-    except RuntimeError as e: raise SpectroError(f"the weights in {name} do not fit its configuration: {str(e).splitlines()[0]}") from None
+    except RuntimeError as e:
+        raise SpectroError(f"the weights in {name} do not fit its configuration: {str(e).splitlines()[0]}") from None
     return model.to(device).eval()
 
 def _from_hub(name, revision):
     try: hub = importlib.import_module("huggingface_hub")
-    except ImportError: raise SpectroError(f"there is no folder {name}, and to look for it on the Hugging Face hub: pip install huggingface_hub") from None
-    try: return Path(hub.snapshot_download(name, revision=revision, allow_patterns=["config.json", "model.safetensors"]))
+    except ImportError:
+        raise SpectroError(f"there is no folder {name}, and to look for it on the Hugging Face hub: pip install "
+                           "huggingface_hub") from None
+    try:
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=["config.json", "model.safetensors"]))
     except Exception as e:
         raise SpectroError(f"{name} is no folder here and could not be fetched from the Hugging Face hub: "
                            f"{(str(e).strip() or type(e).__name__).splitlines()[0]}") from e
@@ -483,7 +524,10 @@ def export_files(
     audio_path=None,  # recording to check the graphs on; default: one of the bundled corpus
     tolerance:float=1e-4, # largest difference from PyTorch that is let pass
 )->tuple[list[Path], dict]: # files; folder → `check_export`
-    "Write a model for others: config.json, model.safetensors, README.md, onnx/, onnx-int8/. Raises `SpectroError` if the graphs do not agree with PyTorch."
+    """Write a model for others: config.json, model.safetensors, README.md, onnx/, onnx-int8/.
+
+    Raises `SpectroError` if the graphs do not agree with PyTorch.
+    """
     from spectro_dreamer.dream.imagination import clip_spec
     from spectro_dreamer.data.preprocessing import bundled_corpus
     model, out, checks = load(checkpoint), Path(output_dir), {}
@@ -498,9 +542,11 @@ def export_files(
         export_onnx(model, part)
         checks["onnx"] = check_export(part, model, [spec])
         if not largest(checks["onnx"]) <= tolerance:
-            raise SpectroError(f"the graphs differ from PyTorch by {largest(checks['onnx']):.1e}, so they were not kept: "
+            raise SpectroError(f"the graphs differ from PyTorch by {largest(checks['onnx']):.1e}, so they were not "
+                               "kept: "
                                f"try other versions of torch, onnx and onnxscript")
-        shutil.rmtree(out/"onnx", ignore_errors=True); os.replace(part, out/"onnx")
+        shutil.rmtree(out/"onnx", ignore_errors=True)
+        os.replace(part, out/"onnx")
     finally: shutil.rmtree(part, ignore_errors=True)
     files += sorted((out/"onnx").iterdir())
     if int8:
@@ -515,7 +561,10 @@ def keep_artifacts(
     graphs:bool=True, # the ONNX graphs too, checked against PyTorch
     tolerance:float=1e-4, # largest difference that is let pass
 )->tuple[Path, dict]: # the folder; the manifest
-    "Gather what should survive of a run. Raises `SpectroError` if it is no run, or if the graphs do not agree with PyTorch."
+    """Gather what should survive of a run.
+
+    Raises `SpectroError` if it is no run, or if the graphs do not agree with PyTorch.
+    """
     run = Path(run)
     best, told = run/"checkpoints"/"best_model.pt", run/"manifest.json"
     if lacks := [p.name for p in (best, told, run/"config.yaml") if not p.is_file()]:
@@ -543,6 +592,7 @@ def keep_artifacts(
                              exported_with={p: importlib.metadata.version(p) for p in ("onnx", "onnxscript", "onnxruntime")})
         d["files"] = {f.relative_to(part).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(part.rglob("*")) if f.is_file()}
         write_text(part/"manifest.json", json.dumps(d, indent=2) + "\n")
-        shutil.rmtree(folder, ignore_errors=True); os.replace(part, folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
     finally: shutil.rmtree(part, ignore_errors=True)
     return folder, d

@@ -138,7 +138,8 @@ OWN = [  # voice i speaks i, i + 28 and i + 56
     "Six vans were queueing to cross the narrow bridge.",
     "The nurse drew the curtain and spoke in a gentle voice.",
 
-    "If the weather holds, we could take the little boat out, row round the island, and have a slow lunch on the far side of the lake.",
+    "If the weather holds, we could take the little boat out, row round the island, and have a slow lunch on the far "
+    "side of the lake.",
     "She keeps a jar of buttons from coats nobody remembers.",
     "The baker gave us a bag of broken biscuits for nothing.",
     "It takes forty minutes to reach the airport.",
@@ -168,7 +169,8 @@ OWN = [  # voice i speaks i, i + 28 and i + 56
     "The last train leaves at ten to twelve, and then nothing until dawn.",
 ]
 
-REJECTED = [  # voice number, up votes, down votes, sentence: a filter for two up votes and more up than down drops these
+# voice number, up votes, down votes, sentence: a filter for two up votes and more up than down drops these
+REJECTED = [
     (3, 1, 0, "I can never remember which bin is for glass."),
     (9, 1, 1, "The puzzle was missing its very last piece."),
     (14, 0, 2, "Hurry up, or the shops will be shut."),
@@ -198,7 +200,8 @@ def synthesise(sentence, voice, pitch, pitch_range, speed, seed):
     for parameter, value in ((1, speed), (2, 40), (3, pitch), (4, pitch_range)):
         lib.espeak_SetParameter(parameter, value, 0)
     text = sentence.encode()
-    lib.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 1, 0, 1, None, None)  # 1: positions in characters; 1: UTF-8
+    # 1: positions in characters; 1: UTF-8
+    lib.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 1, 0, 1, None, None)
     lib.espeak_Synchronize()
     wave = np.concatenate(pieces) / 32768.0
     loud = np.flatnonzero(np.abs(wave) > 0.01 * np.abs(wave).max())
@@ -206,7 +209,9 @@ def synthesise(sentence, voice, pitch, pitch_range, speed, seed):
 
 
 def measure(speech, rate):
-    """Median F0 in Hz (autocorrelation), spectral centroid in Hz, long-term spectrum in dB in 24 bands from 100 Hz to 10 kHz."""
+    """Median F0 in Hz (autocorrelation), spectral centroid in Hz, long-term spectrum in dB in 24 bands from 100 Hz to
+    10 kHz.
+    """
     size, hop = 2048, 512
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(speech, size), size)[::hop] * np.hanning(size)
     power = np.abs(np.fft.rfft(frames, 2 * size)) ** 2
@@ -297,7 +302,8 @@ def main():
 
     closest = report(clips, results)
     seconds, size = sum(r[0] for r in results), sum(p.stat().st_size for p in args.output_dir.rglob("*") if p.is_file())
-    print(f"{len(clips)} clips, {len(VOICES)} voices, {len({c[2] for c in clips})} sentences, {seconds / 60:.2f} minutes, "
+    print(f"{len(clips)} clips, {len(VOICES)} voices, {len({c[2] for c in clips})} sentences, {seconds / 60:.2f} "
+          "minutes, "
           f"{min(r[0] for r in results):.2f} to {max(r[0] for r in results):.2f} s each, {size} bytes in all")
     if closest < 1:
         print(f"make_corpus: two voices are too alike ({closest:.2f} < 1)", file=sys.stderr)

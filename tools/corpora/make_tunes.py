@@ -11,14 +11,16 @@ from pathlib import Path
 TARGET = Path(__file__).resolve().parent.parent / "spectro_dreamer" / "tunes" / "tunes.abc"
 N_TUNES = 108
 
-# A metre: eighths in each group of a bar, what kind of dance it is, the rhythms of a group, the last bar, and the eighths of a pick-up.
+# A metre: eighths in each group of a bar, what kind of dance it is, the rhythms of a group, the last bar, and the
+# eighths of a pick-up.
 METRES = {
     "6/8": ((3, 3), "Jig", [[1, 1, 1]] * 4 + [[2, 1], [2, 1], [3]], [[1, 1, 1], [3]], 1),
     "4/4": ((4, 4), "Reel", [[1, 1, 1, 1]] * 4 + [[2, 1, 1], [2, 2], [3, 1]], [[1, 1, 1, 1], [4]], 2),
     "3/4": ((6,), "Waltz", [[2, 2, 2], [2, 2, 2], [4, 2], [2, 1, 1, 2], [3, 1, 2]], [[6]], 2),
     "9/8": ((3, 3, 3), "Slip Jig", [[1, 1, 1]] * 4 + [[2, 1], [2, 1], [3]], [[1, 1, 1], [1, 1, 1], [3]], 1),
 }
-# A key: the letter of its tonic (C is 0, the C above is 7), whether its chords are those of major or of a mode with a flat seventh.
+# A key: the letter of its tonic (C is 0, the C above is 7), whether its chords are those of major or of a mode with a
+# flat seventh.
 KEYS = {"G Major": (4, "major"), "D Major": (1, "major"), "A Major": (-2, "major"), "E Dorian": (2, "modal"), "A Dorian": (-2, "modal"),
         "E Minor": (2, "modal"), "D Mixolydian": (1, "modal"), "A Mixolydian": (-2, "modal"), "B Minor": (-1, "modal")}
 # Chords by the degree of their root, one for each bar of a part.
@@ -76,7 +78,9 @@ def compose_part(dice, metre, key, high, ending):
     shapes = [[dice.choice(rhythms) for _ in groups] for _ in range(3)]
     bars, here = [], tonic + (7 if high else 0)
     for k in range(6):
-        if k in (4, 5): bars.append(bars[k - 4]); continue
+        if k in (4, 5):
+            bars.append(bars[k - 4])
+            continue
         tones = chord_tones(chords[k], tonic, low, top)
         goal = min(tones, key=lambda t: abs(t - tonic - 4)) if k == 3 else None
         bars.append(compose_bar(dice, shapes[k % 2] if k < 3 else shapes[2], tones, here, goal))

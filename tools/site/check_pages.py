@@ -36,7 +36,8 @@ def entries(contents):
 def named(contents):
     """(file, words) of each part of the sidebar that gives its own words."""
     for item in contents:
-        if isinstance(item, dict): yield from named(item["contents"]) if "contents" in item else [(item["href"], item["text"])]
+        if isinstance(item, dict):
+            yield from named(item["contents"]) if "contents" in item else [(item["href"], item["text"])]
 
 
 def part_problems():
@@ -50,7 +51,8 @@ def part_problems():
         if a > b: yield f"_quarto.yml: {a} stands before {b}"
     words = dict(named(site["sidebar"]["contents"]))
     for name in numbered:
-        if name != "99_report.ipynb" and words.get(name) != (title := make_pages.chapter_title(NBS / name)): yield f"_quarto.yml: {name} must be called `{title}`, as the prose counts chapters"
+        if name != "99_report.ipynb" and words.get(name) != (title := make_pages.chapter_title(NBS / name)):
+            yield f"_quarto.yml: {name} must be called `{title}`, as the prose counts chapters"
     for name in ("99_report.ipynb", "glossary.ipynb", "api/index.qmd", "colab.qmd"):
         if name not in listed: yield f"_quarto.yml: the sidebar lacks {name}"
     if not {"light", "dark"} <= set(html["theme"]): yield "_quarto.yml: needs a light and a dark theme"
@@ -64,13 +66,17 @@ def picture_problems():
     site = configuration()["website"]
     for key, size, limit in (("favicon", (64, 64), 10_000), ("image", (1200, 630), 300_000)):
         path = NBS / site.get(key, "-")
-        if not path.is_file(): yield f"_quarto.yml: {key} names no picture"; continue
+        if not path.is_file():
+            yield f"_quarto.yml: {key} names no picture"
+            continue
         data = path.read_bytes()
-        if data[:8] != b"\x89PNG\r\n\x1a\n" or struct.unpack(">II", data[16:24]) != size: yield f"{path.name} is not a PNG of {size[0]} x {size[1]}"
+        if data[:8] != b"\x89PNG\r\n\x1a\n" or struct.unpack(">II", data[16:24]) != size:
+            yield f"{path.name} is not a PNG of {size[0]} x {size[1]}"
         if len(data) > limit: yield f"{path.name} has {len(data)/1000:.0f} kB, more than {limit/1000:.0f}"
     if not any(c["cell_type"] == "raw" and f"image: {site.get('image')}\n" in text(c["source"]) for c in read(NBS / "index.ipynb")["cells"]):
         yield "index.ipynb: its raw cell must name the card, or Quarto shows the page's first picture instead"
-    if not site.get("open-graph") or site.get("twitter-card", {}).get("card-style") != "summary_large_image": yield "_quarto.yml: the card is not shown: open-graph, twitter-card"
+    if not site.get("open-graph") or site.get("twitter-card", {}).get("card-style") != "summary_large_image":
+        yield "_quarto.yml: the card is not shown: open-graph, twitter-card"
 
 
 def figure_problems():
@@ -79,7 +85,8 @@ def figure_problems():
         for i, cell in enumerate(read(path)["cells"]):
             pictures = sum(any(mime.startswith("image/") for mime in out.get("data", {})) for out in cell.get("outputs", []))
             said = next((d.removeprefix("fig-alt: ").strip("\"' ") for d in directives(text(cell["source"])) if d.startswith("fig-alt: ")), "")
-            if pictures == 1 and not said: yield f"{path.name} cell {i}: a figure without fig-alt, the words for readers who cannot see it"
+            if pictures == 1 and not said:
+                yield f"{path.name} cell {i}: a figure without fig-alt, the words for readers who cannot see it"
 
 
 def source_problems():
@@ -87,13 +94,18 @@ def source_problems():
     for path in chapters():
         for i, cell in enumerate(read(path)["cells"]):
             if "export" not in directives(text(cell["source"])): continue
-            if any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.parse(text(cell["source"])).body): yield f"{path.name} cell {i}: a definition in a cell of `export`, which no page shows: use `exports`"
+            if any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.parse(text(cell["source"])).body):
+                yield f"{path.name} cell {i}: a definition in a cell of `export`, which no page shows: use `exports`"
 
 
 def missing_page_problems(s):
-    """The page for wrong addresses is shown at any depth, so its links are whole addresses, and lead to pages that there are."""
+    """The page for wrong addresses is shown at any depth, so its links are whole addresses, and lead to pages that
+    there are.
+    """
     path, home = NBS / "404.qmd", s["doc_host"] + s["doc_baseurl"]
-    if not path.is_file(): yield "404.qmd is missing"; return
+    if not path.is_file():
+        yield "404.qmd is missing"
+        return
     there = {f"{make_pages.page_name(p)}.html" for p in chapters()} | {p.relative_to(NBS).with_suffix(".html").as_posix() for p in NBS.rglob("*.qmd")}
     for target in LINK.findall(path.read_text(encoding="utf-8")):
         if not target.startswith(home): yield f"404.qmd: {target} is not under {home}"
@@ -111,15 +123,23 @@ def glossary_entries():
 
 
 def glossary_problems():
-    """Each word has two sentences and a link to a chapter whose prose uses it; words stand in order, none is missing, none twice."""
-    if not (NBS / "glossary.ipynb").is_file(): yield "glossary.ipynb is missing"; return
+    """Each word has two sentences and a link to a chapter whose prose uses it; words stand in order, none is missing,
+    none twice.
+    """
+    if not (NBS / "glossary.ipynb").is_file():
+        yield "glossary.ipynb is missing"
+        return
     found, odd = glossary_entries()
     yield from (f"glossary: not `- **word**. Two sentences. [chapter](file)`: {line[:60]}" for line in odd)
     prose = {}
     for group, names, words, file in found:
-        if not (NBS / file).is_file(): yield f"glossary: {names[0]} leads to {file}, which does not exist"; continue
-        if file not in prose: prose[file] = " ".join(text(c["source"]) for c in read(NBS / file)["cells"] if c["cell_type"] == "markdown").lower()
-        if not any(re.search(rf"(?<!\w){re.escape(n.lower())}", prose[file]) for n in names): yield f"glossary: {file} does not speak of {' or '.join(names)}"
+        if not (NBS / file).is_file():
+            yield f"glossary: {names[0]} leads to {file}, which does not exist"
+            continue
+        if file not in prose:
+            prose[file] = " ".join(text(c["source"]) for c in read(NBS / file)["cells"] if c["cell_type"] == "markdown").lower()
+        if not any(re.search(rf"(?<!\w){re.escape(n.lower())}", prose[file]) for n in names):
+            yield f"glossary: {file} does not speak of {' or '.join(names)}"
         if len(re.findall(r"[.?!](?= |$)", words)) != 2: yield f"glossary: {names[0]} has not two sentences"
     known = [n for _, names, *_ in found for n in names]
     yield from (f"glossary: lacks {w}" for w in WORDS if w not in known)
@@ -141,12 +161,14 @@ def colab_problems(s):
         yield from (f"{what}: {n} does not exist" for n in sorted(names - wanted))
         yield from (f"{what}: lacks {n}" for n in sorted(wanted - names))
     if base not in script: yield "colab-link.html: does not lead to Colab"
-    if f"git clone -q --depth 1 {s['git_url']}" not in page or "pip install" not in page: yield "colab.qmd: does not say what to run first"
+    if f"git clone -q --depth 1 {s['git_url']}" not in page or "pip install" not in page:
+        yield "colab.qmd: does not say what to run first"
 
 
 def api_problems():
     """The pages are what the library gives, and every exported name is on its module's page."""
-    for path in make_pages.stale(make_pages.pages()): yield f"{path.relative_to(ROOT)} is not what the library gives: run tools/site/make_pages.py"
+    for path in make_pages.stale(make_pages.pages()):
+        yield f"{path.relative_to(ROOT)} is not what the library gives: run tools/site/make_pages.py"
     for module in make_pages.modules():
         symbols = list(module.symbols())
         missing = module.exported - {name for name, _ in symbols}
@@ -154,11 +176,14 @@ def api_problems():
         full = [make_pages.full_name(name, node) for name, node in symbols]
         yield from (f"api/{module.name}.qmd has {n} twice" for n in sorted({n for n in full if full.count(n) > 1}))
         for name, node in symbols:
-            if isinstance(node, ast.FunctionDef) and not make_pages.docstring(node): yield f"{module.notebook}: {name} has no docstring, and its page would say `Call self as a function`"
+            if isinstance(node, ast.FunctionDef) and not make_pages.docstring(node):
+                yield f"{module.notebook}: {name} has no docstring, and its page would say `Call self as a function`"
 
 
 def page_problems():
-    """Links of the pages that are no notebooks lead to files and places that exist, and no page takes the name of an included file."""
+    """Links of the pages that are no notebooks lead to files and places that exist, and no page takes the name of an
+    included file.
+    """
     anchors = {}
     made = {make_pages.page_name(p) for p in chapters()} | {p.stem for p in NBS.glob("*.qmd")}
     yield from (f"{p.name} would be overwritten by the page of that name" for p in NBS.glob("*.html") if p.stem in made)
@@ -167,9 +192,13 @@ def page_problems():
             if re.match(r"\w+:", target): continue
             file, _, place = unquote(target).partition("#")
             there = (path.parent / file).resolve()
-            if not there.is_file() or NBS.resolve() not in there.parents: yield f"{path.relative_to(NBS)}: {target} leads nowhere"; continue
-            if there not in anchors: anchors[there] = set(re.findall(r"\{#([^}\s]+)\}", there.read_text(encoding="utf-8"))) if there.suffix == ".qmd" else None
-            if place and anchors[there] is not None and place not in anchors[there]: yield f"{path.relative_to(NBS)}: {target} leads to no place on that page"
+            if not there.is_file() or NBS.resolve() not in there.parents:
+                yield f"{path.relative_to(NBS)}: {target} leads nowhere"
+                continue
+            if there not in anchors:
+                anchors[there] = set(re.findall(r"\{#([^}\s]+)\}", there.read_text(encoding="utf-8"))) if there.suffix == ".qmd" else None
+            if place and anchors[there] is not None and place not in anchors[there]:
+                yield f"{path.relative_to(NBS)}: {target} leads to no place on that page"
 
 
 def workflow_problems():
@@ -179,8 +208,10 @@ def workflow_problems():
         for name, job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].items():
             for step in job["steps"]:
                 uses = step.get("uses", "")
-                if uses and not re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", uses): yield f"{path.name}: {uses} is not pinned"
-                if "quarto-actions/setup" in uses and not re.fullmatch(r"\d+\.\d+\.\d+", str(step.get("with", {}).get("version"))): yield f"{path.name}: Quarto has no version"
+                if uses and not re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", uses):
+                    yield f"{path.name}: {uses} is not pinned"
+                if "quarto-actions/setup" in uses and not re.fullmatch(r"\d+\.\d+\.\d+", str(step.get("with", {}).get("version"))):
+                    yield f"{path.name}: Quarto has no version"
             if not job.get("timeout-minutes"): yield f"{path.name}: {name} has no time limit"
     docs = folder / "docs.yml"
     said = docs.read_text(encoding="utf-8") if docs.is_file() else ""
@@ -190,4 +221,5 @@ def workflow_problems():
 def problems():
     """All of them."""
     s = make_pages.settings()
-    for check in (part_problems, picture_problems, figure_problems, source_problems, lambda: missing_page_problems(s), glossary_problems, lambda: colab_problems(s), api_problems, page_problems, workflow_problems): yield from check()
+    for check in (part_problems, picture_problems, figure_problems, source_problems, lambda: missing_page_problems(s), glossary_problems, lambda: colab_problems(s), api_problems, page_problems, workflow_problems):
+        yield from check()

@@ -71,7 +71,8 @@ def link_problems(path, nb):
     for i, target in targets(nb):
         if re.match(r"\w[\w+.-]*:|//|#", target): continue
         if target.startswith("/"): yield f"{path.name} cell {i}: {target[:80]} is not relative"
-        elif target.startswith("../"): yield f"{path.name} cell {i}: {target[:80]} leads out of the site; give its web address"
+        elif target.startswith("../"):
+            yield f"{path.name} cell {i}: {target[:80]} leads out of the site; give its web address"
         elif not exists(target, path.parent): yield f"{path.name} cell {i}: {target[:80]} does not exist"
 
 
@@ -105,7 +106,8 @@ def figure_problems(path, nb):
             yield f"{path.name} cell {i}: {label} has no fig-cap"
         shown = [bool(_SHOWN & o["data"].keys()) for o in cell["outputs"] if "data" in o]
         if not any(shown): yield f"{path.name} cell {i}: {label} shows no picture"
-        elif not all(shown): yield f"{path.name} cell {i}: {label} shows text beside its picture, which Quarto makes a figure of its own (end the last line with `;`)"
+        elif not all(shown):
+            yield f"{path.name} cell {i}: {label} shows text beside its picture, which Quarto makes a figure of its own (end the last line with `;`)"
 
 
 def error_problems(path, nb):
@@ -120,7 +122,8 @@ def slot_problems(path, nb):
     for i, cell in enumerate(nb["cells"]):
         said = [text(cell["source"])] if cell["cell_type"] == "markdown" else [text(o.get("data", {}).get("text/markdown", "")) for o in cell.get("outputs", [])]
         for words in said:
-            for slot in _SLOT.findall(_MATH.sub("", _CODE.sub("", words))): yield f"{path.name} cell {i}: {slot} stands in the prose unfilled"
+            for slot in _SLOT.findall(_MATH.sub("", _CODE.sub("", words))):
+                yield f"{path.name} cell {i}: {slot} stands in the prose unfilled"
 
 
 def parsed(source):
@@ -134,7 +137,8 @@ def import_problems(path, nb):
     code = [(i, parsed(source), {d.split()[0] for d in directives(source)}, source) for i, _, source in cells(nb, "code")]
     if not any(flags & {"export", "exports"} for _, _, flags, _ in code): return  # without a module nothing is run
     for i, tree, flags, source in code:
-        if not tree or flags & {"export", "exports", "exporti", "exec_doc"} or "eval: false" in directives(source): continue
+        if not tree or flags & {"export", "exports", "exporti", "exec_doc"} or "eval: false" in directives(source):
+            continue
         kinds = {type(node) for node in ast.walk(tree)}
         if kinds & {ast.Import, ast.ImportFrom} and kinds & {ast.Expr, ast.Assign}:
             yield f"{path.name} cell {i}: an import beside other code (put imports in a cell of their own)"
@@ -143,8 +147,10 @@ def import_problems(path, nb):
 def title_problems(path, nb):
     """nbdev takes the page's title from the first `# …` line and its description from the quote below."""
     first = next((source for _, _, source in cells(nb, "markdown")), "")
-    if not re.match(r"# \S[^\n]*\n+> \S", first): yield f"{path.name}: does not begin with a `# title` and a `> quote` line"
-    if first.count("\n>") > 1: yield f"{path.name}: the quote has several lines; nbdev takes the first alone for the page's description"
+    if not re.match(r"# \S[^\n]*\n+> \S", first):
+        yield f"{path.name}: does not begin with a `# title` and a `> quote` line"
+    if first.count("\n>") > 1:
+        yield f"{path.name}: the quote has several lines; nbdev takes the first alone for the page's description"
 
 
 def process(copy):
@@ -173,13 +179,16 @@ def processing_problems():
             if not (copy / "_proc" / name).exists(): yield f"nbdev did not take {name} along"
         for path in chapters(copy / "_proc"):
             page = f"{make_pages.page_name(path)}.html"
-            if f"output-file: {page}\n" not in text(read(path)["cells"][0]["source"]): yield f"nbdev does not make {page} of {path.name}, where its link to Colab looks for it"
+            if f"output-file: {page}\n" not in text(read(path)["cells"][0]["source"]):
+                yield f"nbdev does not make {page} of {path.name}, where its link to Colab looks for it"
 
 
 def problems():
     """Every problem of the site, the cheap checks first."""
     nbs = chapters()
-    if not nbs: yield "nbs/ holds no notebooks"; return
+    if not nbs:
+        yield "nbs/ holds no notebooks"
+        return
     yield from sidebar_problems(nbs, ROOT / "_quarto.yml")
     for path in nbs:
         nb = read(path)
@@ -193,7 +202,9 @@ def problems():
 def main():
     """Print the problems; exit 1 when there is one."""
     found = 0
-    for problem in problems(): print(problem, flush=True); found += 1
+    for problem in problems():
+        print(problem, flush=True)
+        found += 1
     print(f"site: {len(chapters())} notebooks, {found or 'no'} problem{'' if found == 1 else 's'}")
     return bool(found)
 

@@ -37,7 +37,8 @@ def paint(ax, levels, heard, width):
     """The spectrogram from edge to edge, and the line where the ears close."""
     ax.imshow(levels, origin="lower", aspect="auto", cmap=LEVELS, vmin=DECIBELS[0], vmax=DECIBELS[1] - 15, interpolation="nearest", extent=(0, 1, 0, 1))
     ax.axvline(heard, color="w", lw=width, ls=(0, (3, 2)))
-    ax.set(xlim=(0, 1), ylim=(0, 1)); ax.axis("off")
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    ax.axis("off")
 
 
 def canvas(width, height, dpi=100):
@@ -60,7 +61,8 @@ def favicon(path):
     ax = fig.add_axes((.08, .08, .84, .84))
     heights = np.array([.35, .75, 1., .6, .85, .7, .45, .25])
     ax.bar(range(8), heights, bottom=-heights/2, width=.66, color=[CYCLE[5]]*5 + [CYCLE[3]]*3)
-    ax.set(xlim=(-.5, 7.5), ylim=(-.55, .55)); ax.axis("off")
+    ax.set(xlim=(-.5, 7.5), ylim=(-.55, .55))
+    ax.axis("off")
     save(fig, path, colors=32)
 
 
@@ -69,7 +71,8 @@ def save(fig, path, colors):
     from io import BytesIO
     from PIL import Image
     raw = BytesIO()
-    fig.savefig(raw, format="png", dpi=fig.dpi, facecolor=GROUND); plt.close(fig)
+    fig.savefig(raw, format="png", dpi=fig.dpi, facecolor=GROUND)
+    plt.close(fig)
     path.parent.mkdir(exist_ok=True)
     Image.open(raw).convert("RGB").quantize(colors).save(path, optimize=True)
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.1f} kB")
