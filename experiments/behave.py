@@ -60,7 +60,8 @@ def behave(a):
     """Everything; what is slow is said."""
     import torch
     from spectro_dreamer.act.actor_critic import DB_PER_UNIT, BehaviourConfig, contexts
-    from spectro_dreamer.config import SpectroError, write_text
+    from spectro_dreamer.config import SpectroError
+    from spectro_dreamer.files import write_text
     from spectro_dreamer.judge.evaluation import open_split
     from spectro_dreamer.model.world_model import load
     torch.set_num_threads(1)

@@ -17,7 +17,8 @@ import h5py
 import numpy as np
 import torch
 
-from spectro_dreamer.config import SpectroError, preset, seed_everything, write_text
+from spectro_dreamer.config import SpectroError, preset, seed_everything
+from spectro_dreamer.files import write_text
 from spectro_dreamer.data.dataset import Scale, SpectrogramData
 from spectro_dreamer.figures import figure_style
 from spectro_dreamer.dream.free_dreams import fit_classifier, format_scores, free_dreams, score_dreams, shuffled, stabilised_var, var_dreams

@@ -18,7 +18,8 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 import torch
 
-from spectro_dreamer.config import SpectroError, preset, write_text
+from spectro_dreamer.config import SpectroError, preset
+from spectro_dreamer.files import write_text
 from spectro_dreamer.data.dataset import SpectrogramData
 from spectro_dreamer.act.dream_sets import dataset_episodes, generate_dreams, write_dataset
 from spectro_dreamer.judge.evaluation import follow, open_loop, per_band, pool

@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from spectro_dreamer.config import SpectroError, preset, write_text
+from spectro_dreamer.config import SpectroError, preset
+from spectro_dreamer.files import write_text
 from spectro_dreamer.rivals.engine_judges import fad, format_verdicts, judge, usual_sets
 from spectro_dreamer.figures import figure_style
 from spectro_dreamer.dream.free_dreams import free_dreams

@@ -28,7 +28,8 @@ import torch
 
 from spectro_dreamer.judge.codecs import CODEC2_MODES, codec2, copy_synthesis, format_codecs, judge_codecs, opus, plot_codecs, world_codec
 from spectro_dreamer.dream.completion import GapsInSound, bend, format_gaps, gap_errors, janssen, near_side, plot_gaps, var_gap
-from spectro_dreamer.config import SpectroError, write_text
+from spectro_dreamer.config import SpectroError
+from spectro_dreamer.files import write_text
 from spectro_dreamer.data.dataset import Batches
 from spectro_dreamer.judge.evaluation import open_split, pick_clips
 from spectro_dreamer.figures import figure_style

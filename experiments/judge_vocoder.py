@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 def judge(a):
     """Everything; what is slow is said."""
     import torch
-    from spectro_dreamer.config import SpectroError, write_text
+    from spectro_dreamer.config import SpectroError
+    from spectro_dreamer.files import write_text
     from spectro_dreamer.sound.metrics import PAIR_METRICS, left_out
     from spectro_dreamer.sound.neural_vocoder import HOLD, compare_vocoders, format_vocoders, load_vocoder, vocoder_ways
     from train_vocoder import bar, material, opened

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from spectro_dreamer.learn.compute import pick_device
-from spectro_dreamer.config import SpectroError, write_text
+from spectro_dreamer.config import SpectroError
+from spectro_dreamer.files import write_text
 from spectro_dreamer.rivals.music_lstm import (MusicConfig, NGram, check_tune, compose, decode_text, format_survey, judge_tunes, latent_corpus, load_music, lstm_nats, read_tunes, render,
                                         rival_priors, split_tunes, survey, title, train_music)
 from spectro_dreamer.learn.tracking import history

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from spectro_dreamer.config import SpectroError, write_text
+from spectro_dreamer.config import SpectroError
+from spectro_dreamer.files import write_text
 from spectro_dreamer.judge.evaluation import open_split
 from spectro_dreamer.figures import figure_style
 from spectro_dreamer.dream.free_dreams import fit_classifier

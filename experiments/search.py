@@ -24,7 +24,8 @@ import h5py
 import numpy as np
 from torch.nn.functional import avg_pool2d
 
-from spectro_dreamer.config import SpectroError, TokenSpec, preset, write_text
+from spectro_dreamer.config import SpectroError, TokenSpec, preset
+from spectro_dreamer.files import write_text
 from spectro_dreamer.judge.evaluation import gaussian_line, open_split, reconstruction_metrics, spectral_density
 from spectro_dreamer.data.dataset import Scale
 from spectro_dreamer.judge.forecasts import compare_forecasts

@@ -13,7 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from spectro_dreamer.config import SpectroError, write_text
+from spectro_dreamer.config import SpectroError
+from spectro_dreamer.files import write_text
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.model.world_model import export_safetensors, load
 

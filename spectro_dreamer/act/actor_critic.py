@@ -33,7 +33,8 @@ from ..data.preprocessing import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
 from ..data.dataset import Batches, SpectrogramData, frame_rewards
 from ..model.encoder import mlp
 from ..model.rssm import State
-from ..model.world_model import DreamerModel, model_fingerprint, write_checkpoint
+from ..model.world_model import DreamerModel
+from ..files import model_fingerprint, write_checkpoint
 
 # %% ../../nbs/70_actor_critic.ipynb #aa8a9742
 L = len(LOCAL_STYLE)           # size of an action

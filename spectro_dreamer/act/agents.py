@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
-from ..config import Config, SpectroError, preset, write_text
+from ..config import Config, SpectroError, preset
+from ..files import write_text
 from ..data.dataset import SpectrogramData
-from ..model.world_model import DreamerModel, load, model_fingerprint
+from ..model.world_model import DreamerModel, load
+from ..files import model_fingerprint
 from ..judge.evaluation import clip_noise, open_split, rollouts
 
 # %% ../../nbs/73_agents.ipynb #3e9a4cab

@@ -28,7 +28,8 @@ from ..config import FrontEnd, SpectroError, TokenSpec
 from ..data.preprocessing import LOCAL_STYLE, Clip, band_statistics, local_style, tokens_to_frames
 from ..data.preparation import FORMAT, QUIET, Tables, split_speakers
 from ..data.dataset import SpectrogramData
-from ..model.world_model import DreamerModel, check_front_end, load, model_fingerprint
+from ..model.world_model import DreamerModel, check_front_end, load
+from ..files import model_fingerprint
 from ..dream.imagination import _no_context_scale, dream_noise
 from ..data.episodes import Episode, read_folder, read_jsonl, write_folder, write_jsonl
 

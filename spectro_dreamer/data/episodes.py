@@ -25,7 +25,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
-from ..config import SpectroError, write_text
+from ..config import SpectroError
+from ..files import write_text
 
 # %% ../../nbs/13_episodes.ipynb #93e8dbf6
 class Faulty(ValueError):

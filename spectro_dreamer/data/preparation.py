@@ -32,7 +32,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
-from ..config import FrontEnd, SpectroError, TokenSpec, keep_memory, write_text
+from ..config import FrontEnd, SpectroError, TokenSpec, keep_memory
+from ..files import write_text
 from .preprocessing import (AUDIO_SUFFIXES, Clip, band_statistics, decode_audio, global_style, is_url, local_style, log_mel,
                                            open_binary, resample, style_columns)
 

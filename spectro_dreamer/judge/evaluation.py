@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
-from ..config import FrontEnd, SpectroError, write_text
+from ..config import FrontEnd, SpectroError
+from ..files import write_text
 from ..figures import SIGNED, styled_figures
 from ..data.preparation import clip_file
 from ..data.preprocessing import frames_to_tokens, mel_frequencies, plot_log_mel, read_audio, tokens_to_frames

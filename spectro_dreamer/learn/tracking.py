@@ -19,7 +19,8 @@ __all__ = ['NO_NATS', 'FLAT', 'EXPLODED', 'WATCHERS', 'PLATEAU_FACTOR', 'Tracker
 import importlib.util, json, math, os, statistics, sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from ..config import Config, SpectroError, TrainConfig, write_text
+from ..config import Config, SpectroError, TrainConfig
+from ..files import write_text
 
 # %% ../../nbs/30_tracking.ipynb #cc678838
 class Tracker:

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['TERMS', 'CHECK_STEPS', 'WHEN_RESUMING', 'Trainer', 'train_step', 'check', 'lr_factor_now', 'train_epoch', 'validate',
-           'state', 'restore', 'keep_checkpoint', 'is_intact', 'Saved', 'find_checkpoint', 'train', 'start_from',
-           'resume_config']
+           'state', 'restore', 'keep_checkpoint', 'Saved', 'find_checkpoint', 'train', 'start_from', 'resume_config']
 
 # %% ../../nbs/33_training.ipynb #27674fd1
 """The training loop: one path from a laptop to several GPUs, validation on unheard speakers, checkpoints, exact resume.
@@ -27,10 +26,13 @@ from pathlib import Path
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
-from ..config import Config, SpectroError, keep_memory, manifest, preset, save_config, seed_everything, write_text
+from ..files import is_intact
+from ..config import Config, SpectroError, keep_memory, manifest, preset, seed_everything
+from ..files import save_config, write_text
 from ..data.dataset import Batch, Batches, SpectrogramData, Streams
 from ..model.rssm import State
-from ..model.world_model import DreamerModel, Losses, beta_schedule, build, check_front_end, load, read_checkpoint, save
+from ..model.world_model import DreamerModel, Losses, beta_schedule, build, check_front_end, load, save
+from ..files import read_checkpoint
 from .tracking import Diverged, Progress, Tracker, history, peak_memory, watch
 from .compute import Objective, Team, joined, lr_factor, our_device, update_average
 
@@ -238,12 +240,6 @@ def keep_checkpoint(
         except OSError: os.replace(last, spare)  # a file system without links
         os.replace(spare, folder/"previous.pt")
     save(trainer.model, last, **state)
-
-def is_intact(path)->bool:
-    "Whether a checkpoint's bytes are those that were written."
-    try:
-        with zipfile.ZipFile(path) as z: return z.testzip() is None
-    except (OSError, zipfile.BadZipFile): return False
 
 class Saved(NamedTuple):
     "A checkpoint that was read."

@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['DreamerModel', 'Losses', 'global_mean', 'reconstruction_nll', 'beta_schedule', 'drawing_errors', 'rollout_nll',
-           'loss', 'scale', 'to_tokens', 'no_style', 'reconstruct', 'write_checkpoint', 'save', 'read_checkpoint',
-           'build', 'find_model', 'shipped_models', 'load', 'load_of_sound', 'model_fingerprint', 'check_front_end',
-           'export_safetensors']
+           'loss', 'scale', 'to_tokens', 'no_style', 'reconstruct', 'save', 'build', 'find_model', 'load',
+           'load_of_sound', 'check_front_end', 'export_safetensors']
 
 # %% ../../nbs/26_world_model.ipynb #25f38dbf
 """The parts joined: observe, decode, imagine, the loss, and checkpoints that carry their front end.
@@ -19,13 +18,14 @@ Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); spec (N, M)
 """
 
 # %% ../../nbs/26_world_model.ipynb #d87aaaa9
-import hashlib, importlib, json, os
+import json
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 import torch
 from torch import Tensor, nn
+from ..files import model_fingerprint, read_checkpoint, shipped_weights, write_checkpoint, write_safetensors
 from ..config import Config, ModelConfig, SpectroError, TrainConfig
 from ..data.preprocessing import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
 from ..data.dataset import Batch, Scale, clip_scale
@@ -239,21 +239,6 @@ def reconstruct(self:DreamerModel,
 for f in (scale, to_tokens, no_style, reconstruct): setattr(DreamerModel, f.__name__, f)
 
 # %% ../../nbs/26_world_model.ipynb #a087aa93
-def write_checkpoint(
-    path,   # file to write
-    d:dict, # what `torch.save` can write and `weights_only` can read
-):
-    "Write a file of tensors and plain values: it appears complete or not at all."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with open(part, "wb") as f:
-        torch.save(d, f)
-        f.flush()
-        # on the disk before it gets its name, or a power cut could leave the name with nothing behind it
-        os.fsync(f.fileno())
-    os.replace(part, path)
-
 def save(
     model:DreamerModel,
     path,        # file to write
@@ -261,25 +246,6 @@ def save(
 ):
     "Write a checkpoint atomically: weights, configuration, front end, style names, and `state`."
     write_checkpoint(path, dict(model_state_dict=model.state_dict(), config=model.config.to_dict(), style_names=list(model.style_names), **state))
-
-def read_checkpoint(path, device="cpu")->dict:
-    """The dictionary that `save` wrote, or of a file of `export_safetensors` its part.
-
-    Raises `SpectroError` if it is missing or is not one of ours.
-    """
-    if not Path(path).is_file(): raise SpectroError(f"no such checkpoint: {path}")
-    try: torch.device(device)
-    except RuntimeError:
-        raise SpectroError(f"no such device: {device!r}; a checkpoint is read onto cpu, cuda or cuda:N") from None
-    read = _read_safetensors if Path(path).suffix == ".safetensors" else partial(torch.load, weights_only=True)
-    try: d = read(path, map_location=device)
-    except SpectroError: raise
-    except Exception as e:
-        # foreign bytes can make the reader say anything
-        raise SpectroError(f"{path} is not a readable checkpoint") from e
-    if not isinstance(d, dict) or "model_state_dict" not in d or "config" not in d:
-        raise SpectroError(f"{path} is not a checkpoint of ours: it lacks weights or configuration")
-    return d
 
 # %% ../../nbs/26_world_model.ipynb #loading06
 def build(cfg:Config, style_names:list[str])->DreamerModel:
@@ -295,15 +261,10 @@ def find_model(path)->Path: # of a file
     path = Path(path)
     if path.is_dir(): return path/"checkpoints"/"best_model.pt"
     if path.is_file() or len(path.parts) > 1 or path.suffix: return path
-    shipped = shipped_models()
+    shipped = shipped_weights()
     if str(path) not in shipped:
         raise SpectroError(f"no such checkpoint: {path}; models that come with the library: {', '.join(shipped)}")
     return shipped[str(path)]
-
-def shipped_models()->dict[str, Path]: # name → file
-    "The trained models that come with the library; beside each lies its card, `NAME.md`."
-    import spectro_dreamer
-    return {p.stem: p for p in sorted((Path(spectro_dreamer.__file__).parent/"weights").glob("*.safetensors"))}
 
 def load(
     path,        # a checkpoint, the folder of a run (then its best model), or the name of a model that ships with the library
@@ -332,14 +293,6 @@ def load_of_sound(
     return model
 
 # %% ../../nbs/26_world_model.ipynb #same06
-def model_fingerprint(model:nn.Module)->str:
-    "Sixteen hexadecimal digits that change with any weight."
-    seen = hashlib.sha256()
-    for name, x in sorted(model.state_dict().items()):
-        seen.update(f"{name} {tuple(x.shape)} {x.dtype}".encode())
-        seen.update(x.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if x.ndim else str(x.item()).encode())
-    return seen.hexdigest()[:16]
-
 def check_front_end(
     model:DreamerModel,
     data,  # SpectrogramData
@@ -360,19 +313,5 @@ def export_safetensors(
 
     `load` reads it.
     """
-    save, path, d = _safetensors("torch").save, Path(path), read_checkpoint(find_model(checkpoint))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    weights = {k: (v.half() if half and v.dim() > 1 else v).contiguous() for k, v in d["model_state_dict"].items()}
-    part.write_bytes(save(weights, {k: json.dumps(d[k]) for k in ("config", "style_names")}))
-    os.replace(part, path)
-    return path
-
-def _safetensors(part):
-    try: return importlib.import_module(f"safetensors.{part}")
-    except ImportError: raise SpectroError("safetensors is not installed: pip install safetensors") from None
-
-def _read_safetensors(path, map_location)->dict:
-    with _safetensors("torch").safe_open(path, "pt", device=str(map_location)) as f:
-        about, weights = f.metadata() or {}, {k: f.get_tensor(k).float() for k in f.keys()}
-    return dict(model_state_dict=weights, **{k: json.loads(v) for k, v in about.items() if k in ("config", "style_names")})
+    d = read_checkpoint(find_model(checkpoint))
+    return write_safetensors(path, d["model_state_dict"], {k: json.dumps(d[k]) for k in ("config", "style_names")}, half)

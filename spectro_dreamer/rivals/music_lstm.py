@@ -32,10 +32,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from ..config import SpectroError, manifest, save_config, seed_everything, write_text
+from ..config import SpectroError, manifest, seed_everything
+from ..files import save_config, write_text
 from ..data.preprocessing import read_audio
 from ..model.rssm import Categorical, check_top_p, kl_divergence
-from ..model.world_model import DreamerModel, read_checkpoint, write_checkpoint
+from ..model.world_model import DreamerModel
+from ..files import read_checkpoint, write_checkpoint
 from ..learn.tracking import Diverged, Tracker, history
 from ..learn.compute import lr_factor, pick_device
 from ..learn.training import find_checkpoint

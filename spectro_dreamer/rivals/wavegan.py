@@ -30,11 +30,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from ..config import FrontEnd, SpectroError, keep_memory, manifest, save_config, seed_everything, write_text
+from ..config import FrontEnd, SpectroError, keep_memory, manifest, seed_everything
+from ..files import save_config, write_text
 from ..figures import styled_figures
 from ..data.preprocessing import DB_PER_NAT, log_mel, read_audio
 from ..data.preparation import find_clips, split_speakers
-from ..model.world_model import read_checkpoint, write_checkpoint
+from ..files import read_checkpoint, write_checkpoint
 from ..learn.tracking import Diverged, Progress, Tracker, history
 from ..learn.compute import pick_device, update_average
 from ..learn.training import find_checkpoint

@@ -7,7 +7,7 @@ __all__ = ['SILENT', 'FLOOR', 'POWER', 'WEIGHT', 'HOLD', 'OWN_HOLD', 'CORRECTION
            'RefinerConfig', 'RefinerBlock', 'MagnitudeRefiner', 'FramePairs', 'refiner_for', 'refiner_errors',
            'magnitude_error', 'FitConfig', 'Fitted', 'training_batch', 'fit_refiner', 'check_vocoder', 'refine',
            'neural_vocode', 'vocoder_ways', 'compare_vocoders', 'format_vocoders', 'save_vocoder', 'load_vocoder',
-           'shipped_vocoders', 'sounding', 'hub_vocoder']
+           'sounding', 'hub_vocoder']
 
 # %% ../../nbs/43_neural_vocoder.ipynb #5076284f
 """A small network that sharpens the magnitudes of a mel inversion; the phase is still found by Griffin and Lim.
@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from ..config import FrontEnd, SpectroError
 from ..data.preprocessing import band_statistics, log_mel
-from ..model.world_model import _safetensors
+from ..files import read_safetensors, shipped_weights, write_safetensors
 from .vocoder import EPS, _correction, _filters, _mel_power, griffin_lim, mel_to_magnitude, stft, vocode
 from .metrics import PAIR_METRICS, left_out, sound_scores
 
@@ -429,14 +429,9 @@ def save_vocoder(
     half:bool=False, # matrices in half precision
 )->Path:
     "Write a vocoder with its front end and what it learned from."
-    path = Path(path)
-    weights = {k: (v.half() if half and v.dim() > 1 else v).detach().cpu().contiguous() for k, v in vocoder.state_dict().items()}
-    about = dict(kind=KIND, front_end=json.dumps(asdict(vocoder.front_end)), config=json.dumps(asdict(vocoder.config)), about=vocoder.about, drawn=json.dumps(vocoder.drawn))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    part.write_bytes(_safetensors("torch").save(weights, about))
-    os.replace(part, path)
-    return path
+    about = dict(kind=KIND, front_end=json.dumps(asdict(vocoder.front_end)), config=json.dumps(asdict(vocoder.config)),
+                 about=vocoder.about, drawn=json.dumps(vocoder.drawn))
+    return write_safetensors(path, vocoder.state_dict(), about, half)
 
 def load_vocoder(
     path,             # a file of `save_vocoder`, or the name of one that comes with the library
@@ -447,14 +442,12 @@ def load_vocoder(
 
     Raises `SpectroError` if the file is missing, is not one, or was made for another front end than `front_end`.
     """
-    shipped = shipped_vocoders()
+    shipped = shipped_weights("vocoders")
     path = shipped.get(str(path), path)
     if not Path(path).is_file():
         raise SpectroError(f"no such vocoder: {path}; vocoders that come with the library: {', '.join(shipped)}")
-    reader = _safetensors("torch").safe_open
-    try:
-        with reader(path, "pt", device="cpu") as f:
-            about, weights = f.metadata() or {}, {k: f.get_tensor(k).float() for k in f.keys()}
+    try: weights, about = read_safetensors(path)
+    except SpectroError: raise
     except Exception: raise SpectroError(f"{path} is not a readable vocoder") from None
     if about.get("kind") != KIND:
         raise SpectroError(f"{path} is not a vocoder of ours: make one with experiments/train_vocoder.py")
@@ -465,11 +458,6 @@ def load_vocoder(
         raise SpectroError(f"{path} does not fit this version of the library") from None
     if front_end: check_vocoder(vocoder, front_end)
     return vocoder.to(device).eval()
-
-def shipped_vocoders()->dict[str, Path]: # name → file
-    "The trained vocoders that come with the library, each for the model of the same name; beside each lies its card."
-    import spectro_dreamer
-    return {p.stem: p for p in sorted((Path(spectro_dreamer.__file__).parent/"weights"/"vocoders").glob("*.safetensors"))}
 
 def sounding(
     front_end:FrontEnd,

@@ -38,7 +38,8 @@ import torch.nn.functional as F
 from torch.distributions import Independent, Normal
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
-from ..config import Config, FrontEnd, ModelConfig, SpectroError, TokenSpec, keep_memory, preset, write_text
+from ..config import Config, FrontEnd, ModelConfig, SpectroError, TokenSpec, keep_memory, preset
+from ..files import write_text
 from ..data.dataset import Batch, Batches, Rows, SpectrogramData, sequence_starts
 from ..data.preparation import LONG, Heard, Job, Shard, find_clips, join, prepare, settings, write_shard
 from ..data.preprocessing import Clip, bundled_corpus, decode_audio, frames_to_tokens, is_url, local_style

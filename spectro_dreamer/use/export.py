@@ -28,9 +28,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from ..config import Config, SpectroError, write_text
+from ..config import Config, SpectroError
+from ..files import write_text
 from ..model.rssm import Gaussian, State
-from ..model.world_model import DreamerModel, build, find_model, load, shipped_models, model_fingerprint
+from ..model.world_model import DreamerModel, build, find_model, load
+from ..files import shipped_weights, model_fingerprint
 from ..data.episodes import Normaliser, save_normaliser
 
 # %% ../../nbs/90_export.ipynb #ccc8f4c7
@@ -482,10 +484,10 @@ def from_pretrained(
     "Load what `save_pretrained` wrote. Raises `SpectroError` if it is missing, unreadable or does not fit."
     folder = Path(name)
     if not folder.is_dir():
-        if str(name) in shipped_models(): return load(name, device)
+        if str(name) in shipped_weights(): return load(name, device)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", str(name)):
             raise SpectroError(f"no such folder: {name}; models that come with the library: "
-                               f"{', '.join(shipped_models())}")
+                               f"{', '.join(shipped_weights())}")
         folder = _from_hub(str(name), revision)
     for file in ("config.json", "model.safetensors"):
         if not (folder/file).is_file():
