@@ -13,7 +13,7 @@ export OMP_NUM_THREADS := 1
 export MPLBACKEND := Agg
 export IPYTHONDIR := $(CURDIR)/.venv/ipython
 
-.PHONY: help env demo test data train export docs clean
+.PHONY: help env demo test chapter data train export docs clean
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,9 @@ demo: env  ## run the main job on the bundled corpus: clean, prepare, train, inf
 test: env  ## check notebooks, library, site and wheel; ends with "N passed, N failed"
 	@$(BIN)/python tools/run_tests.py
 
+chapter: env  ## export, lint, run and test one chapter: make chapter N=21
+	@$(BIN)/python tools/chapter.py $(or $(N),--)
+
 data: data/dataset.h5  ## clean and prepare the bundled corpus into data/
 
 data/dataset.h5: $(CORPUS)/validated.tsv | $(READY)
@@ -46,7 +49,7 @@ train: data/dataset.h5  ## train on data/dataset.h5
 	$(BIN)/spectro_train --dataset-path data/dataset.h5
 
 export: env  ## write the library, README.md and the API pages from the notebooks, and clean the notebooks
-	@$(BIN)/nbdev_export
+	@$(BIN)/python tools/export_library.py
 	@$(BIN)/nbdev_clean
 	@$(BIN)/python tools/site/make_readme.py
 	@$(BIN)/python tools/site/make_pages.py
@@ -58,4 +61,4 @@ docs: env  ## render the site into _docs (needs Quarto)
 
 clean:  ## remove what was built; keeps .venv, data/ and runs/
 	@rm -rf build dist *.egg-info _proc _docs nbs/nbdev.yml .ipynb_checkpoints nbs/.ipynb_checkpoints
-	@find nbs tools spectro_dreamer -name __pycache__ -prune -exec rm -rf {} +
+	@find nbs tools experiments spectro_dreamer -name __pycache__ -prune -exec rm -rf {} +

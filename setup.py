@@ -26,7 +26,7 @@ setup(
     keywords=cfg["keywords"],
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=["spectro_dreamer*"]),
-    package_data={"spectro_dreamer": ["corpus/*", "corpus/**/*", "tunes/*", "weights/*", "weights/**/*"]},  # the bundled corpora and the trained models travel in the wheel
+    package_data={"spectro_dreamer": ["corpus/*", "corpus/**/*", "tunes/*", "weights/*", "weights/**/*", "py.typed"]},  # the bundled corpora and the trained models travel in the wheel
     install_requires=cfg["requirements"].split(),
     extras_require={"cluster": cfg["cluster_requirements"].split(), "hearing": hearing, "onnx": onnx, "music": music, "dev": dev},
     entry_points={"console_scripts": cfg["console_scripts"].split()},

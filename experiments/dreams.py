@@ -1,10 +1,14 @@
-"""Measure whether dreams help: students trained on recorded and dreamed speech in several proportions, judged on recorded speakers they never heard.
+"""Measure whether dreams help:
+
+students trained on recorded and dreamed speech in several proportions, judged on recorded speakers they never heard.
 
     python experiments/dreams.py --dataset speech.h5 [--work runs/dreams] [--only few grain cross] [--seeds 0 1]
 
-`--dataset` is a data set of `spectro_prepare`. Two situations: `few`, 20 minutes of the training clips, and `all` of them. In each a teacher is trained, it dreams, and students are trained from scratch on mixtures, all for the same number of steps.
-`cross`: students of the few recordings with the dreams of the teacher that heard all of them; `grain`: dreams with the noise that a mean lacks;
-`directed`: half of the dreams asked for loud onsets. What is done is not done again, so an interrupted call goes on. Only numbers and a figure of spectrograms are kept in nbs/results/; no sound.
+`--dataset` is a data set of `spectro_prepare`. Two situations: `few`, 20 minutes of the training clips, and `all` of
+them. In each a teacher is trained, it dreams, and students are trained from scratch on mixtures, all for the same
+number of steps. `cross`: students of the few recordings with the dreams of the teacher that heard all of them; `grain`:
+dreams with the noise that a mean lacks; `directed`: half of the dreams asked for loud onsets. What is done is not done
+again, so an interrupted call goes on. Only numbers and a figure of spectrograms are kept in nbs/results/; no sound.
 """
 
 import argparse, json, os, platform, sys, time
@@ -32,23 +36,33 @@ from spectro_dreamer.model.world_model import load
 
 # minutes of training clips, and of validation clips that choose the epoch, in the small data set
 FEW, HELD = 20.0, 8.0
-EPOCHS = dict(few=20, all=2)       # about as many steps: 800 and 750
-HORIZON, CONTEXT, HOURS = 60, 20, 1.5 # tokens of a dream, tokens heard before, hours of dreams from each teacher
-LINES = {}                         # the Gaussian line of the validation clips, by the statistics that standardise them
-SHARES = {"0": None, "0.25": dict(share=.25), "0.5": dict(share=.5), "0.75": dict(share=.75), "0 to 0.75": dict(share=.75, start=0., steps=600)}
+EPOCHS = dict(few=20, all=2)  # about as many steps: 800 and 750
+HORIZON, CONTEXT, HOURS = 60, 20, 1.5  # tokens of a dream, tokens heard before, hours of dreams from each teacher
+LINES = {}  # the Gaussian line of the validation clips, by the statistics that standardise them
+SHARES = {
+    "0": None,
+    "0.25": dict(share=0.25),
+    "0.5": dict(share=0.5),
+    "0.75": dict(share=0.75),
+    "0 to 0.75": dict(share=0.75, start=0.0, steps=600),
+}
 
 
 def few_recordings(dataset, path):
     """A data set with a random 20 minutes of the training clips, and some clips of every validation speaker."""
-    if path.is_file(): return
+    if path.is_file():
+        return
     data, rng = SpectrogramData(dataset), np.random.default_rng(0)
     minutes = data.lengths / data.front_end.frame_rate / 60
     order = rng.permutation(data.train)
     chosen = order[: 1 + int(np.searchsorted(np.cumsum(minutes[order]), FEW))]
     held, by_speaker = [], {}
-    for i in rng.permutation(data.val): by_speaker.setdefault(data.speakers[i], []).append(i)
+    for i in rng.permutation(data.val):
+        by_speaker.setdefault(data.speakers[i], []).append(i)
     # in turn
-    while any(by_speaker.values()) and (minutes[held].sum() < HELD or len({data.speakers[i] for i in held}) < len(by_speaker)):
+    while any(by_speaker.values()) and (
+        minutes[held].sum() < HELD or len({data.speakers[i] for i in held}) < len(by_speaker)
+    ):
         held += [clips.pop() for clips in by_speaker.values() if clips]
     write_dataset(dataset_episodes(dataset, sorted([*chosen, *held])), path)
     small = SpectrogramData(path, share_held(path, data))
@@ -58,11 +72,12 @@ def few_recordings(dataset, path):
 
 def share_held(path, data):
     """The val_split that holds back the same speakers in a data set with fewer training speakers."""
-    speakers = set(SpectrogramData(path, 0.).speakers)
+    speakers = set(SpectrogramData(path, 0.0).speakers)
     return len({data.speakers[i] for i in data.val}) / len(speakers)
 
 
-def folder_of(name, work): return work / "".join(c if c.isalnum() else "-" for c in name)
+def folder_of(name, work):
+    return work / "".join(c if c.isalnum() else "-" for c in name)
 
 
 def run(name, dataset, cfg, mix, work):
@@ -70,7 +85,15 @@ def run(name, dataset, cfg, mix, work):
     folder, start = folder_of(name, work), time.process_time()
     if not (folder / "metrics.jsonl").is_file() or history(folder)[-1]["epoch"] < cfg.train.epochs:
         resume = (folder / "checkpoints" / "last.pt").is_file()
-        train(dataset, None if resume else cfg, None if resume else folder, resume_from=folder if resume else None, progress=False, use_mlflow=False, mix=mix)
+        train(
+            dataset,
+            None if resume else cfg,
+            None if resume else folder,
+            resume_from=folder if resume else None,
+            progress=False,
+            use_mlflow=False,
+            mix=mix,
+        )
     return folder, time.process_time() - start
 
 
@@ -78,16 +101,27 @@ def dreamed(teacher, dataset, path, seed=0, directed=0.0, grain=False):
     """Dreams of a teacher as a data set; `directed` is the share that begins before a loud onset and is told its style;
     with `grain` each band gets white noise as strong as the teacher's error in redrawing its training clips.
     """
-    if path.is_file(): return
+    if path.is_file():
+        return
     model = load(teacher)
     n = round(HOURS * 3600 / (model.config.tokens.seconds(model.front_end) * HORIZON))
     k, how = round(directed * n), dict(context=CONTEXT, with_z=False)
     dreams = generate_dreams(model, n - k, HORIZON, data=dataset, seed=seed, **how)
-    if k: dreams += directed_dreams(model, dataset, k, HORIZON, seed=seed + 500_009, **how)
+    if k:
+        dreams += directed_dreams(model, dataset, k, HORIZON, seed=seed + 500_009, **how)
     if grain:
         data, dice = SpectrogramData(dataset, model.config.train.val_split), np.random.default_rng(seed)
-        errors = torch.cat([model.reconstruct(data.clip(i)) - data.clip(i)[:model.config.tokens.n_frames(model.config.tokens.n_tokens(int(data.lengths[i])))] for i in data.train[:60]])
-        dreams = [replace(e, features=e.features + dice.standard_normal(e.features.shape) * errors.std(0).numpy()) for e in dreams]
+        errors = torch.cat(
+            [
+                model.reconstruct(data.clip(i))
+                - data.clip(i)[: model.config.tokens.n_frames(model.config.tokens.n_tokens(int(data.lengths[i])))]
+                for i in data.train[:60]
+            ]
+        )
+        dreams = [
+            replace(e, features=e.features + dice.standard_normal(e.features.shape) * errors.std(0).numpy())
+            for e in dreams
+        ]
     write_dataset(dreams, path)
 
 
@@ -103,19 +137,44 @@ def judge(folder, data, clips, rare):
         f, spec, cut = follow(model, data, i), data.clip(i), model.config.tokens
         truth, drawn = (per_band(model, x, spec) for x in (f.tokens, model.decode(f.path)))
         # of the new frames
-        expected = (model.decoder(torch.cat([f.path.h[:1], f.path.prior.mean[:1]], -1))[0] - f.tokens)[..., -cut.hop:].pow(2).mean(dim=(1, 2))
-        event = (rare.measure(spec) > rare.threshold)[:cut.n_frames(len(expected))].unfold(0, cut.frames, cut.hop)[:, -cut.hop:].any(1)
-        rows.append(dict(mse=(drawn[0] - truth).pow(2).mean().item(), mse_sampled=(drawn[1] - truth).pow(2).mean().item(), kl=kl_divergence(f.path.posterior, f.path.prior)[1].sum(-1).mean().item(),
-                         expected=expected.mean().item(), at_onsets=(expected[event].mean().item() if event.any() else None, int(event.sum()))))
+        expected = (
+            (model.decoder(torch.cat([f.path.h[:1], f.path.prior.mean[:1]], -1))[0] - f.tokens)[..., -cut.hop :]
+            .pow(2)
+            .mean(dim=(1, 2))
+        )
+        event = (
+            (rare.measure(spec) > rare.threshold)[: cut.n_frames(len(expected))]
+            .unfold(0, cut.frames, cut.hop)[:, -cut.hop :]
+            .any(1)
+        )
+        rows.append(
+            dict(
+                mse=(drawn[0] - truth).pow(2).mean().item(),
+                mse_sampled=(drawn[1] - truth).pow(2).mean().item(),
+                kl=kl_divergence(f.path.posterior, f.path.prior)[1].sum(-1).mean().item(),
+                expected=expected.mean().item(),
+                at_onsets=(expected[event].mean().item() if event.any() else None, int(event.sum())),
+            )
+        )
         tokens.append(len(expected))
     of = lambda name: pool([r[name] for r in rows], tokens, "", "")
     onsets = pool([r["at_onsets"][0] for r in rows], [r["at_onsets"][1] for r in rows], "", "")
     ahead = open_loop(model, data, clips[::4], context=10, horizons=(1, 5, 10), samples=8)
     key = model.mean.numpy().tobytes()
-    if key not in LINES: LINES[key] = rate_line(data, clips)
+    if key not in LINES:
+        LINES[key] = rate_line(data, clips)
     line = line_at(LINES[key], of("kl").value)
-    return dict(**{k: of(k).value for k in ("mse", "mse_sampled", "kl", "expected")}, expected_se=of("expected").se, expected_at_onsets=onsets.value, onsets=onsets.n_tokens, line=line, ratio=of("mse_sampled").value / line,
-                ahead=dict(zip((1, 5, 10), ahead.errors["prior"])), held=dict(zip((1, 5, 10), ahead.errors["last frame held"])), band_mean=dict(zip((1, 5, 10), ahead.errors["band mean"])))
+    return dict(
+        **{k: of(k).value for k in ("mse", "mse_sampled", "kl", "expected")},
+        expected_se=of("expected").se,
+        expected_at_onsets=onsets.value,
+        onsets=onsets.n_tokens,
+        line=line,
+        ratio=of("mse_sampled").value / line,
+        ahead=dict(zip((1, 5, 10), ahead.errors["prior"])),
+        held=dict(zip((1, 5, 10), ahead.errors["last frame held"])),
+        band_mean=dict(zip((1, 5, 10), ahead.errors["band mean"])),
+    )
 
 
 @torch.no_grad()
@@ -125,10 +184,27 @@ def texture(model, recorded, dreams):
 
     Standardised per band.
     """
+
     def of(data, clips):
         z = [(data.clip(i) - model.mean) / model.std for i in clips]
-        mse = [(model.reconstruct(data.clip(i)) - data.clip(i)[:model.config.tokens.n_frames(model.config.tokens.n_tokens(int(data.lengths[i])))]).div(model.std).pow(2).mean().item() for i in clips[:100]]
-        return dict(variance=torch.cat(z).var(0).mean().item(), step=torch.cat([x.diff(dim=0) for x in z]).pow(2).mean().item(), redrawn=float(np.mean(mse)), hours=float(data.lengths[clips].sum() / data.front_end.frame_rate / 3600))
+        mse = [
+            (
+                model.reconstruct(data.clip(i))
+                - data.clip(i)[: model.config.tokens.n_frames(model.config.tokens.n_tokens(int(data.lengths[i])))]
+            )
+            .div(model.std)
+            .pow(2)
+            .mean()
+            .item()
+            for i in clips[:100]
+        ]
+        return dict(
+            variance=torch.cat(z).var(0).mean().item(),
+            step=torch.cat([x.diff(dim=0) for x in z]).pow(2).mean().item(),
+            redrawn=float(np.mean(mse)),
+            hours=float(data.lengths[clips].sum() / data.front_end.frame_rate / 3600),
+        )
+
     return dict(recorded=of(recorded, recorded.train), dreamed=of(dreams, np.arange(len(dreams))))
 
 
@@ -138,20 +214,37 @@ def rates(teacher, dataset, n=192, horizon=20):
     data = SpectrogramData(dataset, model.config.train.val_split, model.config.train.split_seed, model.config.tokens)
     rare, how = find_rare(data, onset), dict(data=data, context=CONTEXT, with_z=False)
     frames = lambda episodes: [torch.from_numpy(e.features) for e in episodes]
-    out = dict(threshold=rare.threshold, training=rare.share(data.clip(i) for i in data.train), held=rare.share(data.clip(i) for i in data.val), plain=rare.share(frames(generate_dreams(model, n, horizon, seed=3, **how))))
-    directed = {way: directed_dreams(model, n=n, horizon=horizon, rare=rare, way=way, seed=4, **how) for way in DIRECTIONS}
+    out = dict(
+        threshold=rare.threshold,
+        training=rare.share(data.clip(i) for i in data.train),
+        held=rare.share(data.clip(i) for i in data.val),
+        plain=rare.share(frames(generate_dreams(model, n, horizon, seed=3, **how))),
+    )
+    directed = {
+        way: directed_dreams(model, n=n, horizon=horizon, rare=rare, way=way, seed=4, **how) for way in DIRECTIONS
+    }
     paths = {p: i for i, p in enumerate(data.paths)}
-    places = [(paths[e.meta["context"]["episode"]], e.meta["context"]["frame"] + CONTEXT * data.tokens.hop) for e in directed["both"]]
-    return out | dict(n=n, horizon=horizon, recorded_there=rare.share(data.clip(c)[f:f + data.tokens.n_frames(horizon)] for c, f in places), directed={way: rare.share(frames(d)) for way, d in directed.items()})
+    places = [
+        (paths[e.meta["context"]["episode"]], e.meta["context"]["frame"] + CONTEXT * data.tokens.hop)
+        for e in directed["both"]
+    ]
+    return out | dict(
+        n=n,
+        horizon=horizon,
+        recorded_there=rare.share(data.clip(c)[f : f + data.tokens.n_frames(horizon)] for c, f in places),
+        directed={way: rare.share(frames(d)) for way, d in directed.items()},
+    )
 
 
 def picture(teacher, dataset, path):
     """Two training recordings and how the teacher dreamed them on, in one figure."""
     import matplotlib
+
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     from spectro_dreamer.figures import figure_style
     from spectro_dreamer.data.preprocessing import plot_log_mel
+
     figure_style()
     model = load(teacher)
     data = SpectrogramData(dataset, model.config.train.val_split, model.config.train.split_seed, model.config.tokens)
@@ -160,12 +253,14 @@ def picture(teacher, dataset, path):
     k, rate = 2 * CONTEXT * data.tokens.hop, data.front_end.frame_rate
     fig, axs = plt.subplots(2, 2, figsize=(11, 4.6), layout="constrained", sharex=True, sharey=True)
     for column, (i, dream) in zip(axs.T, zip(long, dreams)):
-        ears = data.clip(i)[:k + len(dream)].numpy()
-        for ax, name, spec in zip(column, ("recorded", "heard, then dreamed"), (ears, np.concatenate([ears[:k], dream.features]))):
+        ears = data.clip(i)[: k + len(dream)].numpy()
+        for ax, name, spec in zip(
+            column, ("recorded", "heard, then dreamed"), (ears, np.concatenate([ears[:k], dream.features]))
+        ):
             plot_log_mel(spec, data.front_end, ax, name, bar=False)
             ax.axvline(k / rate, color="w", ls="--", lw=1.2)
             ax.label_outer()
-    fig.colorbar(axs[0, 0].images[0], ax=axs, label="dB", pad=.01)
+    fig.colorbar(axs[0, 0].images[0], ax=axs, label="dB", pad=0.01)
     fig.savefig(path, dpi=90)
 
 
@@ -173,26 +268,43 @@ def students(only, seeds):
     """(name, situation, whose dreams, mix, seed) in the order in which they matter."""
     for seed in seeds:
         for share, mix in SHARES.items():
-            if "few" in only: yield f"few, {share}, seed {seed}", "few", "few", mix, seed
+            if "few" in only:
+                yield f"few, {share}, seed {seed}", "few", "few", mix, seed
         if "grain" in only and seed == seeds[0]:
             yield f"grain, 0.5, seed {seed}", "few", "few grain", SHARES["0.5"], seed
             yield f"cross with grain, 0.25, seed {seed}", "few", "all grain", SHARES["0.25"], seed
         if "cross" in only and seed == seeds[0]:
-            for share in ("0.5", "0.75"): yield f"cross, {share}, seed {seed}", "few", "all", SHARES[share], seed
+            for share in ("0.5", "0.75"):
+                yield f"cross, {share}, seed {seed}", "few", "all", SHARES[share], seed
     for share, mix in SHARES.items() if "all" in only else ():
         yield f"all, {share}, seed {seeds[0]}", "all", "all", mix, seeds[0]
-    if "directed" in only: yield f"directed, 0.5, seed {seeds[0]}", "few", "few directed", SHARES["0.5"], seeds[0]
+    if "directed" in only:
+        yield f"directed, 0.5, seed {seeds[0]}", "few", "few directed", SHARES["0.5"], seeds[0]
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
-    p.add_argument("--work", type=Path, default=Path("runs/dreams"), help="where data sets and runs go (default: "
-                                                                          "%(default)s)")
-    p.add_argument("--only", nargs="+", default=["few", "grain", "cross", "directed", "all"], choices=("few", "grain", "cross", "directed", "all"), help="which situations (default: all of them)")
-    p.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="of the students; all but `few` are done "
-                                                                        "with the first alone (default: 0 1)")
-    p.add_argument("--table", type=Path, default=ROOT/"nbs"/"results"/"dreams.json", help="file to keep the numbers in")
+    p.add_argument(
+        "--work", type=Path, default=Path("runs/dreams"), help="where data sets and runs go (default: %(default)s)"
+    )
+    p.add_argument(
+        "--only",
+        nargs="+",
+        default=["few", "grain", "cross", "directed", "all"],
+        choices=("few", "grain", "cross", "directed", "all"),
+        help="which situations (default: all of them)",
+    )
+    p.add_argument(
+        "--seeds",
+        nargs="+",
+        type=int,
+        default=[0, 1],
+        help="of the students; all but `few` are done with the first alone (default: 0 1)",
+    )
+    p.add_argument(
+        "--table", type=Path, default=ROOT / "nbs" / "results" / "dreams.json", help="file to keep the numbers in"
+    )
     a = p.parse_args()
     torch.set_num_threads(1)
     a.work.mkdir(parents=True, exist_ok=True)
@@ -202,21 +314,46 @@ def main():
     few_recordings(a.dataset, small)
     held, rare = share_held(small, data), find_rare(data, onset)
     sets = dict(few=small, all=Path(a.dataset))
-    base = dict(few=preset("dreamer").override(epochs=EPOCHS["few"], checkpoint_freq=10_000, val_split=held), all=preset("dreamer").override(epochs=EPOCHS["all"], checkpoint_freq=10_000, checkpoint_steps=200))
+    base = dict(
+        few=preset("dreamer").override(epochs=EPOCHS["few"], checkpoint_freq=10_000, val_split=held),
+        all=preset("dreamer").override(epochs=EPOCHS["all"], checkpoint_freq=10_000, checkpoint_steps=200),
+    )
     hours = lambda d, clips: float(d.lengths[clips].sum() / d.front_end.frame_rate / 3600)
     opened = SpectrogramData(small, held)
-    table["about"] = dict(front_end=vars(data.front_end), tokens=vars(data.tokens), fingerprint=data.fingerprint, few=dict(train_hours=hours(opened, opened.train), train_clips=len(opened.train), val_hours=hours(opened, opened.val)),
-                          all=dict(train_hours=hours(data, data.train), train_clips=len(data.train), val_hours=hours(data, data.val), val_clips=len(data.val), val_speakers=len({data.speakers[i] for i in data.val})),
-                          epochs=EPOCHS, dream_hours=HOURS, horizon=HORIZON, context=CONTEXT, machine=f"{platform.machine()}, one thread of {os.cpu_count()} shared cores", torch=torch.__version__)
+    table["about"] = dict(
+        front_end=vars(data.front_end),
+        tokens=vars(data.tokens),
+        fingerprint=data.fingerprint,
+        few=dict(
+            train_hours=hours(opened, opened.train), train_clips=len(opened.train), val_hours=hours(opened, opened.val)
+        ),
+        all=dict(
+            train_hours=hours(data, data.train),
+            train_clips=len(data.train),
+            val_hours=hours(data, data.val),
+            val_clips=len(data.val),
+            val_speakers=len({data.speakers[i] for i in data.val}),
+        ),
+        epochs=EPOCHS,
+        dream_hours=HOURS,
+        horizon=HORIZON,
+        context=CONTEXT,
+        machine=f"{platform.machine()}, one thread of {os.cpu_count()} shared cores",
+        torch=torch.__version__,
+    )
 
-    def taught(which): # the teacher's dreams as a data set
+    def taught(which):  # the teacher's dreams as a data set
         who, *how = which.split()
         path = a.work / f"dreams_{'_'.join([who, *how])}.h5"
         folder, spent = run(f"teacher {who}", sets[who], base[who].override(seed=100), None, a.work)
         start = time.process_time()
-        dreamed(folder, sets[who], path, directed=.5 if "directed" in how else 0., grain="grain" in how)
+        dreamed(folder, sets[who], path, directed=0.5 if "directed" in how else 0.0, grain="grain" in how)
         if who not in table["teachers"]:
-            table["teachers"][who] = dict(train_seconds=round(spent), dream_seconds=round(time.process_time() - start), **judge(folder, data, data.val, rare))
+            table["teachers"][who] = dict(
+                train_seconds=round(spent),
+                dream_seconds=round(time.process_time() - start),
+                **judge(folder, data, data.val, rare),
+            )
             keep()
         return path
 
@@ -224,14 +361,28 @@ def main():
         if name in table["runs"]:
             print(f"{name}: kept from an earlier call")
             continue
-        folder, spent = run(name, sets[situation], base[situation].override(seed=seed), Mix(taught(whose), **mix) if mix else None, a.work)
+        folder, spent = run(
+            name,
+            sets[situation],
+            base[situation].override(seed=seed),
+            Mix(taught(whose), **mix) if mix else None,
+            a.work,
+        )
         start, past = time.process_time(), history(folder)
-        r = table["runs"][name] = dict(train_seconds=round(spent), val_loss=min(h["val_loss"] for h in past), best_epoch=min(past, key=lambda h: h["val_loss"])["epoch"], **judge(folder, data, data.val, rare))
+        r = table["runs"][name] = dict(
+            train_seconds=round(spent),
+            val_loss=min(h["val_loss"] for h in past),
+            best_epoch=min(past, key=lambda h: h["val_loss"])["epoch"],
+            **judge(folder, data, data.val, rare),
+        )
         r["judge_seconds"] = round(time.process_time() - start)
-        print(f"{name:<28} {r['train_seconds']:4d} s + {r['judge_seconds']} s  best epoch {r['best_epoch']:2d}  MSE "
-              f"{r['mse_sampled']:.4f} at {r['kl']:.1f} nats, {r['ratio']:.2f} of the line; expected "
-              f"{r['expected']:.4f}, at onsets {r['expected_at_onsets']:.3f}; ahead "
-              + ", ".join(f"{v:.3f}" for v in r["ahead"].values()), flush=True)
+        print(
+            f"{name:<28} {r['train_seconds']:4d} s + {r['judge_seconds']} s  best epoch {r['best_epoch']:2d}  MSE "
+            f"{r['mse_sampled']:.4f} at {r['kl']:.1f} nats, {r['ratio']:.2f} of the line; expected "
+            f"{r['expected']:.4f}, at onsets {r['expected_at_onsets']:.3f}; ahead "
+            + ", ".join(f"{v:.3f}" for v in r["ahead"].values()),
+            flush=True,
+        )
         keep()
     for name, r in table["runs"].items():
         # the mean over recorded and dreamed sequences
@@ -244,11 +395,16 @@ def main():
         if who in table["teachers"]:
             table["teachers"][who]["val_loss"] = min(h["val_loss"] for h in history(a.work / f"teacher-{who}"))
             opened = SpectrogramData(sets[who], base[who].train.val_split)
-            table.setdefault("texture", {})[who] = texture(load(a.work / f"teacher-{who}"), opened, SpectrogramData(a.work / f"dreams_{who}.h5", 0.))
+            table.setdefault("texture", {})[who] = texture(
+                load(a.work / f"teacher-{who}"), opened, SpectrogramData(a.work / f"dreams_{who}.h5", 0.0)
+            )
             keep()
-    if "few" in table["teachers"]: picture(a.work / "teacher-few", small, a.table.with_suffix(".png"))
+    if "few" in table["teachers"]:
+        picture(a.work / "teacher-few", small, a.table.with_suffix(".png"))
 
 
 if __name__ == "__main__":
-    try: main()
-    except SpectroError as e: sys.exit(f"dreams: {e}")
+    try:
+        main()
+    except SpectroError as e:
+        sys.exit(f"dreams: {e}")

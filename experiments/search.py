@@ -1,13 +1,16 @@
-"""Search for the `dreamer` preset: train variants of it for the same number of epochs, three unless said, and table what they reach.
+"""Search for the `dreamer` preset:
+
+train variants of it for the same number of epochs, three unless said, and table what they reach.
 
     python experiments/search.py --dataset speech.h5 --work runs/search
     python experiments/search.py --dataset speech.h5 --work runs/search --epochs 24 --only dreamer "learning rate 3e-3"
 
-Each variant changes one thing (its name says which). Judged on the validation speakers with no style given: error of a posterior
-sample per bin, nats per token, the error of the Gaussian line at that rate, the error of forecasts of new frames one and five tokens
-ahead (on every fifth clip, the noise of few samples taken off), and the seconds that training took. A variant whose
-numbers are there is not trained again; the table is kept in nbs/results/search.json. The variants with a finer front end need
-the same corpus prepared once more (`spectro_prepare --n-fft 1024 --hop-length 256`), named with --fine.
+Each variant changes one thing (its name says which). Judged on the validation speakers with no style given: error of a
+posterior sample per bin, nats per token, the error of the Gaussian line at that rate, the error of forecasts of new
+frames one and five tokens ahead (on every fifth clip, the noise of few samples taken off), and the seconds that
+training took. A variant whose numbers are there is not trained again; the table is kept in nbs/results/search.json. The
+variants with a finer front end need the same corpus prepared once more (`spectro_prepare --n-fft 1024 --hop-length
+256`), named with --fine.
 """
 
 import argparse, json, os, shutil, sys, time
@@ -33,7 +36,7 @@ from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.learn.training import train
 from spectro_dreamer.model.world_model import DreamerModel, load
 
-SHORT = 3 # epochs
+SHORT = 3  # epochs
 
 VARIANTS = {
     "dreamer": {},
@@ -67,7 +70,9 @@ VARIANTS = {
     "hop 256, tokens of 8 frames": dict(tokens=TokenSpec(8, 4, 20), fine=True),
     "contrastive, β 0.5": dict(objective="contrastive", beta_kl=0.5, beta_forecast=0.0),
     "contrastive, β 0.1": dict(objective="contrastive", beta_kl=0.1, beta_forecast=0.0),
-    "contrastive, β 0.1, classes": dict(objective="contrastive", beta_kl=0.1, beta_forecast=0.0, latent="categorical", z_state_size=512, classes=16),
+    "contrastive, β 0.1, classes": dict(
+        objective="contrastive", beta_kl=0.1, beta_forecast=0.0, latent="categorical", z_state_size=512, classes=16
+    ),
 }
 
 
@@ -77,30 +82,52 @@ def judge(run, dataset):
     data, clips = open_split(model, dataset)
     scores = reconstruction_metrics(model, data, clips)
     density = spectral_density([Scale(data.mean, data.std).apply(data.clip(i)) for i in clips])
-    d = np.geomspace(.004, .95, 100)
-    rate = np.array(gaussian_line(density, d))*data.tokens.hop
+    d = np.geomspace(0.004, 0.95, 100)
+    rate = np.array(gaussian_line(density, d)) * data.tokens.hop
     mse, kl = scores["mse_sampled"].value, scores["kl"].value
-    usual = data.tokens.hop == TokenSpec().hop # or a token ahead would be another time
-    ahead = [m.value for m in compare_forecasts(model, data, clips[::5], {}, horizons=(1, 5), samples=8).metric("world model", "mse, unbiased")] if usual else [None, None]
-    return dict(ahead_1=ahead[0], ahead_5=ahead[1], bits_per_second=scores["bits_per_second"].value, mse_sampled=mse, kl=kl, line=float(np.interp(kl, rate[::-1], d[::-1])), active=scores["active_units"].value,
-                parameters=sum(p.numel() for p in model.world()))
+    usual = data.tokens.hop == TokenSpec().hop  # or a token ahead would be another time
+    ahead = (
+        [
+            m.value
+            for m in compare_forecasts(model, data, clips[::5], {}, horizons=(1, 5), samples=8).metric(
+                "world model", "mse, unbiased"
+            )
+        ]
+        if usual
+        else [None, None]
+    )
+    return dict(
+        ahead_1=ahead[0],
+        ahead_5=ahead[1],
+        bits_per_second=scores["bits_per_second"].value,
+        mse_sampled=mse,
+        kl=kl,
+        line=float(np.interp(kl, rate[::-1], d[::-1])),
+        active=scores["active_units"].value,
+        parameters=sum(p.numel() for p in model.world()),
+    )
 
 
 def errors_at_three_resolutions(self, h, zs, seen):
-    """Squared errors of a token and of its means over 2 × 2 and 4 × 4 bins, each with a third of the weight and on one scale: in
-    place of `DreamerModel.drawing_errors`."""
+    """Squared errors of a token and of its means over 2 × 2 and 4 × 4 bins, each with a third of the weight and on one
+    scale: in place of `DreamerModel.drawing_errors`.
+    """
+
     def at(error, size):
         return avg_pool2d(error.flatten(0, 1), size).pow(2).mean((1, 2)).unflatten(0, error.shape[:2]) * size**2
+
     return [sum(at(drawn - seen, size) for size in (1, 2, 4)) / 3 for drawn in self.decoder.for_each(h, zs)]
 
 
 def cut_otherwise(dataset, tokens, work):
     """A copy of the data set whose clips are cut into other tokens."""
     path = work / f"{Path(dataset).stem}_{tokens.frames}_{tokens.hop}.h5"
-    if path.is_file(): return path
+    if path.is_file():
+        return path
     part = path.with_suffix(".partial")
     shutil.copy(dataset, part)
-    with h5py.File(part, "a") as f: f.attrs["tokens"] = json.dumps(asdict(tokens))
+    with h5py.File(part, "a") as f:
+        f.attrs["tokens"] = json.dumps(asdict(tokens))
     return part.rename(path)
 
 
@@ -108,11 +135,17 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
     p.add_argument("--fine", help="the same corpus prepared with --n-fft 1024 --hop-length 256")
-    p.add_argument("--epochs", type=int, default=SHORT, help="for each variant; a row of the table says so if it is "
-                                                             "not the default (default: %(default)s)")
+    p.add_argument(
+        "--epochs",
+        type=int,
+        default=SHORT,
+        help="for each variant; a row of the table says so if it is not the default (default: %(default)s)",
+    )
     p.add_argument("--work", type=Path, default=Path("runs/search"), help="where the runs go (default: %(default)s)")
     p.add_argument("--only", nargs="+", metavar="NAME", help="only these variants")
-    p.add_argument("--table", type=Path, default=ROOT/"nbs"/"results"/"search.json", help="file to keep the numbers in")
+    p.add_argument(
+        "--table", type=Path, default=ROOT / "nbs" / "results" / "search.json", help="file to keep the numbers in"
+    )
     a = p.parse_args()
     if unknown := set(a.only or ()) - set(VARIANTS):
         sys.exit(f"no such variant: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
@@ -126,23 +159,35 @@ def main():
             print(f"{row}: kept from an earlier call")
             continue
         change = dict(VARIANTS[name])
-        run, tokens = a.work/"".join(c if c.isalnum() else "-" for c in row), change.pop("tokens", None)
+        run, tokens = a.work / "".join(c if c.isalnum() else "-" for c in row), change.pop("tokens", None)
         source, coarse = a.fine if change.pop("fine", False) else a.dataset, change.pop("coarse", False)
         cfg = preset("dreamer").override(epochs=a.epochs, checkpoint_freq=10_000, **change)
         a.work.mkdir(parents=True, exist_ok=True)
         dataset = cut_otherwise(source, tokens, a.work) if tokens else source
         start = time.process_time()
-        resume = dict(resume_from=run) if (run/"checkpoints"/"last.pt").is_file() else {}
+        resume = dict(resume_from=run) if (run / "checkpoints" / "last.pt").is_file() else {}
         with patch.object(DreamerModel, "drawing_errors", errors_at_three_resolutions) if coarse else nullcontext():
             train(dataset, None if resume else cfg, None if resume else run, progress=False, use_mlflow=False, **resume)
         seconds, last = time.process_time() - start, history(run)[-1]
-        table[row] = dict(change={k: asdict(v) if k == "tokens" else v for k, v in VARIANTS[name].items()}, epochs=a.epochs, processor_seconds=round(seconds), **judge(run, dataset), **{k: last[k] for k in ("train_loss", "val_loss")})
+        table[row] = dict(
+            change={k: asdict(v) if k == "tokens" else v for k, v in VARIANTS[name].items()},
+            epochs=a.epochs,
+            processor_seconds=round(seconds),
+            **judge(run, dataset),
+            **{k: last[k] for k in ("train_loss", "val_loss")},
+        )
         r = table[row]
-        print(f"{row:<28} {r['parameters']/1e6:4.1f} M  {r['processor_seconds']:5d} s  MSE {r['mse_sampled']:.4f} at "
-              f"{r['kl']:5.1f} nats/token, {r['mse_sampled']/r['line']:.2f} of the line" + (f"; ahead {r['ahead_1']:.3f}, {r['ahead_5']:.3f}" if r["ahead_1"] else ""), flush=True)
+        print(
+            f"{row:<28} {r['parameters'] / 1e6:4.1f} M  {r['processor_seconds']:5d} s  MSE {r['mse_sampled']:.4f} at "
+            f"{r['kl']:5.1f} nats/token, {r['mse_sampled'] / r['line']:.2f} of the line"
+            + (f"; ahead {r['ahead_1']:.3f}, {r['ahead_5']:.3f}" if r["ahead_1"] else ""),
+            flush=True,
+        )
         write_text(a.table, json.dumps(table, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    try: main()
-    except SpectroError as e: sys.exit(f"search: {e}")
+    try:
+        main()
+    except SpectroError as e:
+        sys.exit(f"search: {e}")

@@ -29,7 +29,7 @@ def chapters(folder=NBS):
 
 
 def directives(source):
-    """The nbdev directives of a cell: `#| export`, `#| eval: false`, `#| slow` give {'export', 'eval: false', 'slow'}."""
+    """The nbdev directives of a cell, such as {'export', 'eval: false', 'slow'}."""
     return {re.sub(r"\s*:\s*", ": ", d) for d in _DIRECTIVE.findall(source)}
 
 
@@ -42,14 +42,22 @@ def skipped(cell, flags):
 def output_texts(cell):
     """Every piece of text among a code cell's outputs; embedded images and sounds are left out."""
     for out in cell.get("outputs", []):
-        if "text" in out: yield text(out["text"])
-        if out["output_type"] == "error": yield "\n".join(out.get("traceback", []))
+        if "text" in out:
+            yield text(out["text"])
+        if out["output_type"] == "error":
+            yield "\n".join(out.get("traceback", []))
         for mime, data in out.get("data", {}).items():
-            if mime.startswith(("image/", "audio/", "video/")) and mime != "image/svg+xml": continue
+            if mime.startswith(("image/", "audio/", "video/")) and mime != "image/svg+xml":
+                continue
             yield _BASE64.sub("", text(data) if isinstance(data, (str, list)) else json.dumps(data))
 
 
 def machine_paths(nb):
     """(cell number, path) for each path of this machine that an output of `nb` shows."""
-    return [(i, hit.group()) for i, cell in enumerate(nb["cells"]) if cell["cell_type"] == "code"
-            for t in output_texts(cell) for hit in MACHINE_PATH.finditer(t)]
+    return [
+        (i, hit.group())
+        for i, cell in enumerate(nb["cells"])
+        if cell["cell_type"] == "code"
+        for t in output_texts(cell)
+        for hit in MACHINE_PATH.finditer(t)
+    ]

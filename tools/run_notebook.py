@@ -23,10 +23,12 @@ NOTE = "torchaudio's native part does not load"  # says something of the machine
 
 class SkippingClient(NotebookClient):
     """A notebook client that passes over flagged cells instead of clearing their outputs."""
+
     skip_flags = ()
 
     async def async_execute_cell(self, cell, cell_index, **kwargs):
-        if cell.cell_type == "code" and skipped(cell, self.skip_flags): return cell
+        if cell.cell_type == "code" and skipped(cell, self.skip_flags):
+            return cell
         return await super().async_execute_cell(cell, cell_index, **kwargs)
 
 
@@ -40,11 +42,19 @@ def kernel_env(scratch):
 
 def execute(nb, folder, timeout, skip_flags):
     """Run `nb` in `folder`, as nbdev's own tests do, and leave the outputs in it."""
-    client = SkippingClient(nb, timeout=timeout, kernel_name="python3", record_timing=False, coalesce_streams=True,
-                            store_widget_state=False, resources={"metadata": {"path": str(folder)}})
+    client = SkippingClient(
+        nb,
+        timeout=timeout,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(folder)}},
+    )
     client.skip_flags = skip_flags
     client.extra_arguments = ["--log-level=ERROR"]  # the kernel's start-up notes are not the notebook's
-    with tempfile.TemporaryDirectory() as scratch: client.execute(env=kernel_env(scratch))
+    with tempfile.TemporaryDirectory() as scratch:
+        client.execute(env=kernel_env(scratch))
 
 
 def without_notes(nb):
@@ -52,7 +62,9 @@ def without_notes(nb):
     for cell in nb.cells:
         for out in cell.get("outputs", []):
             if out.get("name") == "stderr":
-                out["text"] = "".join(line for line in out["text"].splitlines(keepends=True) if not line.startswith(NOTE))
+                out["text"] = "".join(
+                    line for line in out["text"].splitlines(keepends=True) if not line.startswith(NOTE)
+                )
         if "outputs" in cell:
             cell["outputs"] = [out for out in cell["outputs"] if out.get("name") != "stderr" or out["text"].strip()]
 
@@ -65,9 +77,11 @@ def run(path, timeout=None, skip_flags=()):
     without_notes(nb)
     plain = json.loads(nbformat.writes(nb))
     found = machine_paths(plain)
-    if found: raise ValueError("a path of this machine in an output: " + ", ".join(f"cell {i}: {p}" for i, p in found))
+    if found:
+        raise ValueError("a path of this machine in an output: " + ", ".join(f"cell {i}: {p}" for i, p in found))
     clean_nb(plain)
-    if path.read_bytes() != before: raise ValueError("the notebook was edited while it ran; not written")
+    if path.read_bytes() != before:
+        raise ValueError("the notebook was edited while it ran; not written")
     write_nb(plain, path)
 
 
@@ -81,8 +95,10 @@ def main(argv=None):
     flags, failed = [f for f in args.skip_flags.split(",") if f], 0
     for nb in args.notebooks:
         start, problem = time.time(), None
-        try: run(nb.resolve(), args.timeout, flags)
-        except (CellExecutionError, CellTimeoutError, DeadKernelError, ValueError, OSError) as e: problem = e
+        try:
+            run(nb.resolve(), args.timeout, flags)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError, ValueError, OSError) as e:
+            problem = e
         print(f"{nb.name}: {'failed' if problem else 'ran'} in {time.time() - start:.1f} s", flush=True)
         if problem:
             print(problem, file=sys.stderr)
@@ -90,4 +106,5 @@ def main(argv=None):
     return bool(failed)
 
 
-if __name__ == "__main__": sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

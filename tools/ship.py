@@ -1,10 +1,11 @@
 """Put a trained model into the library: weights in half precision and a card that says what it is.
 
-    python tools/ship.py --run runs/real_speech/mini --metrics runs/real_speech/mini/artifacts/metrics.json --data-card nbs/results/data.json
+    python tools/ship.py --run runs/real_speech/mini --metrics runs/real_speech/mini/artifacts/metrics.json \
+        --data-card nbs/results/data.json
 
 The numbers of the card are those that `spectro_evaluate` wrote for the shipped weights themselves: evaluate
-`spectro_dreamer/weights/NAME.safetensors`, not the run, and call this again with --metrics. Called without --metrics it only writes
-the weights.
+`spectro_dreamer/weights/NAME.safetensors`, not the run, and call this again with --metrics. Called without --metrics it
+only writes the weights.
 """
 
 import argparse, json, sys
@@ -20,18 +21,23 @@ from spectro_dreamer.model.world_model import export_safetensors, load
 
 CARD = """# {name}
 
-A small world model of read English speech ({parameters:.2f} million weights, {size:.1f} MB), made by this project: `load("{name}")`, or `--checkpoint {name}` of any command.
+A small world model of read English speech ({parameters:.2f} million weights, {size:.1f} MB), made by this project:
+`load("{name}")`, or `--checkpoint {name}` of any command.
 
 ## What it hears
-{mels} mel bands at {rate} Hz, windows of {n_fft} samples, one every {hop}; tokens of {frames} frames, a new one every {token_ms:.0f} ms. State: h of {h}, Gaussian z of {z}.
+{mels} mel bands at {rate} Hz, windows of {n_fft} samples, one every {hop}; tokens of {frames} frames, a new one every
+{token_ms:.0f} ms. State: h of {h}, Gaussian z of {z}.
 
 ## What it learned from
 English sentences read aloud: volunteers of [Mozilla Common Voice](https://commonvoice.mozilla.org) (CC0) and readers of
-[LibriSpeech](https://www.openslr.org/12) (CC BY 4.0, V. Panayotov, G. Chen, D. Povey and S. Khudanpur; cut and re-encoded). {train_clips:,} clips of {train_speakers}
-speakers were used for training, {val_clips} of {val_speakers} other speakers for validation (split by speaker, split seed {split_seed}); {epochs} epochs, seed {seed}, preset `{preset}`, on one CPU core.
+[LibriSpeech](https://www.openslr.org/12) (CC BY 4.0, V. Panayotov, G. Chen, D. Povey and S. Khudanpur; cut and
+re-encoded). {train_clips:,} clips of {train_speakers}
+speakers were used for training, {val_clips} of {val_speakers} other speakers for validation (split by speaker, split
+seed {split_seed}); {epochs} epochs, seed {seed}, preset `{preset}`, on one CPU core.
 
 ## How good it is
-On the validation speakers, without style; ± is the standard error over clips. The best epoch was chosen by the loss on the same speakers.
+On the validation speakers, without style; ± is the standard error over clips. The best epoch was chosen by the loss
+on the same speakers.
 
 {table}
 
@@ -40,8 +46,10 @@ Sound against the recording, {n_audio} of these clips, made with the vocoder wit
 {sounds}
 
 ## What it is not
-It knows the voices, microphones and the language it was trained on, and nothing of music or noise. It has heard {hours:.1f} hours: speech
-of other languages is reconstructed, but what it *imagines* is babble in the rhythm of English. It has no text in it and recognises no words. Do not use it to imitate a person's voice.
+It knows the voices, microphones and the language it was trained on, and nothing of music or noise. It has heard
+{hours:.1f} hours: speech
+of other languages is reconstructed, but what it *imagines* is babble in the rhythm of English. It has no text in it
+and recognises no words. Do not use it to imitate a person's voice.
 """
 
 
@@ -56,35 +64,76 @@ def main():
     p.add_argument("--run", required=True, help="the folder of a run")
     p.add_argument("--name", default="mini", help="the name it gets (default: %(default)s)")
     p.add_argument("--metrics", type=Path, help="metrics.json that spectro_evaluate wrote for the shipped weights")
-    p.add_argument("--data-card", default=ROOT/"nbs"/"results"/"data.json", help="what experiments/real_speech.py "
-                                                                                 "wrote of the data (default: "
-                                                                                 "%(default)s)")
+    p.add_argument(
+        "--data-card",
+        default=ROOT / "nbs" / "results" / "data.json",
+        help="what experiments/real_speech.py wrote of the data (default: %(default)s)",
+    )
     a = p.parse_args()
-    target = ROOT/"spectro_dreamer"/"weights"/f"{a.name}.safetensors"
+    target = ROOT / "spectro_dreamer" / "weights" / f"{a.name}.safetensors"
     export_safetensors(a.run, target, half=True)
-    print(f"wrote {target.relative_to(ROOT)}, {target.stat().st_size/2**20:.1f} MB")
-    if not a.metrics: return
+    print(f"wrote {target.relative_to(ROOT)}, {target.stat().st_size / 2**20:.1f} MB")
+    if not a.metrics:
+        return
     m, model, split = json.loads(a.metrics.read_text()), load(target), split_of(a.data_card)
     c, front_end, rec = model.config, model.front_end, m["reconstruction"]["none"]
     if (m["about"]["n_clips"], m["about"]["n_speakers"]) != (split["val_clips"], split["val_speakers"]):
         sys.exit(f"ship: {a.metrics} was not measured on the split that {a.data_card} describes")
-    show = lambda name, digits: f"| {name} | {rec[name]['value']:.{digits}f}" + (f" ± {rec[name]['se']:.{digits}f}" if rec[name].get("se") else "") + f" | {rec[name]['unit']} |"
+    show = lambda name, digits: (
+        f"| {name} | {rec[name]['value']:.{digits}f}"
+        + (f" ± {rec[name]['se']:.{digits}f}" if rec[name].get("se") else "")
+        + f" | {rec[name]['unit']} |"
+    )
     rows = [show(n, d) for n, d in dict(mse=4, mse_sampled=4, correlation=3, kl=1, bits_per_second=0).items()]
     ahead = m["open_loop"]["none"]
-    errors = [f"| prediction, {s:.2f} s ahead | {e:.3f} (last frame held {h:.3f}) | {ahead['unit']}, mean of "
-              f"{ahead['samples']} rollouts after {ahead['context']} tokens |"
-              for s, e, h in zip(ahead["seconds"], ahead["errors"]["prior"], ahead["errors"]["last frame held"])]
+    errors = [
+        f"| prediction, {s:.2f} s ahead | {e:.3f} (last frame held {h:.3f}) | {ahead['unit']}, mean of "
+        f"{ahead['samples']} rollouts after {ahead['context']} tokens |"
+        for s, e, h in zip(ahead["seconds"], ahead["errors"]["prior"], ahead["errors"]["last frame held"])
+    ]
     sounds = [s for s in m["audio"]["mean"] if s["against"] == "recording"]
     names = [k for k in sounds[0] if k not in ("what", "against")]
     table = ["| | value | what |", "|---|---|---|", *rows, *errors]
-    heard = ["| | " + " | ".join(sounds[0][n].get("label", n) if isinstance(sounds[0][n], dict) else n for n in names) + " |", "|---|" + "---|"*len(names),
-             *("| " + s["what"] + " | " + " | ".join(f"{s[n]['value']:.3f}" if s[n] else "" for n in names) + " |" for s in sounds)]
-    write_text(target.with_suffix(".md"), CARD.format(name=a.name, parameters=sum(p.numel() for p in model.parameters())/1e6, size=target.stat().st_size/2**20, mels=front_end.n_mels, rate=front_end.sample_rate, n_fft=front_end.n_fft,
-        hop=front_end.hop_length, frames=c.tokens.frames, token_ms=1000*c.tokens.seconds(front_end), h=c.model.h_state_size, z=c.model.z_state_size, split_seed=c.train.split_seed, epochs=len(history(a.run)), seed=c.train.seed,
-        preset=c.preset, table="\n".join(table), sounds="\n".join(heard), n_audio=sounds[0][names[0]]["n_clips"], hours=split["train_hours"], **{k: v for k, v in split.items() if "hours" not in k}))
+    heard = [
+        "| | "
+        + " | ".join(sounds[0][n].get("label", n) if isinstance(sounds[0][n], dict) else n for n in names)
+        + " |",
+        "|---|" + "---|" * len(names),
+        *(
+            "| " + s["what"] + " | " + " | ".join(f"{s[n]['value']:.3f}" if s[n] else "" for n in names) + " |"
+            for s in sounds
+        ),
+    ]
+    write_text(
+        target.with_suffix(".md"),
+        CARD.format(
+            name=a.name,
+            parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+            size=target.stat().st_size / 2**20,
+            mels=front_end.n_mels,
+            rate=front_end.sample_rate,
+            n_fft=front_end.n_fft,
+            hop=front_end.hop_length,
+            frames=c.tokens.frames,
+            token_ms=1000 * c.tokens.seconds(front_end),
+            h=c.model.h_state_size,
+            z=c.model.z_state_size,
+            split_seed=c.train.split_seed,
+            epochs=len(history(a.run)),
+            seed=c.train.seed,
+            preset=c.preset,
+            table="\n".join(table),
+            sounds="\n".join(heard),
+            n_audio=sounds[0][names[0]]["n_clips"],
+            hours=split["train_hours"],
+            **{k: v for k, v in split.items() if "hours" not in k},
+        ),
+    )
     print(f"wrote {target.with_suffix('.md').relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
-    try: main()
-    except SpectroError as e: sys.exit(f"ship: {e}")
+    try:
+        main()
+    except SpectroError as e:
+        sys.exit(f"ship: {e}")

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PACKED', 'LINE_LEVELS', 'NEEDED', 'Faulty', 'Episode', 'actions_lead', 'pack', 'unpack', 'episode_lines',
-           'write_jsonl', 'read_jsonl', 'write_npz', 'read_npz', 'Normaliser', 'fit_normaliser', 'save_normaliser',
-           'load_normaliser', 'write_folder', 'read_folder', 'EpisodeWindows', 'sliding_windows']
+           'write_jsonl', 'read_jsonl', 'write_npz', 'read_npz', 'Normaliser', 'fit_normaliser',
+           'save_normaliser', 'load_normaliser', 'write_folder', 'read_folder', 'EpisodeWindows',
+           'sliding_windows']
 
 # %% ../../nbs/13_episodes.ipynb #d430ea21
 """Episodes: sequences of features, actions and rewards, checked; as lines of JSON and as NPZ, with normalisers and windows.

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['WAYS', 'TASKS', 'GUIDES', 'energy_of', 'style_of', 'transported', 'restyle', 'style_shift', 'content_kept',
-           'cepstral_distance', 'balance', 'texture', 'Listener', 'fit_listener', 'gain', 'match_bands', 'warp',
-           'energy_contour', 'other_gender', 'show_restyled', 'frechet', 'restyle_tasks', 'restyled_versions',
-           'restyle_scores', 'format_restyled', 'plot_restyled', 'parse_who', 'restyle_files']
+           'cepstral_distance', 'balance', 'texture', 'Listener', 'fit_listener', 'gain', 'match_bands',
+           'warp', 'energy_contour', 'other_gender', 'show_restyled', 'frechet', 'restyle_tasks',
+           'restyled_versions', 'restyle_scores', 'format_restyled', 'plot_restyled', 'parse_who',
+           'restyle_files']
 
 # %% ../../nbs/62_restyling.ipynb #5487d270
 """Redraw a recording under another style, and measure how far the style moved and how much of the content stayed.

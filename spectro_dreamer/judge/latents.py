@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SNRS', 'WORD_SNRS', 'hear_all', 'Latents', 'collect_latents', 'plot_use', 'Smoothness', 'smoothness', 'pca',
-           'untrained', 'plot_smoothness', 'embed_2d', 'Separation', 'separation', 'phone_like', 'plot_latents',
-           'picture', 'mfcc', 'readers', 'clip_vectors', 'column_of', 'Score', 'few_labels', 'white', 'babble', 'noisy',
-           'wave_of', 'voices_at', 'noisy_file', 'noisy_specs', 'noise_probe', 'in_noise', 'plot_noise', 'ways_to_hear',
-           'WordsHeard', 'words_in_noise', 'format_words', 'plot_words']
+           'untrained', 'plot_smoothness', 'embed_2d', 'Separation', 'separation', 'phone_like',
+           'plot_latents', 'picture', 'mfcc', 'readers', 'clip_vectors', 'column_of', 'Score', 'few_labels',
+           'white', 'babble', 'noisy', 'wave_of', 'voices_at', 'noisy_file', 'noisy_specs', 'noise_probe',
+           'in_noise', 'plot_noise', 'ways_to_hear', 'WordsHeard', 'words_in_noise', 'format_words',
+           'plot_words']
 
 # %% ../../nbs/54_latents.ipynb #577be157
 """What is in the states of a world model: how they are used, how they move, what they put side by side, what can be read off them, and in what noise.

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NO_NATS', 'FLAT', 'EXPLODED', 'WATCHERS', 'PLATEAU_FACTOR', 'Tracker', 'history', 'peak_memory', 'Diverged',
-           'posterior_collapsed', 'kl_at_floor', 'drawing_flat', 'gradient_exploding', 'getting_worse', 'watch',
-           'Progress', 'plot_history']
+           'posterior_collapsed', 'kl_at_floor', 'drawing_flat', 'gradient_exploding', 'getting_worse',
+           'watch', 'Progress', 'plot_history']
 
 # %% ../../nbs/30_tracking.ipynb #36e6f4ec
 """Metrics on disk and in MLflow, watchers that notice collapse and divergence, and the judgement of convergence.

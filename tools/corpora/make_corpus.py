@@ -18,6 +18,7 @@ with the same package versions, two runs write the same bytes.
 
 It ends with a table of what was measured on the clean speech, and fails (exit code 1) if two voices are too alike.
 """
+
 import argparse
 import csv
 import ctypes
@@ -43,34 +44,34 @@ COLUMNS = ["client_id", "path", "sentence", "up_votes", "down_votes", "age", "ge
 # eSpeak NG voice (language+variant), pitch, pitch range, words per minute; then what validated.tsv says of the speaker,
 # in Common Voice's own words ("fourties" is theirs). An empty string is a speaker who did not say.
 VOICES = [
-    ("en-us",                  38, 50, 170, "thirties", "male",   "us"),
-    ("en-us+f5",               32, 55, 172, "twenties", "female", "us"),
-    ("en-gb-x-rp+m1",          70, 70, 180, "twenties", "male",   "england"),
-    ("en-gb-scotland+aunty",   38, 60, 160, "fifties",  "female", "scotland"),
-    ("en-029+Nguyen",          62, 65, 175, "twenties", "male",   "bermuda"),
-    ("en-us+announcer",        38, 60, 165, "fifties",  "male",   "us"),
-    ("en-gb-x-rp+Annie",       60, 40, 185, "twenties", "female", "england"),
-    ("en-us+david",            48, 30, 160, "sixties",  "male",   ""),
-    ("en-029+belinda",         58, 60, 178, "thirties", "female", "bermuda"),
-    ("en-gb-x-gbclan+m8",      30, 70, 164, "fourties", "male",   "england"),
-    ("en-us+anika",            52, 55, 168, "teens",    "female", "us"),
-    ("en-gb-scotland+Alex",    60, 80, 172, "thirties", "male",   "scotland"),
-    ("en-us+steph",            45, 70, 168, "fourties", "female", "us"),
-    ("en-us-nyc+Lee",          68, 60, 190, "twenties", "male",   "us"),
-    ("en-gb-x-gbcwmd+Michael", 55, 75, 172, "fourties", "male",   "england"),
-    ("en-us+Alicia",           35, 50, 186, "",         "",       ""),
-    ("en-us+zac",              38, 50, 164, "teens",    "male",   "us"),
-    ("en-gb-x-rp+linda",       28, 45, 165, "fifties",  "female", "england"),
-    ("en-us+victor",           35, 50, 162, "fourties", "male",   "us"),
-    ("en-029+ed",              75, 60, 170, "teens",    "male",   "bermuda"),
-    ("en+shelby",              25, 70, 185, "thirties", "female", "england"),
-    ("en-us+miguel",           60, 60, 182, "thirties", "male",   ""),
-    ("en-gb-scotland+f3",      70, 70, 175, "twenties", "female", "scotland"),
-    ("en-us+Reed",             92, 75, 196, "",         "male",   "us"),
-    ("en-gb-x-gbclan+Denis",   80, 90, 168, "sixties",  "male",   "england"),
-    ("en-us+grandma",          20, 40, 153, "sixties",  "female", "us"),
-    ("en-gb-x-rp+boris",       20, 40, 168, "fifties",  "",       "england"),
-    ("en-029+f2",              72, 25, 162, "",         "female", ""),
+    ("en-us", 38, 50, 170, "thirties", "male", "us"),
+    ("en-us+f5", 32, 55, 172, "twenties", "female", "us"),
+    ("en-gb-x-rp+m1", 70, 70, 180, "twenties", "male", "england"),
+    ("en-gb-scotland+aunty", 38, 60, 160, "fifties", "female", "scotland"),
+    ("en-029+Nguyen", 62, 65, 175, "twenties", "male", "bermuda"),
+    ("en-us+announcer", 38, 60, 165, "fifties", "male", "us"),
+    ("en-gb-x-rp+Annie", 60, 40, 185, "twenties", "female", "england"),
+    ("en-us+david", 48, 30, 160, "sixties", "male", ""),
+    ("en-029+belinda", 58, 60, 178, "thirties", "female", "bermuda"),
+    ("en-gb-x-gbclan+m8", 30, 70, 164, "fourties", "male", "england"),
+    ("en-us+anika", 52, 55, 168, "teens", "female", "us"),
+    ("en-gb-scotland+Alex", 60, 80, 172, "thirties", "male", "scotland"),
+    ("en-us+steph", 45, 70, 168, "fourties", "female", "us"),
+    ("en-us-nyc+Lee", 68, 60, 190, "twenties", "male", "us"),
+    ("en-gb-x-gbcwmd+Michael", 55, 75, 172, "fourties", "male", "england"),
+    ("en-us+Alicia", 35, 50, 186, "", "", ""),
+    ("en-us+zac", 38, 50, 164, "teens", "male", "us"),
+    ("en-gb-x-rp+linda", 28, 45, 165, "fifties", "female", "england"),
+    ("en-us+victor", 35, 50, 162, "fourties", "male", "us"),
+    ("en-029+ed", 75, 60, 170, "teens", "male", "bermuda"),
+    ("en+shelby", 25, 70, 185, "thirties", "female", "england"),
+    ("en-us+miguel", 60, 60, 182, "thirties", "male", ""),
+    ("en-gb-scotland+f3", 70, 70, 175, "twenties", "female", "scotland"),
+    ("en-us+Reed", 92, 75, 196, "", "male", "us"),
+    ("en-gb-x-gbclan+Denis", 80, 90, 168, "sixties", "male", "england"),
+    ("en-us+grandma", 20, 40, 153, "sixties", "female", "us"),
+    ("en-gb-x-rp+boris", 20, 40, 168, "fifties", "", "england"),
+    ("en-029+f2", 72, 25, 162, "", "female", ""),
 ]
 
 SHARED = [  # spoken by every voice
@@ -108,7 +109,6 @@ OWN = [  # voice i speaks i, i + 28 and i + 56
     "He whistles whenever he washes the dishes.",
     "The vase on the piano is older than I am.",
     "Rain drummed on the tin roof all night.",
-
     "Somebody moved the chairs into a circle around the fire.",
     "I would rather walk than wait another hour for the tram.",
     "The engine coughed twice and went quiet.",
@@ -123,7 +123,7 @@ OWN = [  # voice i speaks i, i + 28 and i + 56
     "We cheered so loudly that the keeper turned.",
     "Your jacket is hanging on the hook behind the office door.",
     "The soup needs pepper, lemon and time.",
-    "She asked, \"Why is the moon so low tonight?\"",
+    'She asked, "Why is the moon so low tonight?"',
     "Every window upstairs was covered in frost.",
     "The pharmacist wrote the dose on the bottle.",
     "I saw a pair of owls asleep above the chapel porch.",
@@ -137,7 +137,6 @@ OWN = [  # voice i speaks i, i + 28 and i + 56
     "You could smell the toast burning from across the yard.",
     "Six vans were queueing to cross the narrow bridge.",
     "The nurse drew the curtain and spoke in a gentle voice.",
-
     "If the weather holds, we could take the little boat out, row round the island, and have a slow lunch on the far "
     "side of the lake.",
     "She keeps a jar of buttons from coats nobody remembers.",
@@ -205,7 +204,7 @@ def synthesise(sentence, voice, pitch, pitch_range, speed, seed):
     lib.espeak_Synchronize()
     wave = np.concatenate(pieces) / 32768.0
     loud = np.flatnonzero(np.abs(wave) > 0.01 * np.abs(wave).max())
-    return wave[loud[0]:loud[-1] + 1], rate
+    return wave[loud[0] : loud[-1] + 1], rate
 
 
 def measure(speech, rate):
@@ -217,7 +216,7 @@ def measure(speech, rate):
     power = np.abs(np.fft.rfft(frames, 2 * size)) ** 2
     keep = power.sum(1) > 0.05 * power.sum(1).max()
     window = np.fft.irfft(np.abs(np.fft.rfft(np.hanning(size), 2 * size)) ** 2)  # undo the taper of the window
-    correlation = np.fft.irfft(power[keep])[:, :rate // 55] / window[:rate // 55]
+    correlation = np.fft.irfft(power[keep])[:, : rate // 55] / window[: rate // 55]
     correlation /= correlation[:, :1]
     pitches, shortest = [], rate // 500
     for row in correlation:
@@ -245,7 +244,7 @@ def make_clip(job):
     wave *= 10 ** (rng.uniform(-5.0, -1.5) / 20)
     hiss = rng.standard_normal(len(wave) + 31)
     hiss = np.convolve(hiss, 0.85 ** np.arange(32), "valid")  # duller than white, like a room
-    wave += hiss / np.sqrt(np.mean(hiss ** 2)) * 10 ** (rng.uniform(-65.0, -55.0) / 20)
+    wave += hiss / np.sqrt(np.mean(hiss**2)) * 10 ** (rng.uniform(-65.0, -55.0) / 20)
     sf.write(path, wave, RATE, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.99)
     return sf.info(path).duration, 60 * len(sentence.split()) / seconds, *measure(speech, rate)
 
@@ -267,11 +266,19 @@ def report(clips, results):
         rows.append([np.mean([r[k] for r in own], axis=0) for k in (1, 2, 3, 4)])
     wpm, f0, centroid, bands = (np.array(column) for column in zip(*rows))
     spread = lambda x: x[:, None] - x[None]  # noqa: E731
-    distance = np.sqrt((spread(np.log2(f0)) * 4) ** 2 + (spread(bands) ** 2).mean(-1) / 9 + (spread(np.log(wpm)) / 0.15) ** 2)
+    distance = np.sqrt(
+        (spread(np.log2(f0)) * 4) ** 2 + (spread(bands) ** 2).mean(-1) / 9 + (spread(np.log(wpm)) / 0.15) ** 2
+    )
     np.fill_diagonal(distance, np.inf)
-    print(f"{'voice':>5}  {'eSpeak NG voice':24}{'F0 Hz':>6}{'centroid Hz':>13}{'words/min':>11}{'nearest voice':>15}{'at':>6}")
+    print(
+        f"{'voice':>5}  {'eSpeak NG voice':24}{'F0 Hz':>6}{'centroid Hz':>13}{'words/min':>11}"
+        f"{'nearest voice':>15}{'at':>6}"
+    )
     for i, voice in enumerate(VOICES):
-        print(f"{i:5}  {voice[0]:24}{f0[i]:6.0f}{centroid[i]:13.0f}{wpm[i]:11.0f}{distance[i].argmin():15}{distance[i].min():6.2f}")
+        print(
+            f"{i:5}  {voice[0]:24}{f0[i]:6.0f}{centroid[i]:13.0f}{wpm[i]:11.0f}"
+            f"{distance[i].argmin():15}{distance[i].min():6.2f}"
+        )
     return distance.min()
 
 
@@ -286,7 +293,7 @@ def main():
     for old in folder.glob("sd_en_*.mp3"):
         old.unlink()
 
-    spoken = [(v, s, None) for v in range(len(VOICES)) for s in SHARED + OWN[v::len(VOICES)]]
+    spoken = [(v, s, None) for v in range(len(VOICES)) for s in SHARED + OWN[v :: len(VOICES)]]
     spoken += [(v, s, (up, down)) for v, up, down, s in REJECTED]
     clips = [(n, v, s, str(folder / f"sd_en_{n:04}.mp3"), poll) for n, (v, s, poll) in enumerate(spoken, 1)]
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
@@ -302,9 +309,11 @@ def main():
 
     closest = report(clips, results)
     seconds, size = sum(r[0] for r in results), sum(p.stat().st_size for p in args.output_dir.rglob("*") if p.is_file())
-    print(f"{len(clips)} clips, {len(VOICES)} voices, {len({c[2] for c in clips})} sentences, {seconds / 60:.2f} "
-          "minutes, "
-          f"{min(r[0] for r in results):.2f} to {max(r[0] for r in results):.2f} s each, {size} bytes in all")
+    print(
+        f"{len(clips)} clips, {len(VOICES)} voices, {len({c[2] for c in clips})} sentences, {seconds / 60:.2f} "
+        "minutes, "
+        f"{min(r[0] for r in results):.2f} to {max(r[0] for r in results):.2f} s each, {size} bytes in all"
+    )
     if closest < 1:
         print(f"make_corpus: two voices are too alike ({closest:.2f} < 1)", file=sys.stderr)
         return 1

@@ -1,4 +1,6 @@
-"""Check what the site has beside its chapters: parts, pictures, words for figures, code, the page for wrong addresses, glossary, API, Colab, publishing.
+"""Check what the site has beside its chapters:
+
+parts, pictures, words for figures, code, the page for wrong addresses, glossary, API, Colab, publishing.
 
 Each check yields one line for each problem; `check_site.py` runs them all. Nothing is rendered and nothing imported.
 """
@@ -10,27 +12,49 @@ from urllib.parse import unquote
 import yaml
 
 import make_pages
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # notebooks.py serves all tools
 from notebooks import NBS, ROOT, chapters, directives, read, text
 
-PARTS = ["The ground", "The data", "The model", "Learning", "Sound", "Judging", "Dreaming", "Acting", "Rivals", "Use", "Reference"]
-WORDS = [w.strip() for w in """
-    clip, frame, token, style, deterministic state, stochastic state, feature, prior, posterior, rollout, horizon, rate, distortion, mel band, log-mel, standardised, nats,
-    KL, ELBO, RSSM, vocoder, copy-synthesis, FAD, MCD, STOI, PESQ, VAR, Griffin–Lim, straight through, unimix, free nats, β, BPTT, teacher forcing, energy score,
-    temperature, top-p, context, world model, front end, preset, seed, encoder, decoder, λ-return, codec""".split(",")]
+PARTS = [
+    "The ground",
+    "The data",
+    "The model",
+    "Learning",
+    "Sound",
+    "Judging",
+    "Dreaming",
+    "Acting",
+    "Rivals",
+    "Use",
+    "Reference",
+]
+WORDS = [
+    w.strip()
+    for w in """
+    clip, frame, token, style, deterministic state, stochastic state, feature, prior, posterior, rollout,
+    horizon, rate, distortion, mel band, log-mel, standardised, nats, KL, ELBO, RSSM, vocoder, copy-synthesis,
+    FAD, MCD, STOI, PESQ, VAR, Griffin–Lim, straight through, unimix, free nats, β, BPTT, teacher forcing,
+    energy score, temperature, top-p, context, world model, front end, preset, seed, encoder, decoder, λ-return,
+    codec""".split(",")
+]
 ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?: \(([^)]*)\))?\. (.+) \[([^\]]+)\]\(([^)\s]+)\)$")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
-def configuration(): return yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
+def configuration():
+    return yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
 
 
 def entries(contents):
     """The files a part of the sidebar lists, sections flattened, in order."""
     for item in contents:
-        if isinstance(item, str): yield item
-        elif "contents" in item: yield from entries(item["contents"])
-        elif "href" in item: yield item["href"]
+        if isinstance(item, str):
+            yield item
+        elif "contents" in item:
+            yield from entries(item["contents"])
+        elif "href" in item:
+            yield item["href"]
 
 
 def named(contents):
@@ -44,21 +68,32 @@ def part_problems():
     """The sidebar's parts by name, chapters in their order, both themes, the search, and what every page includes."""
     site, html = configuration()["website"], configuration()["format"]["html"]
     parts = [item["section"] for item in site["sidebar"]["contents"] if isinstance(item, dict) and "section" in item]
-    if parts != PARTS: yield f"_quarto.yml: the parts are {parts}, not {PARTS}"
+    if parts != PARTS:
+        yield f"_quarto.yml: the parts are {parts}, not {PARTS}"
     listed = list(entries(site["sidebar"]["contents"]))
     numbered = [name for name in listed if name[:2].isdigit()]
     for a, b in zip(numbered, numbered[1:]):
-        if a > b: yield f"_quarto.yml: {a} stands before {b}"
+        if a > b:
+            yield f"_quarto.yml: {a} stands before {b}"
     words = dict(named(site["sidebar"]["contents"]))
     for name in numbered:
         if name != "99_report.ipynb" and words.get(name) != (title := make_pages.chapter_title(NBS / name)):
             yield f"_quarto.yml: {name} must be called `{title}`, as the prose counts chapters"
     for name in ("99_report.ipynb", "glossary.ipynb", "api/index.qmd", "colab.qmd"):
-        if name not in listed: yield f"_quarto.yml: the sidebar lacks {name}"
-    if not {"light", "dark"} <= set(html["theme"]): yield "_quarto.yml: needs a light and a dark theme"
-    yield from (f"_quarto.yml: there is no {f}" for layers in html["theme"].values() for f in layers if f.endswith(".scss") and not (NBS / f).is_file())
-    if not site.get("search"): yield "_quarto.yml: needs a search"
-    if not (NBS / html.get("include-after-body", "-")).is_file(): yield "_quarto.yml: include-after-body names no file"
+        if name not in listed:
+            yield f"_quarto.yml: the sidebar lacks {name}"
+    if not {"light", "dark"} <= set(html["theme"]):
+        yield "_quarto.yml: needs a light and a dark theme"
+    yield from (
+        f"_quarto.yml: there is no {f}"
+        for layers in html["theme"].values()
+        for f in layers
+        if f.endswith(".scss") and not (NBS / f).is_file()
+    )
+    if not site.get("search"):
+        yield "_quarto.yml: needs a search"
+    if not (NBS / html.get("include-after-body", "-")).is_file():
+        yield "_quarto.yml: include-after-body names no file"
 
 
 def picture_problems():
@@ -72,8 +107,12 @@ def picture_problems():
         data = path.read_bytes()
         if data[:8] != b"\x89PNG\r\n\x1a\n" or struct.unpack(">II", data[16:24]) != size:
             yield f"{path.name} is not a PNG of {size[0]} x {size[1]}"
-        if len(data) > limit: yield f"{path.name} has {len(data)/1000:.0f} kB, more than {limit/1000:.0f}"
-    if not any(c["cell_type"] == "raw" and f"image: {site.get('image')}\n" in text(c["source"]) for c in read(NBS / "index.ipynb")["cells"]):
+        if len(data) > limit:
+            yield f"{path.name} has {len(data) / 1000:.0f} kB, more than {limit / 1000:.0f}"
+    if not any(
+        c["cell_type"] == "raw" and f"image: {site.get('image')}\n" in text(c["source"])
+        for c in read(NBS / "index.ipynb")["cells"]
+    ):
         yield "index.ipynb: its raw cell must name the card, or Quarto shows the page's first picture instead"
     if not site.get("open-graph") or site.get("twitter-card", {}).get("card-style") != "summary_large_image":
         yield "_quarto.yml: the card is not shown: open-graph, twitter-card"
@@ -83,8 +122,17 @@ def figure_problems():
     """A cell that shows one picture says in words what it looks like, for readers who cannot see it."""
     for path in chapters():
         for i, cell in enumerate(read(path)["cells"]):
-            pictures = sum(any(mime.startswith("image/") for mime in out.get("data", {})) for out in cell.get("outputs", []))
-            said = next((d.removeprefix("fig-alt: ").strip("\"' ") for d in directives(text(cell["source"])) if d.startswith("fig-alt: ")), "")
+            pictures = sum(
+                any(mime.startswith("image/") for mime in out.get("data", {})) for out in cell.get("outputs", [])
+            )
+            said = next(
+                (
+                    d.removeprefix("fig-alt: ").strip("\"' ")
+                    for d in directives(text(cell["source"]))
+                    if d.startswith("fig-alt: ")
+                ),
+                "",
+            )
             if pictures == 1 and not said:
                 yield f"{path.name} cell {i}: a figure without fig-alt, the words for readers who cannot see it"
 
@@ -93,7 +141,8 @@ def source_problems():
     """A page shows the code of what it defines: nbdev hides a cell of `export`, and shows one of `exports`."""
     for path in chapters():
         for i, cell in enumerate(read(path)["cells"]):
-            if "export" not in directives(text(cell["source"])): continue
+            if "export" not in directives(text(cell["source"])):
+                continue
             if any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.parse(text(cell["source"])).body):
                 yield f"{path.name} cell {i}: a definition in a cell of `export`, which no page shows: use `exports`"
 
@@ -106,19 +155,26 @@ def missing_page_problems(s):
     if not path.is_file():
         yield "404.qmd is missing"
         return
-    there = {f"{make_pages.page_name(p)}.html" for p in chapters()} | {p.relative_to(NBS).with_suffix(".html").as_posix() for p in NBS.rglob("*.qmd")}
+    there = {f"{make_pages.page_name(p)}.html" for p in chapters()} | {
+        p.relative_to(NBS).with_suffix(".html").as_posix() for p in NBS.rglob("*.qmd")
+    }
     for target in LINK.findall(path.read_text(encoding="utf-8")):
-        if not target.startswith(home): yield f"404.qmd: {target} is not under {home}"
-        elif target.removeprefix(home) not in there: yield f"404.qmd: there is no page {target.removeprefix(home)}"
+        if not target.startswith(home):
+            yield f"404.qmd: {target} is not under {home}"
+        elif target.removeprefix(home) not in there:
+            yield f"404.qmd: there is no page {target.removeprefix(home)}"
 
 
 def glossary_entries():
     """(group, names, definition, file) of each word, and the lines that are no entries."""
     group, found, odd = "", [], []
     for line in "\n\n".join(text(c["source"]) for c in read(NBS / "glossary.ipynb")["cells"]).splitlines():
-        if line.startswith("## "): group = line
-        elif m := ENTRY.match(line): found.append((group, [m[1], *filter(None, (m[2] or "").split(", "))], m[3], m[5]))
-        elif line.startswith("-"): odd.append(line)
+        if line.startswith("## "):
+            group = line
+        elif m := ENTRY.match(line):
+            found.append((group, [m[1], *filter(None, (m[2] or "").split(", "))], m[3], m[5]))
+        elif line.startswith("-"):
+            odd.append(line)
     return found, odd
 
 
@@ -132,27 +188,34 @@ def glossary_problems():
     found, odd = glossary_entries()
     yield from (f"glossary: not `- **word**. Two sentences. [chapter](file)`: {line[:60]}" for line in odd)
     prose = {}
-    for group, names, words, file in found:
+    for _, names, words, file in found:
         if not (NBS / file).is_file():
             yield f"glossary: {names[0]} leads to {file}, which does not exist"
             continue
         if file not in prose:
-            prose[file] = " ".join(text(c["source"]) for c in read(NBS / file)["cells"] if c["cell_type"] == "markdown").lower()
+            prose[file] = " ".join(
+                text(c["source"]) for c in read(NBS / file)["cells"] if c["cell_type"] == "markdown"
+            ).lower()
         if not any(re.search(rf"(?<!\w){re.escape(n.lower())}", prose[file]) for n in names):
             yield f"glossary: {file} does not speak of {' or '.join(names)}"
-        if len(re.findall(r"[.?!](?= |$)", words)) != 2: yield f"glossary: {names[0]} has not two sentences"
+        if len(re.findall(r"[.?!](?= |$)", words)) != 2:
+            yield f"glossary: {names[0]} has not two sentences"
     known = [n for _, names, *_ in found for n in names]
     yield from (f"glossary: lacks {w}" for w in WORDS if w not in known)
     yield from (f"glossary: {n} stands twice" for n in sorted({n for n in known if known.count(n) > 1}))
     order = lambda name: name.lower().replace("β", "beta").replace("λ", "lambda")
     for (g, a, *_), (h, b, *_) in zip(found, found[1:]):
-        if g == h and order(a[0]) > order(b[0]): yield f"glossary: {a[0]} stands before {b[0]}"
+        if g == h and order(a[0]) > order(b[0]):
+            yield f"glossary: {a[0]} stands before {b[0]}"
 
 
 def colab_problems(s):
     """Every chapter opens in Colab, from the list and from its own page, and nothing that is not there does."""
     wanted = {p.name for p in make_pages.numbered()}
-    page, script = ((NBS / name).read_text(encoding="utf-8") if (NBS / name).is_file() else "" for name in ("colab.qmd", "colab-link.html"))
+    page, script = (
+        (NBS / name).read_text(encoding="utf-8") if (NBS / name).is_file() else ""
+        for name in ("colab.qmd", "colab-link.html")
+    )
     base = make_pages.colab_url(NBS / "X", s)[:-1]
     listed = set(re.findall(re.escape(base) + r"(\S+?\.ipynb)", page))
     mapped = re.search(r"chapters = (\{.*?\});", script)
@@ -160,7 +223,8 @@ def colab_problems(s):
     for what, names in (("colab.qmd", listed), ("colab-link.html", {f"{stem}.ipynb" for stem in by_page.values()})):
         yield from (f"{what}: {n} does not exist" for n in sorted(names - wanted))
         yield from (f"{what}: lacks {n}" for n in sorted(wanted - names))
-    if base not in script: yield "colab-link.html: does not lead to Colab"
+    if base not in script:
+        yield "colab-link.html: does not lead to Colab"
     if f"git clone -q --depth 1 {s['git_url']}" not in page or "pip install" not in page:
         yield "colab.qmd: does not say what to run first"
 
@@ -172,7 +236,8 @@ def api_problems():
     for module in make_pages.modules():
         symbols = list(module.symbols())
         missing = module.exported - {name for name, _ in symbols}
-        if missing: yield f"api/{module.name}.qmd lacks {', '.join(sorted(missing))}"
+        if missing:
+            yield f"api/{module.name}.qmd lacks {', '.join(sorted(missing))}"
         full = [make_pages.full_name(name, node) for name, node in symbols]
         yield from (f"api/{module.name}.qmd has {n} twice" for n in sorted({n for n in full if full.count(n) > 1}))
         for name, node in symbols:
@@ -189,14 +254,19 @@ def page_problems():
     yield from (f"{p.name} would be overwritten by the page of that name" for p in NBS.glob("*.html") if p.stem in made)
     for path in sorted(NBS.rglob("*.qmd")):
         for target in LINK.findall(path.read_text(encoding="utf-8")):
-            if re.match(r"\w+:", target): continue
+            if re.match(r"\w+:", target):
+                continue
             file, _, place = unquote(target).partition("#")
             there = (path.parent / file).resolve()
             if not there.is_file() or NBS.resolve() not in there.parents:
                 yield f"{path.relative_to(NBS)}: {target} leads nowhere"
                 continue
             if there not in anchors:
-                anchors[there] = set(re.findall(r"\{#([^}\s]+)\}", there.read_text(encoding="utf-8"))) if there.suffix == ".qmd" else None
+                anchors[there] = (
+                    set(re.findall(r"\{#([^}\s]+)\}", there.read_text(encoding="utf-8")))
+                    if there.suffix == ".qmd"
+                    else None
+                )
             if place and anchors[there] is not None and place not in anchors[there]:
                 yield f"{path.relative_to(NBS)}: {target} leads to no place on that page"
 
@@ -210,16 +280,34 @@ def workflow_problems():
                 uses = step.get("uses", "")
                 if uses and not re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", uses):
                     yield f"{path.name}: {uses} is not pinned"
-                if "quarto-actions/setup" in uses and not re.fullmatch(r"\d+\.\d+\.\d+", str(step.get("with", {}).get("version"))):
+                if "quarto-actions/setup" in uses and not re.fullmatch(
+                    r"\d+\.\d+\.\d+", str(step.get("with", {}).get("version"))
+                ):
                     yield f"{path.name}: Quarto has no version"
-            if not job.get("timeout-minutes"): yield f"{path.name}: {name} has no time limit"
+            if not job.get("timeout-minutes"):
+                yield f"{path.name}: {name} has no time limit"
     docs = folder / "docs.yml"
     said = docs.read_text(encoding="utf-8") if docs.is_file() else ""
-    yield from (f"docs.yml: lacks {part}" for part in ("quarto-dev/quarto-actions/setup", "make docs", "actions/upload-pages-artifact", "path: _docs") if part not in said)
+    yield from (
+        f"docs.yml: lacks {part}"
+        for part in ("quarto-dev/quarto-actions/setup", "make docs", "actions/upload-pages-artifact", "path: _docs")
+        if part not in said
+    )
 
 
 def problems():
     """All of them."""
     s = make_pages.settings()
-    for check in (part_problems, picture_problems, figure_problems, source_problems, lambda: missing_page_problems(s), glossary_problems, lambda: colab_problems(s), api_problems, page_problems, workflow_problems):
+    for check in (
+        part_problems,
+        picture_problems,
+        figure_problems,
+        source_problems,
+        lambda: missing_page_problems(s),
+        glossary_problems,
+        lambda: colab_problems(s),
+        api_problems,
+        page_problems,
+        workflow_problems,
+    ):
         yield from check()

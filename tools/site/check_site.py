@@ -1,7 +1,7 @@
 """Check the documentation site without rendering it: one line for each problem, exit 1 when there is one.
 
-The sidebar names every notebook, in parts; links, media and cross-references lead somewhere; no cell shows an error; and
-nbdev's own processing of the notebooks, which is all that happens before Quarto takes over, has nothing to warn of.
+The sidebar names every notebook, in parts; links, media and cross-references lead somewhere; no cell shows an error;
+and nbdev's own processing of the notebooks, which is all that happens before Quarto takes over, has nothing to warn of.
 """
 
 import ast, os, re, shutil, subprocess, sys, tempfile
@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import yaml
 
 import check_pages, make_pages
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # notebooks.py serves all tools
 from notebooks import NBS, ROOT, chapters, directives, read, text
 
@@ -38,11 +39,15 @@ def sidebar_problems(nbs, config):
     contents = yaml.safe_load(config.read_text(encoding="utf-8"))["website"]["sidebar"]["contents"]
     listed, present = list(check_pages.entries(contents)), [p.name for p in nbs]
     for name in present:
-        if name not in listed: yield f"{config.name}: the sidebar lacks {name}"
+        if name not in listed:
+            yield f"{config.name}: the sidebar lacks {name}"
     for name, times in Counter(listed).items():
-        if not (NBS / name).is_file(): yield f"{config.name}: the sidebar names {name}, which is not in nbs/"
-        if times > 1: yield f"{config.name}: the sidebar names {name} {times} times"
-    if listed[:1] != ["index.ipynb"]: yield f"{config.name}: the sidebar must begin with index.ipynb"
+        if not (NBS / name).is_file():
+            yield f"{config.name}: the sidebar names {name}, which is not in nbs/"
+        if times > 1:
+            yield f"{config.name}: the sidebar names {name} {times} times"
+    if listed[:1] != ["index.ipynb"]:
+        yield f"{config.name}: the sidebar must begin with index.ipynb"
 
 
 def cells(nb, kind):
@@ -69,11 +74,14 @@ def exists(target, folder):
 def link_problems(path, nb):
     """Relative links and media files that lead nowhere."""
     for i, target in targets(nb):
-        if re.match(r"\w[\w+.-]*:|//|#", target): continue
-        if target.startswith("/"): yield f"{path.name} cell {i}: {target[:80]} is not relative"
+        if re.match(r"\w[\w+.-]*:|//|#", target):
+            continue
+        if target.startswith("/"):
+            yield f"{path.name} cell {i}: {target[:80]} is not relative"
         elif target.startswith("../"):
             yield f"{path.name} cell {i}: {target[:80]} leads out of the site; give its web address"
-        elif not exists(target, path.parent): yield f"{path.name} cell {i}: {target[:80]} does not exist"
+        elif not exists(target, path.parent):
+            yield f"{path.name} cell {i}: {target[:80]} does not exist"
 
 
 def label_of(source):
@@ -91,36 +99,48 @@ def reference_problems(path, nb):
     """Labels used but not defined, or defined twice. Quarto resolves them within one page only."""
     known = Counter(labels(nb))
     for label, times in known.items():
-        if times > 1: yield f"{path.name}: {label} is defined {times} times"
+        if times > 1:
+            yield f"{path.name}: {label} is defined {times} times"
     for i, _, source in cells(nb, "markdown"):
         for ref in _REF.findall(_CODE.sub("", source)):
-            if ref not in known: yield f"{path.name} cell {i}: @{ref} has no label"
+            if ref not in known:
+                yield f"{path.name} cell {i}: @{ref} has no label"
 
 
 def figure_problems(path, nb):
     """Labelled figures that Quarto could not number: without a caption, or without a picture."""
     for i, cell, source in cells(nb, "code"):
         label = label_of(source) or ""
-        if not label.startswith("fig-"): continue
+        if not label.startswith("fig-"):
+            continue
         if not any(d.startswith(("fig-cap:", "fig-subcap:")) for d in directives(source)):
             yield f"{path.name} cell {i}: {label} has no fig-cap"
         shown = [bool(_SHOWN & o["data"].keys()) for o in cell["outputs"] if "data" in o]
-        if not any(shown): yield f"{path.name} cell {i}: {label} shows no picture"
+        if not any(shown):
+            yield f"{path.name} cell {i}: {label} shows no picture"
         elif not all(shown):
-            yield f"{path.name} cell {i}: {label} shows text beside its picture, which Quarto makes a figure of its own (end the last line with `;`)"
+            yield (
+                f"{path.name} cell {i}: {label} shows text beside its picture, which Quarto makes a figure of its own "
+                "(end the last line with `;`)"
+            )
 
 
 def error_problems(path, nb):
     """Outputs that are tracebacks."""
     for i, cell, _ in cells(nb, "code"):
         for out in cell["outputs"]:
-            if out["output_type"] == "error": yield f"{path.name} cell {i}: shows {out['ename']}: {out['evalue'][:80]}"
+            if out["output_type"] == "error":
+                yield f"{path.name} cell {i}: shows {out['ename']}: {out['evalue'][:80]}"
 
 
 def slot_problems(path, nb):
     """Places in braces that an f-string would have filled, in prose."""
     for i, cell in enumerate(nb["cells"]):
-        said = [text(cell["source"])] if cell["cell_type"] == "markdown" else [text(o.get("data", {}).get("text/markdown", "")) for o in cell.get("outputs", [])]
+        said = (
+            [text(cell["source"])]
+            if cell["cell_type"] == "markdown"
+            else [text(o.get("data", {}).get("text/markdown", "")) for o in cell.get("outputs", [])]
+        )
         for words in said:
             for slot in _SLOT.findall(_MATH.sub("", _CODE.sub("", words))):
                 yield f"{path.name} cell {i}: {slot} stands in the prose unfilled"
@@ -128,14 +148,19 @@ def slot_problems(path, nb):
 
 def parsed(source):
     """A code cell's syntax tree, without magics; `None` when it is not Python."""
-    try: return ast.parse("\n".join(line for line in source.splitlines() if not re.match(r"\s*[%!]", line)))
-    except SyntaxError: return None
+    try:
+        return ast.parse("\n".join(line for line in source.splitlines() if not re.match(r"\s*[%!]", line)))
+    except SyntaxError:
+        return None
 
 
 def import_problems(path, nb):
     """Cells that mix imports with other code: building the site runs each cell that holds an import, whole."""
-    code = [(i, parsed(source), {d.split()[0] for d in directives(source)}, source) for i, _, source in cells(nb, "code")]
-    if not any(flags & {"export", "exports"} for _, _, flags, _ in code): return  # without a module nothing is run
+    code = [
+        (i, parsed(source), {d.split()[0] for d in directives(source)}, source) for i, _, source in cells(nb, "code")
+    ]
+    if not any(flags & {"export", "exports"} for _, _, flags, _ in code):
+        return  # without a module nothing is run
     for i, tree, flags, source in code:
         if not tree or flags & {"export", "exports", "exporti", "exec_doc"} or "eval: false" in directives(source):
             continue
@@ -157,8 +182,11 @@ def process(copy):
     """Let nbdev prepare the pages in `copy`, a folder of its own so that nothing here is touched."""
     for folder in ("nbs", "spectro_dreamer"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for name in ("settings.ini", "_quarto.yml"): shutil.copy(ROOT / name, copy)
-    env = dict(os.environ, PYTHONPATH=str(copy), IPYTHONDIR=str(copy / ".ipython"), MPLBACKEND="Agg", OMP_NUM_THREADS="1")
+    for name in ("settings.ini", "_quarto.yml"):
+        shutil.copy(ROOT / name, copy)
+    env = dict(
+        os.environ, PYTHONPATH=str(copy), IPYTHONDIR=str(copy / ".ipython"), MPLBACKEND="Agg", OMP_NUM_THREADS="1"
+    )
     return subprocess.run([sys.executable, "-c", _PROCESS], cwd=copy, env=env, capture_output=True, text=True)
 
 
@@ -173,10 +201,17 @@ def processing_problems():
             yield f"nbdev could not process the notebooks: {'; '.join(where) or lines[-1:]}"
             return
         for line in lines:
-            if "Warning: " in line and "imports and other code" not in line: yield f"nbdev: {line.strip()}"
-        for path in [*chapters(), NBS / "colab-link.html", *NBS.rglob("*.qmd"), *(p for d in ("audio", "images") for p in (NBS / d).glob("*") if p.is_file())]:
+            if "Warning: " in line and "imports and other code" not in line:
+                yield f"nbdev: {line.strip()}"
+        for path in [
+            *chapters(),
+            NBS / "colab-link.html",
+            *NBS.rglob("*.qmd"),
+            *(p for d in ("audio", "images") for p in (NBS / d).glob("*") if p.is_file()),
+        ]:
             name = path.relative_to(NBS)
-            if not (copy / "_proc" / name).exists(): yield f"nbdev did not take {name} along"
+            if not (copy / "_proc" / name).exists():
+                yield f"nbdev did not take {name} along"
         for path in chapters(copy / "_proc"):
             page = f"{make_pages.page_name(path)}.html"
             if f"output-file: {page}\n" not in text(read(path)["cells"][0]["source"]):
@@ -192,8 +227,15 @@ def problems():
     yield from sidebar_problems(nbs, ROOT / "_quarto.yml")
     for path in nbs:
         nb = read(path)
-        for check in (title_problems, link_problems, reference_problems, figure_problems,
-                      error_problems, slot_problems, import_problems):
+        for check in (
+            title_problems,
+            link_problems,
+            reference_problems,
+            figure_problems,
+            error_problems,
+            slot_problems,
+            import_problems,
+        ):
             yield from check(path, nb)
     yield from check_pages.problems()
     yield from processing_problems()
@@ -209,4 +251,5 @@ def main():
     return bool(found)
 
 
-if __name__ == "__main__": sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

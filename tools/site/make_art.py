@@ -1,4 +1,6 @@
-"""Draw the site's favicon and its social card: a sentence of the bundled corpus, heard up to a line and imagined after it.
+"""Draw the site's favicon and its social card:
+
+a sentence of the bundled corpus, heard up to a line and imagined after it.
 
     python tools/site/make_art.py
 
@@ -9,6 +11,7 @@ import sys
 from pathlib import Path
 
 import matplotlib
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,13 +32,30 @@ GROUND = "#0b0714"  # nearly the dark end of the map of levels
 def picture(context=1.6, seconds=2.4, seed=4):
     """Decibels (M, N) of what was heard and then imagined, and the share of it that was heard."""
     torch.set_num_threads(1)
-    dream = imagine(load("mini"), bundled_corpus() / "clips" / "sd_en_0001.mp3", context, seconds, samples=1, temperature=0.8, seed=seed)
+    dream = imagine(
+        load("mini"),
+        bundled_corpus() / "clips" / "sd_en_0001.mp3",
+        context,
+        seconds,
+        samples=1,
+        temperature=0.8,
+        seed=seed,
+    )
     return DB_PER_NAT * dream.spec[0].numpy().T, dream.context_frames / dream.spec.shape[1]
 
 
 def paint(ax, levels, heard, width):
     """The spectrogram from edge to edge, and the line where the ears close."""
-    ax.imshow(levels, origin="lower", aspect="auto", cmap=LEVELS, vmin=DECIBELS[0], vmax=DECIBELS[1] - 15, interpolation="nearest", extent=(0, 1, 0, 1))
+    ax.imshow(
+        levels,
+        origin="lower",
+        aspect="auto",
+        cmap=LEVELS,
+        vmin=DECIBELS[0],
+        vmax=DECIBELS[1] - 15,
+        interpolation="nearest",
+        extent=(0, 1, 0, 1),
+    )
     ax.axvline(heard, color="w", lw=width, ls=(0, (3, 2)))
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.axis("off")
@@ -49,19 +69,26 @@ def canvas(width, height, dpi=100):
 def card(levels, heard, path):
     """1200 x 630 pixels, as those who show links ask for."""
     fig = canvas(1200, 630)
-    paint(fig.add_axes((0, 0, 1, .62)), levels[:68], heard, 3)
-    fig.text(.055, .80, "Spectro Dreamer", color="w", fontsize=54, weight="bold", family="DejaVu Sans")
-    fig.text(.058, .695, "a world model of sound: heard up to the line, imagined after it", color="#d8d2e0", fontsize=20.5, family="DejaVu Sans")
+    paint(fig.add_axes((0, 0, 1, 0.62)), levels[:68], heard, 3)
+    fig.text(0.055, 0.80, "Spectro Dreamer", color="w", fontsize=54, weight="bold", family="DejaVu Sans")
+    fig.text(
+        0.058,
+        0.695,
+        "a world model of sound: heard up to the line, imagined after it",
+        color="#d8d2e0",
+        fontsize=20.5,
+        family="DejaVu Sans",
+    )
     save(fig, path, colors=96)
 
 
 def favicon(path):
     """64 x 64 pixels: eight bars of a spectrum; the last three, imagined, in another colour."""
     fig = canvas(64, 64, dpi=64)
-    ax = fig.add_axes((.08, .08, .84, .84))
-    heights = np.array([.35, .75, 1., .6, .85, .7, .45, .25])
-    ax.bar(range(8), heights, bottom=-heights/2, width=.66, color=[CYCLE[5]]*5 + [CYCLE[3]]*3)
-    ax.set(xlim=(-.5, 7.5), ylim=(-.55, .55))
+    ax = fig.add_axes((0.08, 0.08, 0.84, 0.84))
+    heights = np.array([0.35, 0.75, 1.0, 0.6, 0.85, 0.7, 0.45, 0.25])
+    ax.bar(range(8), heights, bottom=-heights / 2, width=0.66, color=[CYCLE[5]] * 5 + [CYCLE[3]] * 3)
+    ax.set(xlim=(-0.5, 7.5), ylim=(-0.55, 0.55))
     ax.axis("off")
     save(fig, path, colors=32)
 
@@ -70,6 +97,7 @@ def save(fig, path, colors):
     """A PNG with a palette, small."""
     from io import BytesIO
     from PIL import Image
+
     raw = BytesIO()
     fig.savefig(raw, format="png", dpi=fig.dpi, facecolor=GROUND)
     plt.close(fig)
@@ -84,4 +112,5 @@ def main():
     favicon(NBS / "images" / "favicon.png")
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

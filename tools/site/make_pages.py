@@ -28,8 +28,10 @@ def settings():
 
 # Reading a module -----------------------------------------------------------------------------------------------------
 
+
 class Module:
     """A module's source, its tree, and the comment on each line."""
+
     def __init__(self, path):
         self.name, self.source = path.stem, path.read_text(encoding="utf-8")
         self.path = path.relative_to(PACKAGE)  # model/rssm.py
@@ -37,31 +39,41 @@ class Module:
         self.full_name = f"spectro_dreamer.{self.place}"
         self.tree, self.comments = ast.parse(self.source), {}
         for t in tokenize.generate_tokens(io.StringIO(self.source).readline):
-            if t.type == tokenize.COMMENT: self.comments[t.start[0]] = t.string.lstrip("# ").rstrip()
+            if t.type == tokenize.COMMENT:
+                self.comments[t.start[0]] = t.string.lstrip("# ").rstrip()
         self.notebook = re.search(r"File to edit: (?:\.\./)+nbs/(\S+?\.ipynb)", self.source)[1]
 
     @property
-    def question(self): return ast.get_docstring(self.tree) or ""  # the quote line of the chapter
+    def question(self):
+        return ast.get_docstring(self.tree) or ""  # the quote line of the chapter
 
     @property
     def about(self):
-        """The module's own docstring: the first string that stands alone after the quote line."""
-        strings = [n.value.value for n in self.tree.body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) and isinstance(n.value.value, str)]
-        return next(iter(strings[1:]), "")
+        """What the module adds to its docstring after the quote line: purpose, shapes and units, an example."""
+        added = [
+            n.value.value
+            for n in self.tree.body
+            if isinstance(n, ast.AugAssign) and ast.unparse(n.target) == "__doc__" and isinstance(n.value, ast.Constant)
+        ]
+        return "\n\n".join(added)
 
     @property
     def exported(self):
         """The names in `__all__`, which nbdev writes."""
-        values = [n.value for n in self.tree.body if isinstance(n, ast.Assign) and "__all__" in map(ast.unparse, n.targets)]
+        values = [
+            n.value for n in self.tree.body if isinstance(n, ast.Assign) and "__all__" in map(ast.unparse, n.targets)
+        ]
         return set(ast.literal_eval(values[0])) if values else set()
 
     def symbols(self):
         """(name, node) of each exported definition, as they stand."""
         for node in self.tree.body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)): names = [node.name]
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names = [node.name]
             elif isinstance(node, ast.Assign):  # `Class.method = f` defines no name: the method has its own section
                 names = [n.id for t in node.targets for n in getattr(t, "elts", [t]) if isinstance(n, ast.Name)]
-            else: continue
+            else:
+                continue
             yield from ((name, node) for name in names if name in self.exported)
 
 
@@ -69,32 +81,47 @@ def parameters(module, function, skip=()):
     """(name, type, default, comment) of each parameter; the comment belongs to the last parameter on its line."""
     a = function.args
     positional = [*a.posonlyargs, *a.args]
-    defaults = [None]*(len(positional) - len(a.defaults)) + list(a.defaults)
-    rows = [("", p, d) for p, d in zip(positional, defaults)] + ([("*", a.vararg, None)] if a.vararg else []) \
-        + [("", p, d) for p, d in zip(a.kwonlyargs, a.kw_defaults)] + ([("**", a.kwarg, None)] if a.kwarg else [])
+    defaults = [None] * (len(positional) - len(a.defaults)) + list(a.defaults)
+    rows = (
+        [("", p, d) for p, d in zip(positional, defaults)]
+        + ([("*", a.vararg, None)] if a.vararg else [])
+        + [("", p, d) for p, d in zip(a.kwonlyargs, a.kw_defaults)]
+        + ([("**", a.kwarg, None)] if a.kwarg else [])
+    )
     body = function.body[0].lineno if function.body else 0
     for i, (star, p, d) in enumerate(rows):
         line = (d or p.annotation or p).end_lineno
-        following = rows[i + 1][1].lineno if i + 1 < len(rows) else (function.returns.lineno if function.returns else body)
-        if p.arg not in skip: yield star + p.arg, p.annotation, d, module.comments.get(line, "") if following > line else ""
+        following = (
+            rows[i + 1][1].lineno if i + 1 < len(rows) else (function.returns.lineno if function.returns else body)
+        )
+        if p.arg not in skip:
+            yield star + p.arg, p.annotation, d, module.comments.get(line, "") if following > line else ""
 
 
 def returns(module, function):
-    """(type, comment) of what a function returns; the comment is on the line that ends its signature, or on its only line."""
-    if function.lineno == function.end_lineno: return function.returns, module.comments.get(function.lineno, "")
+    """(type, comment) of what a function returns; the comment is on the line that ends its signature."""
+    if function.lineno == function.end_lineno:
+        return function.returns, module.comments.get(function.lineno, "")
     closing = function.returns.end_lineno if function.returns else None
     if closing is None:  # `): # comment`: the line before the body that begins with a bracket
         lines = module.source.splitlines()
-        closing = next((n for n in range(function.lineno, function.body[0].lineno) if lines[n - 1].lstrip().startswith(")")), None)
+        closing = next(
+            (n for n in range(function.lineno, function.body[0].lineno) if lines[n - 1].lstrip().startswith(")")), None
+        )
     return function.returns, module.comments.get(closing, "") if closing and closing < function.body[0].lineno else ""
 
 
 def fields(module, cls):
     """(name, type, default, comment) of a dataclass's or named tuple's fields."""
-    return [(n.target.id, n.annotation, n.value, module.comments.get(n.end_lineno, "")) for n in cls.body if isinstance(n, ast.AnnAssign)]
+    return [
+        (n.target.id, n.annotation, n.value, module.comments.get(n.end_lineno, ""))
+        for n in cls.body
+        if isinstance(n, ast.AnnAssign)
+    ]
 
 
-def docstring(node): return (ast.get_docstring(node) or "").strip()
+def docstring(node):
+    return (ast.get_docstring(node) or "").strip()
 
 
 def method_of(function):
@@ -105,29 +132,43 @@ def method_of(function):
 
 # Writing markdown -----------------------------------------------------------------------------------------------------
 
+
 def escaped(words):
-    """Prose for a markdown table cell: code stays code, formulas stay formulas, and nothing else means anything to Pandoc."""
+    """Prose for a markdown table cell: code and formulas stay, and nothing else means anything to Pandoc."""
     parts = re.split(r"(`[^`]+`|\$[^\s$](?:[^$]*[^\s$])?\$(?!\d))", " ".join(words.split()))
-    def kept(p): return p.replace("|", " or ") if p[0] == "`" else p.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
-    return "".join(kept(p) if i % 2 else re.sub(r"([\\*_<>$|@~^\[\]{}#]|(?<=-)-)", r"\\\1", p) for i, p in enumerate(parts))
+
+    def kept(p):
+        return p.replace("|", " or ") if p[0] == "`" else p.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
+
+    return "".join(
+        kept(p) if i % 2 else re.sub(r"([\\*_<>$|@~^\[\]{}#]|(?<=-)-)", r"\\\1", p) for i, p in enumerate(parts)
+    )
 
 
 def code(node):
     """A type or a default as code in a table cell; a bar would end the cell."""
-    return "" if node is None else "`" + (node if isinstance(node, str) else ast.unparse(node)).replace(" | ", " or ").replace("|", " or ") + "`"
+    return (
+        ""
+        if node is None
+        else "`"
+        + (node if isinstance(node, str) else ast.unparse(node)).replace(" | ", " or ").replace("|", " or ")
+        + "`"
+    )
 
 
 def table(rows, result=(None, "")):
     """The docments table; nothing when neither parameters nor result say more than the signature."""
     rows = [f"| `{n}` | {code(t)} | {code(d)} | {escaped(c)} |" for n, t, d, c in rows]
-    if result[0] is not None or result[1]: rows.append(f"| **returns** | {code(result[0])} | | {escaped(result[1])} |")
+    if result[0] is not None or result[1]:
+        rows.append(f"| **returns** | {code(result[0])} | | {escaped(result[1])} |")
     return "\n".join(["| | type | default | |", "|---|---|---|---|", *rows]) if rows else ""
 
 
 def signature(name, function, skip=()):
     """`name(a: T, b=1) -> R` as a block of code, one parameter a line when it is long."""
     copy = ast.parse(ast.unparse(function)).body[0]
-    for part in (copy.args.posonlyargs, copy.args.args): part[:] = [p for p in part if p.arg not in skip]
+    for part in (copy.args.posonlyargs, copy.args.args):
+        part[:] = [p for p in part if p.arg not in skip]
     arguments, result = ast.unparse(copy.args), f" -> {ast.unparse(copy.returns)}" if copy.returns else ""
     line = f"{name}({arguments}){result}"
     if len(line) > 100:
@@ -138,19 +179,33 @@ def signature(name, function, skip=()):
 def split_arguments(arguments):
     """One `ast.arguments` for each parameter, so that each can be written on a line of its own."""
     positional = [*arguments.posonlyargs, *arguments.args]
-    defaults = [None]*(len(positional) - len(arguments.defaults)) + list(arguments.defaults)
-    empty = lambda **given: ast.arguments(**{**dict(posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[]), **given})
-    for p, d in zip(positional, defaults): yield empty(args=[p], defaults=[d] if d is not None else [])
-    if arguments.vararg: yield empty(vararg=arguments.vararg)
-    for p, d in zip(arguments.kwonlyargs, arguments.kw_defaults): yield empty(args=[p], defaults=[d] if d is not None else [])
-    if arguments.kwarg: yield empty(kwarg=arguments.kwarg)
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
+    empty = lambda **given: ast.arguments(
+        **{
+            **dict(posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[]),
+            **given,
+        }
+    )
+    for p, d in zip(positional, defaults):
+        yield empty(args=[p], defaults=[d] if d is not None else [])
+    if arguments.vararg:
+        yield empty(vararg=arguments.vararg)
+    for p, d in zip(arguments.kwonlyargs, arguments.kw_defaults):
+        yield empty(args=[p], defaults=[d] if d is not None else [])
+    if arguments.kwarg:
+        yield empty(kwarg=arguments.kwarg)
 
 
 def function_section(module, name, node):
     """A function, or a method that is patched on."""
     owner = method_of(node)
     full, skip = (f"{owner}.{name}", ("self",)) if owner else (name, ())
-    return section(full, signature(full, node, skip), escaped(docstring(node)), table(parameters(module, node, skip), returns(module, node)))
+    return section(
+        full,
+        signature(full, node, skip),
+        escaped(docstring(node)),
+        table(parameters(module, node, skip), returns(module, node)),
+    )
 
 
 def class_section(module, name, node):
@@ -160,17 +215,23 @@ def class_section(module, name, node):
     rows = list(parameters(module, init, ("self",))) if init else fields(module, node)
     head = signature(name, init, ("self",)) if init else f"```python\nclass {name}{f'({bases})' if bases else ''}\n```"
     methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
-    lines = [f"- `{n.name}{'' if property_like(n) else '(' + ast.unparse(without_self(n)) + ')'}`" + (f": {escaped(what)}" if (what := docstring(n) or line_comment(module, n)) else "") for n in methods]
+    lines = [
+        f"- `{n.name}{'' if property_like(n) else '(' + ast.unparse(without_self(n)) + ')'}`"
+        + (f": {escaped(what)}" if (what := docstring(n) or line_comment(module, n)) else "")
+        for n in methods
+    ]
     return section(name, head, escaped(docstring(node)), table(rows), "\n".join(lines))
 
 
-def property_like(function): return any(ast.unparse(d).endswith(("property", "cached_property")) for d in function.decorator_list)
+def property_like(function):
+    return any(ast.unparse(d).endswith(("property", "cached_property")) for d in function.decorator_list)
 
 
 def without_self(function):
     """The arguments of a method as they are given to it."""
     args = ast.parse(ast.unparse(function)).body[0].args
-    if args.args and args.args[0].arg in ("self", "cls"): del args.args[0]
+    if args.args and args.args[0].arg in ("self", "cls"):
+        del args.args[0]
     return args
 
 
@@ -186,16 +247,20 @@ def constant_section(module, name, node):
     return section(name, f"```python\n{value}\n```", escaped(module.comments.get(node.end_lineno, "")))
 
 
-def section(name, *parts): return "\n\n".join([f"## {name} {{#{name.replace('.', '-')}}}", *(p for p in parts if p)])
+def section(name, *parts):
+    return "\n\n".join([f"## {name} {{#{name.replace('.', '-')}}}", *(p for p in parts if p)])
 
 
 def front(title, description, image="images/card.png"):
     """The page's head. The card's path is said from the page: Quarto looks for the site's own beside each page."""
     said = {"title": title, "description": description, "image": image}
-    return "\n".join(["---", *(f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in said.items()), "---", "", HEADER, ""])
+    return "\n".join(
+        ["---", *(f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in said.items()), "---", "", HEADER, ""]
+    )
 
 
-def full_name(name, node): return f"{owner}.{name}" if isinstance(node, ast.FunctionDef) and (owner := method_of(node)) else name
+def full_name(name, node):
+    return f"{owner}.{name}" if isinstance(node, ast.FunctionDef) and (owner := method_of(node)) else name
 
 
 def block(words):
@@ -206,22 +271,55 @@ def block(words):
 def module_page(module, s):
     """The page of one module."""
     kinds = {ast.FunctionDef: function_section, ast.ClassDef: class_section, ast.Assign: constant_section}
-    where = f"[{chapter_title(NBS/module.notebook)}](../{module.notebook}) · [source]({s['git_url']}/blob/{s['branch']}/spectro_dreamer/{module.path.as_posix()})"
+    source = f"{s['git_url']}/blob/{s['branch']}/spectro_dreamer/{module.path.as_posix()}"
+    where = f"[{chapter_title(NBS / module.notebook)}](../{module.notebook}) · [source]({source})"
     about = "\n\n".join(block(b) for b in re.split(r"\n{2,}", module.about.strip("\n")))
-    return "\n\n".join(p for p in [front(module.full_name, module.question, "../images/card.png"), where, about, *(kinds[type(n)](module, name, n) for name, n in module.symbols())] if p) + "\n"
+    return (
+        "\n\n".join(
+            p
+            for p in [
+                front(module.full_name, module.question, "../images/card.png"),
+                where,
+                about,
+                *(kinds[type(n)](module, name, n) for name, n in module.symbols()),
+            ]
+            if p
+        )
+        + "\n"
+    )
 
 
 def index_page(modules):
     """All modules, and all symbols."""
-    rows = [f"| [`{m.place}`]({m.name}.qmd) | [{chapter_title(NBS/m.notebook)}](../{m.notebook}) | {escaped(m.question)} |" for m in modules]
-    names = sorted({(full_name(name, node), m.name) for m in modules for name, node in m.symbols()}, key=lambda x: (x[0].lower(), x))
+    rows = [
+        f"| [`{m.place}`]({m.name}.qmd) | [{chapter_title(NBS / m.notebook)}](../{m.notebook}) "
+        f"| {escaped(m.question)} |"
+        for m in modules
+    ]
+    names = sorted(
+        {(full_name(name, node), m.name) for m in modules for name, node in m.symbols()},
+        key=lambda x: (x[0].lower(), x),
+    )
     links = [f"[`{n}`]({m}.qmd#{n.replace('.', '-')})" for n, m in names]
-    return "\n".join([front("API", "Every exported name, with its signature and what its parameters are.", "../images/card.png"),
-                      "What the chapters explain, to look up. Shapes are written (B, T, …): B batch, T tokens in time, M mel bands, F frames in a token.\n",
-                      "## Modules\n", "| module | chapter | its question |", "|---|---|---|", *rows, "", f"## All {len(links)} names\n", " · ".join(links), ""])
+    return "\n".join(
+        [
+            front("API", "Every exported name, with its signature and what its parameters are.", "../images/card.png"),
+            "What the chapters explain, to look up. Shapes are written (B, T, …): B batch, T tokens in time, "
+            "M mel bands, F frames in a token.\n",
+            "## Modules\n",
+            "| module | chapter | its question |",
+            "|---|---|---|",
+            *rows,
+            "",
+            f"## All {len(links)} names\n",
+            " · ".join(links),
+            "",
+        ]
+    )
 
 
 # The way into Colab ---------------------------------------------------------------------------------------------------
+
 
 def chapter_title(path):
     """`04 RSSM` of a chapter: its number and its title."""
@@ -235,22 +333,37 @@ def page_name(path):
     return re.sub(r"^\d+[a-zA-Z0-9]*_", "", path.stem.lower())
 
 
-def numbered(): return [p for p in chapters() if p.name[:2].isdigit()]
+def numbered():
+    return [p for p in chapters() if p.name[:2].isdigit()]
 
 
-def colab_url(path, s): return f"https://colab.research.google.com/github/{s['user']}/{s['repo']}/blob/{s['branch']}/nbs/{path.name}"
+def colab_url(path, s):
+    return f"https://colab.research.google.com/github/{s['user']}/{s['repo']}/blob/{s['branch']}/nbs/{path.name}"
 
 
 def colab_page(s):
     """How to run a chapter in Colab, and a link to each."""
     setup = SETUP.format(git_url=s["git_url"], repo=s["repo"])
     links = [f"| {chapter_title(p)} | [open]({colab_url(p, s)}) |" for p in numbered()]
-    return "\n".join([front("Open in Colab", "Run a chapter in the browser, with nothing installed."),
-        "Every chapter is a notebook, and Google Colab runs notebooks from GitHub. Under the title of each chapter stands a link that opens it there; all of them are below.\n",
-        "A machine there knows nothing of this library. So before the first cell, add one with this, and run it once:\n", f"```python\n{setup}\n```\n",
-        "It fetches the project (the chapters read their results and sounds from it), goes to the folder of the notebooks, and installs the library with what the tests need. No GPU is asked for: the chapters run on a CPU. "
-        "Cells marked `slow` take minutes to hours, and some of them need recordings that are not bundled; their outputs are in the notebook.\n",
-        "| chapter | |", "|---|---|", *links, ""])
+    return "\n".join(
+        [
+            front("Open in Colab", "Run a chapter in the browser, with nothing installed."),
+            "Every chapter is a notebook, and Google Colab runs notebooks from GitHub. Under the title of each chapter "
+            "stands a link that opens it there; all of them are below.\n",
+            "A machine there knows nothing of this library. So before the first cell, add one with this, and run "
+            "it once:\n",
+            f"```python\n{setup}\n```\n",
+            "It fetches the project (the chapters read their results and sounds from it), goes to the folder of the "
+            "notebooks, and installs the library with what the tests need. No GPU is asked for: the chapters run on a "
+            "CPU. "
+            "Cells marked `slow` take minutes to hours, and some of them need recordings that are not bundled; their "
+            "outputs are in the notebook.\n",
+            "| chapter | |",
+            "|---|---|",
+            *links,
+            "",
+        ]
+    )
 
 
 def colab_script(s):
@@ -276,6 +389,7 @@ def colab_script(s):
 
 # All of it ------------------------------------------------------------------------------------------------------------
 
+
 def modules():
     """Every module of the library, in the order of the chapters."""
     return sorted((Module(p) for p in PACKAGE.rglob("*.py") if not p.name.startswith("_")), key=lambda m: m.notebook)
@@ -285,7 +399,12 @@ def pages():
     """{path: content} of everything that this script writes."""
     s, found = settings(), modules()
     api = {NBS / "api" / f"{m.name}.qmd": module_page(m, s) for m in found}
-    return {**api, NBS / "api" / "index.qmd": index_page(found), NBS / "colab.qmd": colab_page(s), NBS / "colab-link.html": colab_script(s)}
+    return {
+        **api,
+        NBS / "api" / "index.qmd": index_page(found),
+        NBS / "colab.qmd": colab_page(s),
+        NBS / "colab-link.html": colab_script(s),
+    }
 
 
 def stale(wanted):
@@ -301,13 +420,17 @@ def main(argv=None):
     check, wanted = p.parse_args(argv).check, pages()
     wrong = stale(wanted)
     if check:
-        for path in wrong: print(f"{path.relative_to(ROOT)} is not what the library gives: run tools/site/make_pages.py")
+        for path in wrong:
+            print(f"{path.relative_to(ROOT)} is not what the library gives: run tools/site/make_pages.py")
         return bool(wrong)
     for path in wrong:
-        if path not in wanted: path.unlink(); continue
+        if path not in wanted:
+            path.unlink()
+            continue
         path.parent.mkdir(exist_ok=True)
         path.write_text(wanted[path], encoding="utf-8")
     print(f"{len(wanted)} pages, {len(wrong)} written anew")
 
 
-if __name__ == "__main__": sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -29,9 +29,12 @@ def prose(source):
 def printed(output):
     """What one output says in text, or nothing: pictures and sounds stay in the notebook."""
     data = output.get("data", {})
-    if output["output_type"] == "stream": return fence(text(output["text"]), "")
-    if "text/markdown" in data: return from_root(text(data["text/markdown"]).strip())
-    if data.keys() - {"text/plain"} or "text/plain" not in data: return ""
+    if output["output_type"] == "stream":
+        return fence(text(output["text"]), "")
+    if "text/markdown" in data:
+        return from_root(text(data["text/markdown"]).strip())
+    if data.keys() - {"text/plain"} or "text/plain" not in data:
+        return ""
     return fence(text(data["text/plain"]), "")
 
 
@@ -43,10 +46,12 @@ def fence(body, language):
 def code(cell):
     """A code cell and its text outputs, as its directives say."""
     source, flags = text(cell["source"]), directives(text(cell["source"]))
-    if flags & {"hide", "include: false"}: return ""
+    if flags & {"hide", "include: false"}:
+        return ""
     body = "\n".join(line for line in source.splitlines() if not re.match(r"\s*#\s*\|", line))
     parts = [fence(body, "python")] if body.strip() and not flags & {"echo: false", "hide_input"} else []
-    if not flags & {"output: false", "hide_output"}: parts += [printed(o) for o in cell["outputs"]]
+    if not flags & {"output: false", "hide_output"}:
+        parts += [printed(o) for o in cell["outputs"]]
     return "\n\n".join(p for p in parts if p)
 
 
@@ -63,12 +68,18 @@ def main(argv=None):
     p.add_argument("--check", action="store_true", help="compare instead of writing")
     check = p.parse_args(argv).check
     index, readme = NBS / "index.ipynb", ROOT / "README.md"
-    if not index.exists(): sys.exit("nbs/index.ipynb is missing: there is nothing to make README.md from")
+    if not index.exists():
+        sys.exit("nbs/index.ipynb is missing: there is nothing to make README.md from")
     new, old = render(read(index)), readme.read_text(encoding="utf-8") if readme.exists() else ""
-    if not check: readme.write_text(new, encoding="utf-8")
+    if not check:
+        readme.write_text(new, encoding="utf-8")
     elif new != old:
-        print(*difflib.unified_diff(old.splitlines(), new.splitlines(), "README.md", "nbs/index.ipynb", lineterm=""), sep="\n")
+        print(
+            *difflib.unified_diff(old.splitlines(), new.splitlines(), "README.md", "nbs/index.ipynb", lineterm=""),
+            sep="\n",
+        )
         sys.exit("README.md is not in step with nbs/index.ipynb: run `make export`")
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()
