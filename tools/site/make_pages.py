@@ -112,12 +112,24 @@ def returns(module, function):
 
 
 def fields(module, cls):
-    """(name, type, default, comment) of a dataclass's or named tuple's fields."""
+    """(name, type, default, words) of the fields of a dataclass or named tuple."""
     return [
-        (n.target.id, n.annotation, n.value, module.comments.get(n.end_lineno, ""))
+        (n.target.id, n.annotation, *field_words(module, n))
         for n in cls.body
         if isinstance(n, ast.AnnAssign)
     ]
+
+
+def field_words(module, node):
+    """(default, words) of a field: those that `setting(default, help, …)` gives, or its value and its comment."""
+    value = node.value
+    if not (isinstance(value, ast.Call) and getattr(value.func, "id", "") == "setting"):
+        return value, module.comments.get(node.end_lineno, "")
+    given = dict(zip(("default", "help"), value.args)) | {k.arg: k.value for k in value.keywords}
+    words = ast.literal_eval(given["help"])
+    if isinstance(given.get("choices"), (ast.Tuple, ast.List)):
+        words += f" ({', '.join(map(str, ast.literal_eval(given['choices'])))})"
+    return given["default"], words
 
 
 def docstring(node):
