@@ -33,7 +33,7 @@ from spectro_dreamer.files import write_text
 from spectro_dreamer.data.dataset import Batches
 from spectro_dreamer.judge.evaluation import open_split, pick_clips
 from spectro_dreamer.figures import figure_style
-from spectro_dreamer.sound.metrics import WINDOW, enough_vectors, fad_by_size
+from spectro_dreamer.sound.sound_sets import WINDOW, enough_vectors, fad_by_size
 from spectro_dreamer.data.preparation import clip_file
 from spectro_dreamer.data.preprocessing import log_mel, read_audio
 from spectro_dreamer.judge.forecasts import (BandClips, GRUForecaster, VAR, check_same, compare_forecasts, fit_gru, fit_var, format_forecasts,

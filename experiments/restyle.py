@@ -31,7 +31,8 @@ from spectro_dreamer.judge.evaluation import open_split
 from spectro_dreamer.figures import figure_style
 from spectro_dreamer.dream.free_dreams import fit_classifier
 from spectro_dreamer.dream.imagination import imagine
-from spectro_dreamer.sound.metrics import calculate_wer, left_out, plain_words, recognise
+from spectro_dreamer.sound.words import calculate_wer, plain_words, recognise
+from spectro_dreamer.sound.metrics import left_out
 from spectro_dreamer.data.preprocessing import read_audio
 from spectro_dreamer.dream.restyling import (
     balance,

@@ -38,7 +38,8 @@ from ..model.rssm import Trajectory, kl_divergence
 from ..model.world_model import DreamerModel, check_front_end, load_of_sound
 from ..learn.compute import pick_device
 from ..sound.vocoder import save_audio, vocode
-from ..sound.metrics import PAIR_METRICS, left_out, score_sets, sound_scores
+from ..sound.metrics import PAIR_METRICS, left_out, sound_scores
+from ..sound.sound_sets import score_sets
 
 # %% ../../nbs/50_evaluation.ipynb #79ac7f49
 def open_split(

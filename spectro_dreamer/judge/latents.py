@@ -36,7 +36,7 @@ from ..data.preprocessing import frames_to_tokens, log_mel, open_binary, decode_
 from ..data.dataset import Scale, SpectrogramData
 from ..model.world_model import DreamerModel, build
 from ..sound.vocoder import vocode
-from ..sound.metrics import calculate_wer, recognise, wer_error
+from ..sound.words import calculate_wer, recognise, wer_error
 from .evaluation import pool
 from .forecasts import GRUForecaster, L2S, Probe, fit_probe, linear_probe, over_time
 

@@ -21,7 +21,9 @@ import contextlib
 from typing import NamedTuple
 import numpy as np
 from ..config import SpectroError
-from ..sound.metrics import calculate_mcd, calculate_pesq, calculate_stoi, frechet, mfcc_statistics
+from ..sound.metrics import calculate_mcd, calculate_pesq, calculate_stoi
+from ..sound.sound_sets import frechet
+from ..sound.sound_sets import mfcc_statistics
 from .wavegan import Parts, between, profiles, set_distance, spread
 
 # %% ../../nbs/81_engine_judges.ipynb #f90d7ab0
