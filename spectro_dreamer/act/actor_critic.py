@@ -9,16 +9,19 @@ __all__ = ['L', 'DB_PER_UNIT', 'Contexts', 'check_steerable', 'contexts', 'energ
            'save_behaviour', 'load_behaviour', 'measured_terms', 'measured_return', 'rival_actions']
 
 # %% ../../nbs/70_actor_critic.ipynb #7c8360d6
-"""Behaviour learned in imagination: an actor plans the local style, token by token, towards a target contour of energy.
+__doc__ += """
 
-Tensors: feature (B, H + Z) = [h, z]; target (B, T) energy that is wanted, in the units of the style vector; action (B, T, L) local style, L = 3;
-given (B, A - L) global style; noise (B, T, Z) and dice (B, T, L) standard normal; terms (B, T, 3) of the reward: quality, timbre, minus distance.
+Behaviour learned in imagination: an actor plans the local style, token by token, towards a target contour of energy.
 
-    behaviour = train_behaviour(load("runs/styled"), data)     # nothing is decoded to sound, and the world model does not change
+Tensors: feature (B, H + Z) = [h, z]; target (B, T) energy that is wanted, in the units of the style vector;
+action (B, T, L) local style, L = 3; given (B, A - L) global style; noise (B, T, Z) and dice (B, T, L) standard normal;
+terms (B, T, 3) of the reward: quality, timbre, minus distance.
+
+    behaviour = train_behaviour(load("runs/styled"), data)     # nothing is decoded; the world model does not change
     ctx = contexts(model, data, data.val, heard=20, horizon=30)
     plan = dream_with(behaviour.actor, model, ctx.start, ctx.given, ctx.energy + .35)   # as recorded, 6 dB louder
-    measured_return(model, plan.path, ctx.energy + .35, ctx.quiet, ctx.voice)           # (B,) judged on the frames it decodes to
-    save_behaviour(behaviour, model, "behaviour.pt")             # and load_behaviour("behaviour.pt", model), to use it or to go on learning
+    measured_return(model, plan.path, ctx.energy + .35, ctx.quiet, ctx.voice)  # (B,) judged on the frames it decodes to
+    save_behaviour(behaviour, model, "behaviour.pt")           # load_behaviour("behaviour.pt", model) reads it
 """
 
 # %% ../../nbs/70_actor_critic.ipynb #35c10324
@@ -72,8 +75,10 @@ def contexts(
     check_steerable(model)
     batches = Batches(data, clips, batch_size=10**9, length=heard + horizon)
     b = batches.batch(0)
-    path = model.observe(b.tokens[:, :heard], b.styles[:, :heard], noise=b.tokens.new_zeros(len(b.tokens), heard, model.rssm.z_size))
-    return Contexts(path.last, b.styles[:, 0, :-L], b.styles[:, heard:, -L:], data.quiet[batches.clips], data.voices[batches.clips])
+    path = model.observe(b.tokens[:, :heard], b.styles[:, :heard],
+                         noise=b.tokens.new_zeros(len(b.tokens), heard, model.rssm.z_size))
+    return Contexts(path.last, b.styles[:, 0, :-L], b.styles[:, heard:, -L:], data.quiet[batches.clips],
+                    data.voices[batches.clips])
 
 def energy(
     model:DreamerModel,
@@ -210,7 +215,8 @@ def reward_terms(
     """
     distance = (energy(model, model.decoder(path)) - target).abs()*DB_PER_UNIT/cfg.tolerance_db
     # no more than can be measured
-    return torch.stack([model.reward_head(path).clamp(0, 1), model.style_reward_head(path).clamp(-1, 1), -distance], dim=-1)
+    return torch.stack([model.reward_head(path).clamp(0, 1), model.style_reward_head(path).clamp(-1, 1), -distance],
+                       dim=-1)
 
 def lambda_returns(
     reward:Tensor, # (B, T) for the step that led to each state
@@ -241,7 +247,7 @@ def training_starts(
     data:SpectrogramData,
     cfg:BehaviourConfig,
     g:torch.Generator,
-    place:dict | None=None, # where in the data it is, kept up to date: "order" of the pass over the clips, "heard" batches of it
+    place:dict | None=None, # where in the data it is, kept up to date: "order" of the pass, "heard" batches of it
 ): # yields starts (B), given (B, A - L), target (B, T + K)
     "Endless moments of training clips, each with the contour of another moment as its target, shifted and tilted."
     span, place = cfg.horizon + cfg.ahead, {} if place is None else place
@@ -264,8 +270,8 @@ class Behaviour(NamedTuple):
     "What `train_behaviour` returns."
     actor:Actor
     critic:ValueCritic
-    history:list[dict] # of each step: reward, its three terms, return, entropy, the critic's error, the norms of both gradients
-    learner:dict       # what learning needs to go on: its settings, the slow critic, Adam's moments, the returns' range, the dice
+    history:list[dict] # of each step: reward, its three terms, return, entropy, critic's error, norms of both gradients
+    learner:dict       # to go on: settings, slow critic, Adam's moments, the returns' range, the dice
 
 def behaviour_losses(
     actor:Actor, critic:ValueCritic,
@@ -278,7 +284,8 @@ def behaviour_losses(
 )->tuple[Tensor, Tensor, dict]: # the actor's loss, the critic's, and what to write down
     "Dream, reward, and say what actor and critic should have done."
     T, normal = cfg.horizon, lambda n: torch.randn(len(given), cfg.horizon, n, generator=g, device=model.device)
-    plan, sight = dream_with(actor, model, start, given, target, T, normal(model.rssm.z_size), normal(L)), target_windows(target, cfg.ahead, T + 1)
+    plan = dream_with(actor, model, start, given, target, T, normal(model.rssm.z_size), normal(L))
+    sight = target_windows(target, cfg.ahead, T + 1)
     terms = reward_terms(model, plan.path, target[:, :T], cfg)                         # (B, T, 3)
     reward = terms @ terms.new_tensor(cfg.weights)                                     # (B, T)
     returns = lambda_returns(reward, slow(plan.path, sight[:, 1:]), cfg.discount, cfg.lam)
@@ -310,12 +317,14 @@ def train_behaviour(
     optimisers = [torch.optim.Adam(p, lr=cfg.lr) for p in nets]
     if resume:
         was = resume.learner
-        for net, weights in ((actor, resume.actor.state_dict()), (critic, resume.critic.state_dict()), (slow, was["slow"]),
+        for net, weights in ((actor, resume.actor.state_dict()), (critic, resume.critic.state_dict()),
+                             (slow, was["slow"]),
                              *zip(optimisers, was["optimisers"])):
             net.load_state_dict(copy.deepcopy(weights))
         norm.range, history, place = was["range"], [*resume.history], dict(was["place"])
         g.set_state(was["dice"])
-    for step, (start, given, target) in zip(show(range(len(history), cfg.steps)), training_starts(model, data, cfg, g, place)):
+    for step, (start, given, target) in zip(show(range(len(history), cfg.steps)),
+                                            training_starts(model, data, cfg, g, place)):
         *losses, record = behaviour_losses(actor, critic, slow, model, start, given, target, norm, cfg, g)
         for name, loss, weights, optimiser in zip(("actor", "critic"), losses, nets, optimisers):
             optimiser.zero_grad()
@@ -326,7 +335,8 @@ def train_behaviour(
         with torch.no_grad():
             for s, c in zip(slow.parameters(), critic.parameters()): s.lerp_(c, 1 - cfg.slow)
         history.append(record)
-    learner = dict(cfg=cfg, slow=slow.state_dict(), optimisers=[o.state_dict() for o in optimisers], range=norm.range, place=place, dice=g.get_state())
+    learner = dict(cfg=cfg, slow=slow.state_dict(), optimisers=[o.state_dict() for o in optimisers], range=norm.range,
+                   place=place, dice=g.get_state())
     return Behaviour(actor.eval(), critic.eval(), history, learner)
 
 # %% ../../nbs/70_actor_critic.ipynb #c55e0719
@@ -337,7 +347,8 @@ def save_behaviour(
 ):
     "Write actor, critic, their history and the state of learning, atomically."
     learner = dict(behaviour.learner)
-    write_checkpoint(path, dict(behaviour=1, model=model_fingerprint(model), actor=behaviour.actor.state_dict(), critic=behaviour.critic.state_dict(),
+    write_checkpoint(path, dict(behaviour=1, model=model_fingerprint(model), actor=behaviour.actor.state_dict(),
+                                critic=behaviour.critic.state_dict(),
                                 history=behaviour.history, learner=learner | dict(cfg=asdict(learner["cfg"]))))
 
 def load_behaviour(

@@ -7,7 +7,10 @@ __all__ = ['world_config', 'WorldWindows', 'world_windows', 'forecast_world', 'l
            'judge_world', 'format_world', 'evaluate_world']
 
 # %% ../../nbs/73_agents.ipynb #53f295f4
-"""World models of episodes of any feature size: settings, forecasts under given actions, likelihood, and discrepancy between agents.
+__doc__ += """
+
+World models of episodes of any feature size: settings, forecasts under given actions, likelihood, and discrepancy
+between agents.
 
 Shapes: truth, mean (n, H, D) standardised per feature.
 
@@ -36,9 +39,12 @@ def world_config(
     **changes,            # of any field of the configuration
 )->Config:
     "Settings for episodes that are no sound; front end, tokens and sizes come from the data set."
-    base = preset("dreamer").override(backbone="mlp", z_state_size=64, h_state_size=128, embedding_size=128, hidden_size=128,
-                                      hidden_layers=2, reward_hidden_size=64, encoder_sees_h=recurrent, lr=1e-3, reward_lr=1e-3,
-                                      batch_size=64, sequence_length=20, carry=False, fresh_starts=0., beta_kl=1., style_dropout=0.,
+    base = preset("dreamer").override(backbone="mlp", z_state_size=64, h_state_size=128, embedding_size=128,
+                                      hidden_size=128,
+                                      hidden_layers=2, reward_hidden_size=64, encoder_sees_h=recurrent, lr=1e-3,
+                                      reward_lr=1e-3,
+                                      batch_size=64, sequence_length=20, carry=False, fresh_starts=0., beta_kl=1.,
+                                      style_dropout=0.,
                                       warmup_steps=50, ema=.99, grad_clip=100., checkpoint_freq=1_000)
     return base.override(**changes)
 
@@ -65,7 +71,8 @@ def world_windows(
         raise SpectroError(f"no episode has the {context + horizon} frames of a window: try a smaller context or "
                            "horizon")
     z, a = (torch.cat(x) for x in zip(*((cut((data.clip(i) - data.mean)/data.std), cut(data.style(i))) for i in long)))
-    return WorldWindows(z[:, :context], z[:, context:], a, [data.speakers[i] for i in long for _ in range((data.lengths[i] - context)//horizon)])
+    return WorldWindows(z[:, :context], z[:, context:], a,
+                        [data.speakers[i] for i in long for _ in range((data.lengths[i] - context)//horizon)])
 
 @torch.no_grad()
 def forecast_world(
@@ -77,7 +84,8 @@ def forecast_world(
     "The mean of rollouts under the windows' actions."
     if (model.config.tokens.frames, model.config.tokens.hop) != (1, 1):
         raise SpectroError("this model hears tokens of several frames: it is one of sound, and judged by `evaluate`")
-    (n, C, D), H = w.heard.shape, w.truth.shape[1]
+    n, C, _ = w.heard.shape
+    H = w.truth.shape[1]
     noise = clip_noise(model, 0, n*samples, C + H, seed).unflatten(0, (n, samples))
     parts = zip(w.heard.unsqueeze(-1).split(64), w.action.split(64), noise.split(64))
     return torch.cat([rollouts(model, x, a, e, range(1, H + 1)).mean(1)[..., 0] for x, a, e in parts])
@@ -112,7 +120,8 @@ class WorldScores:
         return float(np.std(errors)/np.mean(errors))
 
 def _guesses(model, w, samples, seed): # forecaster → (n, H, D)
-    return {"world model": forecast_world(model, w, samples, seed), "last frame held": w.heard[:, -1:].expand_as(w.truth),
+    return {"world model": forecast_world(model, w, samples, seed),
+            "last frame held": w.heard[:, -1:].expand_as(w.truth),
             "training mean": torch.zeros_like(w.truth)}
 
 def judge_world(
@@ -133,14 +142,16 @@ def judge_world(
         raise SpectroError(f"{dataset_path} has other actions than the checkpoint")
     w, train = world_windows(data, clips, context, horizon), world_windows(data, data.train, context, horizon)
     errors = {k: g - w.truth for k, g in _guesses(model, w, samples, seed).items()}
-    widths = {k: (g - train.truth).pow(2).mean(0).clamp_min(1e-8) for k, g in _guesses(model, train, samples, seed).items()}
+    widths = {k: (g - train.truth).pow(2).mean(0).clamp_min(1e-8)
+              for k, g in _guesses(model, train, samples, seed).items()}
     wrong = torch.cat([w.action[:, :context], w.action.roll(1, 0)[:, context:]], 1) # what was done in the window before
     model_error = errors["world model"].pow(2).mean(dim=(1, 2))
     agents = {a: float(model_error[[k for k, b in enumerate(w.agent) if b == a]].mean()) for a in sorted(set(w.agent))}
     shuffled = (forecast_world(model, w._replace(action=wrong), samples, seed) - w.truth).pow(2).mean(dim=(0, 2))
     mse = {k: e.pow(2).mean(dim=(0, 2)).tolist() for k, e in errors.items()}
     likelihood = {k: log_likelihood(e, widths[k]).mean(0).tolist() for k, e in errors.items()}
-    return WorldScores(mse, likelihood, agents, shuffled.tolist(), context, len(w.truth), *_reward_errors(model, data, clips))
+    return WorldScores(mse, likelihood, agents, shuffled.tolist(), context, len(w.truth),
+                       *_reward_errors(model, data, clips))
 
 @torch.no_grad()
 def _reward_errors(model, data, clips):
@@ -180,7 +191,10 @@ def evaluate_world(
     model = load(checkpoint)
     if model.of_sound: raise SpectroError(f"{checkpoint} is a model of sound: evaluate of chapter 50 judges it")
     scores = judge_world(model, dataset_path, context, horizon, split, seed=seed)
-    about = dict(checkpoint=Path(checkpoint).name, model=model_fingerprint(model), dataset=Path(dataset_path).name, split=split, seed=seed, step_seconds=1/model.front_end.frame_rate)
+    about = dict(checkpoint=Path(checkpoint).name, model=model_fingerprint(model), dataset=Path(dataset_path).name,
+                 split=split, seed=seed, step_seconds=1/model.front_end.frame_rate)
     Path(output_dir).mkdir(parents=True, exist_ok=True)
-    write_text(Path(output_dir)/"metrics.json", json.dumps(dict(about=about, discrepancy=scores.discrepancy, spread=scores.spread, **asdict(scores)), indent=1, allow_nan=False))
+    write_text(Path(output_dir)/"metrics.json",
+               json.dumps(dict(about=about, discrepancy=scores.discrepancy, spread=scores.spread, **asdict(scores)),
+                          indent=1, allow_nan=False))
     return scores

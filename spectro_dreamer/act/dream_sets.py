@@ -7,7 +7,9 @@ __all__ = ['dataset_episodes', 'step_seconds', 'write_dataset', 'read_episodes',
            'generate_dreams']
 
 # %% ../../nbs/71_dream_sets.ipynb #e239c74b
-"""Data sets as episodes and episodes as data sets; and dreams, written down like what was recorded.
+__doc__ += """
+
+Data sets as episodes and episodes as data sets; and dreams, written down like what was recorded.
 
 Arrays: features (N, D), for sound log-mels in nats; action (N,) or (N, A); reward (N,) or (N, R); z (N, Z).
 
@@ -37,7 +39,8 @@ from ..data.episodes import Episode, read_folder, read_jsonl, write_folder, writ
 def _sound_meta(f, clip:Clip, sha256)->dict:
     "What belongs to a clip of sound beside its arrays."
     return dict(kind="log-mel", front_end=json.loads(f.attrs["front_end"]), tokens=json.loads(f.attrs["tokens"]),
-                style_names=json.loads(f.attrs["style_names"]), dtype=str(f.attrs["dtype"]), clip=asdict(clip), sha256=sha256)
+                style_names=json.loads(f.attrs["style_names"]), dtype=str(f.attrs["dtype"]), clip=asdict(clip),
+                sha256=sha256)
 
 def dataset_episodes(
     path,        # an HDF5 file of `prepare` or of `write_dataset`
@@ -61,9 +64,11 @@ def dataset_episodes(
             action, reward = data.style(i).cpu().numpy(), data.rewards(i).cpu().numpy()
             if own:
                 if f.attrs["actions"] == "whole numbers": action = action.argmax(1)
-                reward = reward if (r := int(f.attrs["reward_size"])) == 2 else reward[:, :1] if r == 1 else reward[:, 0]
+                size = int(f.attrs["reward_size"])
+                if size < 2: reward = reward[:, :1] if size == 1 else reward[:, 0]
             time = f["timestamps"][at] if own else np.arange(at.stop - at.start)/data.front_end.frame_rate
-            yield Episode(ids[i] if own else data.paths[i], data.speakers[i], time, data.clip(i).cpu().numpy(), action, reward, meta,
+            yield Episode(ids[i] if own else data.paths[i], data.speakers[i], time, data.clip(i).cpu().numpy(), action,
+                          reward, meta,
                           f["z"][at] if own and "z" in f else None)
 
 # %% ../../nbs/71_dream_sets.ipynb #40b2d002
@@ -99,7 +104,8 @@ def _layout(episodes)->dict:
         if len(names) != A: raise SpectroError(f"the episodes have {A} action columns for {len(names)} style columns")
         dtypes = {e.meta.get("dtype", "float32") for e in episodes}
         return dict(front_end=same("front end", [e.meta["front_end"] for e in episodes]),
-                    tokens=same("tokens", [e.meta["tokens"] for e in episodes]), names=names, n_global=len(names) - len(LOCAL_STYLE),
+                    tokens=same("tokens", [e.meta["tokens"] for e in episodes]), names=names,
+                    n_global=len(names) - len(LOCAL_STYLE),
                     dtype="float16" if dtypes == {"float16"} else "float32", std_floor=None)
     count = 0 if A else 1 + int(max(e.action.max() for e in episodes))
     if not A and min(e.action.min() for e in episodes) < 0:
@@ -108,7 +114,8 @@ def _layout(episodes)->dict:
         raise SpectroError(f"actions up to {count - 1} would make {count} columns: give large actions as vectors")
     rate = max(2, round(1000/step_seconds(episodes)))
     return dict(front_end=asdict(FrontEnd(sample_rate=rate, n_fft=1000, hop_length=1000, n_mels=D, fmax=rate/2)),
-                tokens=asdict(TokenSpec(1, 1, 2)), names=[f"action={k}" for k in range(count)] or [f"action {k}" for k in range(A)],
+                tokens=asdict(TokenSpec(1, 1, 2)), names=[f"action={k}" for k in range(count)]
+                or [f"action {k}" for k in range(A)],
                 n_global=0, dtype="float32", std_floor=1e-6)
 
 # %% ../../nbs/71_dream_sets.ipynb #32833106
@@ -142,18 +149,22 @@ def write_dataset(
     level = [x.astype(np.float32).mean(1) for x in features]
     digest = hashlib.sha256(json.dumps(how).encode())
     for e, x, a in zip(episodes, features, actions):
-        digest.update(repr((e.episode_id, e.agent_id, e.dreamed)).encode() + x.tobytes() + a.tobytes() + e.reward.tobytes())
+        digest.update(repr((e.episode_id, e.agent_id, e.dreamed)).encode() + x.tobytes() + a.tobytes()
+                      + e.reward.tobytes())
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with h5py.File(part, "w") as f:
             _write_clips(f, episodes)
-            f["spectrograms"], f["local_styles"] = np.concatenate(features), np.concatenate([a[:, G:] for a in actions]).astype(dtype)
+            f["spectrograms"] = np.concatenate(features)
+            f["local_styles"] = np.concatenate([a[:, G:] for a in actions]).astype(dtype)
             f["offsets"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
             f["global_styles"] = np.array([a[0, :G] for a in actions], np.float32).reshape(len(episodes), G)
-            f["sums"], f["squares"] = (np.array([g(x.astype(np.float64)).sum(0) for x in features]) for g in (lambda x: x, np.square))
+            f["sums"], f["squares"] = (np.array([g(x.astype(np.float64)).sum(0) for x in features])
+                                       for g in (lambda x: x, np.square))
             f["quiet"] = np.array([np.partition(v, k := int(QUIET*(len(v) - 1)))[k] for v in level], np.float32)
-            f["rewards"], f["timestamps"] = np.concatenate([_two_rewards(e.reward) for e in episodes]), np.concatenate([e.timestamp for e in episodes])
+            f["rewards"] = np.concatenate([_two_rewards(e.reward) for e in episodes])
+            f["timestamps"] = np.concatenate([e.timestamp for e in episodes])
             if len({None if e.z is None else e.z.shape[1] for e in episodes}) == 1 and episodes[0].z is not None:
                 f["z"] = np.concatenate([e.z for e in episodes])
             floor = [] if how["std_floor"] is None else [how["std_floor"]]
@@ -161,12 +172,14 @@ def write_dataset(
             f.attrs.update(format=FORMAT, front_end=json.dumps(how["front_end"]), tokens=json.dumps(how["tokens"]),
                            style_names=json.dumps(how["names"]), dtype=dtype, versions="{}", source="episodes",
                            fingerprint=digest.hexdigest()[:16], inputs=digest.hexdigest(),
-                           actions="whole numbers" if episodes[0].action.ndim == 1 else "vectors", reward_size=sizes.pop())
+                           actions="whole numbers" if episodes[0].action.ndim == 1 else "vectors",
+                           reward_size=sizes.pop())
             if how["std_floor"] is not None: f.attrs["std_floor"] = how["std_floor"]
         os.replace(part, path)
     finally: part.unlink(missing_ok=True)
     return dict(clips=len(episodes), speakers=len({e.agent_id for e in episodes}),
-                hours=float(sum(e.timestamp[-1] - e.timestamp[0] for e in episodes))/3600, dreams=sum(e.dreamed for e in episodes))
+                hours=float(sum(e.timestamp[-1] - e.timestamp[0] for e in episodes))/3600,
+                dreams=sum(e.dreamed for e in episodes))
 
 def _write_clips(f, episodes):
     "The table with a row for each episode."
@@ -176,7 +189,8 @@ def _write_clips(f, episodes):
                   | dict(path=e.meta.get("clip", {}).get("path", e.episode_id), speaker=e.agent_id)) for e in episodes]
     for c in fields(Clip):
         values = [getattr(clip, c.name) for clip in clips]
-        f.create_dataset(f"clips/{c.name}", data=np.array(values, int) if c.type is int else values, dtype=None if c.type is int else text)
+        f.create_dataset(f"clips/{c.name}", data=np.array(values, int) if c.type is int else values,
+                         dtype=None if c.type is int else text)
     f.create_dataset("clips/sha256", data=[e.meta.get("sha256", "") for e in episodes], dtype=text)
     f.create_dataset("clips/episode", data=[e.episode_id for e in episodes], dtype=text)
     f.create_dataset("clips/meta", data=[json.dumps(e.meta) for e in episodes], dtype=text)
@@ -224,7 +238,7 @@ def context_starts(
     nth = np.searchsorted(np.cumsum(room), at, side="right")
     return np.stack([np.asarray(clips)[nth], at - (np.cumsum(room) - room)[nth]], 1)
 
-def _told(model, data, starts, styles, context, horizon): # (n, context + horizon, A): hidden for sound; for other episodes the recorded actions
+def _told(model, data, starts, styles, context, horizon): # (n, context + horizon, A), of sound hidden
     n, cut, size = len(starts), model.config.tokens, model.config.model.action_size
     if styles is not None:
         styles = torch.as_tensor(styles, dtype=torch.float32)
@@ -237,7 +251,8 @@ def _told(model, data, starts, styles, context, horizon): # (n, context + horizo
     if late := [c for c, f in starts if f + cut.n_frames(context + horizon) > data.lengths[c]]:
         raise SpectroError(f"clip {late[0]} has no actions for {context} tokens heard and {horizon} dreamed from the "
                            "start that was asked for")
-    return torch.stack([data.style(c)[f:f + cut.n_frames(context + horizon):cut.hop][:context + horizon].cpu() for c, f in starts])
+    return torch.stack([data.style(c)[f:f + cut.n_frames(context + horizon):cut.hop][:context + horizon].cpu()
+                        for c, f in starts])
 
 # %% ../../nbs/71_dream_sets.ipynb #3170fab2
 @torch.no_grad()
@@ -249,7 +264,7 @@ def generate_dreams(
     data=None,             # data set (path) whose training clips give the contexts; None: dreams without a past
     context:int=20,        # tokens heard before
     starts=None,           # (n, 2) clip and first frame of each context, as `context_starts` gives them; default: drawn
-    styles=None,           # (n, context + horizon, A) what the model is told; default: nothing, or the recorded actions if the frames are not sound
+    styles=None,           # (n, context + horizon, A) given to the model; None: none, or recorded ones if not sound
     seed:int=0,
     top_p:float=1.0,       # of models with categorical states
     with_z:bool=True,      # keep the latent states
@@ -273,19 +288,25 @@ def generate_dreams(
     if source and len(held := set(starts[:, 0].tolist()) - set(source.train.tolist())):
         raise SpectroError(f"clip {min(held)} is not for training: a dream that begins with it would carry a "
                            "validation speaker into training")
-    told, noise = _told(model, source, starts, styles, context, horizon), dream_noise(n, horizon, model.config.model.z_state_size, seed)
+    told = _told(model, source, starts, styles, context, horizon)
+    noise = dream_noise(n, horizon, model.config.model.z_state_size, seed)
     about = _dream_meta(model, source, temperature, top_p, seed)
-    parts = ((k, starts[k:k + batch], told[k:k + batch].to(model.device), noise[k:k + batch].to(model.device)) for k in range(0, n, batch))
-    return [e for k, places, styles, dice in parts for e in _dream_batch(model, source, places, styles, dice, context, about, k, with_z)]
+    parts = ((k, starts[k:k + batch], told[k:k + batch].to(model.device), noise[k:k + batch].to(model.device))
+             for k in range(0, n, batch))
+    return [e for k, places, styles, dice in parts
+            for e in _dream_batch(model, source, places, styles, dice, context, about, k, with_z)]
 
 def _source(model, data):
     "The data set of the contexts, split as the model was trained."
     if data is None: return None
     t = model.config.train
-    source = data if isinstance(data, SpectrogramData) else SpectrogramData(data, t.val_split, t.split_seed, model.config.tokens, t.standardise, model.device)
+    source = data if isinstance(data,
+                                SpectrogramData) else SpectrogramData(data, t.val_split, t.split_seed,
+                                                                      model.config.tokens, t.standardise, model.device)
     check_front_end(model, source)
     held = np.zeros(len(source), bool)
-    held[~source.dreamed] = split_speakers([s for s, d in zip(source.speakers, source.dreamed) if not d], t.val_split, t.split_seed)
+    held[~source.dreamed] = split_speakers([s for s, d in zip(source.speakers, source.dreamed) if not d], t.val_split,
+                                           t.split_seed)
     if held[source.train].any():
         raise SpectroError(f"{source.path} was opened with another split than that of the model's training: its "
                            "validation speakers must not be dreamed from")
@@ -293,14 +314,17 @@ def _source(model, data):
         raise SpectroError(f"{source.path} has other style columns than the checkpoint: give the data set that it "
                            "was trained on")
     with h5py.File(source.path) as f:
-        source.reward_size, source.whole_actions = int(f.attrs.get("reward_size", 2)), f.attrs.get("actions") == "whole numbers"
+        source.reward_size = int(f.attrs.get("reward_size", 2))
+        source.whole_actions = f.attrs.get("actions") == "whole numbers"
     return source
 
 # %% ../../nbs/71_dream_sets.ipynb #f08db22f
 def _dream_meta(model, source, temperature, top_p, seed)->dict:
     c, sound = model.config, model.of_sound
-    shape = dict(kind="log-mel", front_end=asdict(c.front_end), tokens=asdict(c.tokens), style_names=list(model.style_names), dtype="float32") if sound else {}
-    return shape | dict(dream=True, checkpoint=model_fingerprint(model), seed=seed, temperature=temperature, top_p=top_p,
+    shape = dict(kind="log-mel", front_end=asdict(c.front_end), tokens=asdict(c.tokens),
+                 style_names=list(model.style_names), dtype="float32") if sound else {}
+    return shape | dict(dream=True, checkpoint=model_fingerprint(model), seed=seed, temperature=temperature,
+                        top_p=top_p,
                         data=source.fingerprint if source else None)
 
 def _dream_batch(model, source, starts, told, noise, context, about, first, with_z):
@@ -315,15 +339,19 @@ def _dream_batch(model, source, starts, told, noise, context, about, first, with
     frames = scale.undo(tokens_to_frames(model.decode(path), cut.hop)).cpu().numpy()            # (n, N, M)
     # the token of each frame
     token = (np.arange(frames.shape[1])//cut.hop).clip(max=noise.shape[1] - 1)
-    rewards = torch.stack([model.reward_head(path.feature), model.style_reward_head(path.feature)], -1).cpu().numpy()[:, token]
+    rewards = torch.stack([model.reward_head(path.feature), model.style_reward_head(path.feature)],
+                          -1).cpu().numpy()[:, token]
     z, given = path.z.cpu().numpy()[:, token], told[:, context:].cpu().numpy()[:, token]
     rate = model.front_end.frame_rate
     for i in range(n):
         clip, frame = starts[i] if source else (None, None)
-        meta = about | dict(nth=first + i, context=dict(episode=source.paths[clip], frame=int(frame), tokens=context) if source else None)
-        yield Episode(f"dream {about['checkpoint'][:8]} {about['seed']} {first + i}", source.speakers[clip] if source else "dream",
+        meta = about | dict(nth=first + i, context=dict(episode=source.paths[clip], frame=int(frame), tokens=context)
+                            if source else None)
+        yield Episode(f"dream {about['checkpoint'][:8]} {about['seed']} {first + i}",
+                      source.speakers[clip] if source else "dream",
                       np.arange(len(token))/rate, frames[i],
-                      _dream_action(model, source, clip, given[i], frames[i]), _dream_reward(source, rewards[i]), meta, z[i] if with_z else None)
+                      _dream_action(model, source, clip, given[i], frames[i]), _dream_reward(source, rewards[i]), meta,
+                      z[i] if with_z else None)
 
 def _dream_action(model, source, clip, given, frames): # (N, A): measured for sound, as told for anything else
     if not model.of_sound: return given.argmax(1) if source and source.whole_actions else given

@@ -6,7 +6,10 @@
 __all__ = ['DIRECTIONS', 'Mix', 'Mixed', 'mix_files', 'onset', 'Rare', 'find_rare', 'directed_dreams', 'dream_set']
 
 # %% ../../nbs/72_mixing.ipynb #f230205c
-"""Training on recorded and dreamed sequences: a share of every batch, its curriculum, mixed data sets, and dreams of what is rare.
+__doc__ += """
+
+Training on recorded and dreamed sequences: a share of every batch, its curriculum, mixed data sets, dreams of what is
+rare.
 
 Shapes: batches (B, T, …) as in chapter 12; ρ is the share of the B sequences that are dreamed.
 
@@ -98,7 +101,8 @@ class Mixed:
         while most and n < len(batches): # passes over the dreams, each in another order
             dreams = make(mix.data, np.arange(len(mix.data)), seed=seed + 7_919*len(self.passes))
             # batches in which every row is full
-            whole = min(int(e[-1]) for e in dreams.ends)//dreams.length if hasattr(dreams, "ends") else len(dreams.starts)//dreams.batch_size
+            if hasattr(dreams, "ends"): whole = min(int(e[-1]) for e in dreams.ends)//dreams.length
+            else: whole = len(dreams.starts)//dreams.batch_size
             rows = len(dreams.rows) if hasattr(dreams, "rows") else dreams.batch_size
             if not whole or rows < most:
                 raise SpectroError(f"{mix.data.path} holds too few dreams for {most} sequences in a batch: dream more")
@@ -233,18 +237,20 @@ def directed_dreams(
             starts, G = from_there, source.global_styles.shape[1]
             # its own speaker, somebody else's energy
             styles[:, :, :G] = source.global_styles[from_there[:, 0]].cpu()[:, None]
-    dreams = generate_dreams(model, n, horizon, data=source, context=context, starts=starts, styles=styles, seed=seed, **how)
+    dreams = generate_dreams(model, n, horizon, data=source, context=context, starts=starts, styles=styles, seed=seed,
+                             **how)
     return [replace(e, meta=e.meta | dict(directed=way)) for e in dreams]
 
 def _token_styles(data, clip, frame, T): # (T, A)
-    return frames_to_tokens(data.style(clip)[frame:frame + data.tokens.n_frames(T)], data.tokens.frames, data.tokens.hop).mean(-1).cpu()
+    return frames_to_tokens(data.style(clip)[frame:frame + data.tokens.n_frames(T)], data.tokens.frames,
+                            data.tokens.hop).mean(-1).cpu()
 
 def dream_set(
     checkpoint,          # what `load` takes, or a model
     data,                # data set (path) that the model was trained on; None: dreams from nothing
     n:int,
     horizon:int,         # tokens of each dream
-    rare:float=0.0,      # share of the dreams that are directed, so that rare events come more often than in the recordings
+    rare:float=0.0,      # share of the dreams that are directed, so that rare events come more often than recorded
     seed:int=0,
     **how,               # of `generate_dreams`
 )->list[Episode]:

@@ -7,7 +7,10 @@ __all__ = ['shaped_noise', 'without_phases', 'closest_copy', 'EngineVerdict', 'f
            'format_verdicts']
 
 # %% ../../nbs/81_engine_judges.ipynb #e1a70004
-"""Sets of sounds that have no originals, judged: closeness to held-out recordings, diversity, copying, coverage; and rivals that learn almost nothing.
+__doc__ += """
+
+Sets of sounds that have no originals, judged: closeness to held-out recordings, diversity, copying, coverage; and
+rivals that learn almost nothing.
 
 Waves (n, S), n sounds of S samples; profiles (n, 2M) dB, of chapter 80; recordings, a list of (R,).
 
@@ -91,16 +94,18 @@ def _mean_score(score, pairs, rate):
         with contextlib.suppress(SpectroError): found.append(score(x, y, rate))
     return float(np.mean(found)) if found else None
 
-def _verdict(waves, held, there, known, recordings, rate): # profiles: there, of the held-out windows; known, of the training windows
+def _verdict(waves, held, there, known, recordings, rate): # there, known: profiles of held-out and training windows
     "What is found about one set."
     p = profiles(waves, rate)
     near, taken = between(p, known), between(there, p).argmin(1)
     nearest = near.argmin(1)
     pairs = [(h, waves[j]) for h, j in zip(held, taken)]
-    return EngineVerdict(n=len(waves), frechet=fad(waves, held, rate), distance=set_distance(p, there), diversity=spread(p)/spread(there),
+    return EngineVerdict(n=len(waves), frechet=fad(waves, held, rate), distance=set_distance(p, there),
+                         diversity=spread(p)/spread(there),
                    neighbours=len(set(nearest.tolist())), popular=float(np.bincount(nearest).max()/len(waves)),
                    nearest=float(near.min(1).mean()), copied=float(closest_copy(waves, recordings).mean()),
-                   **{k: _mean_score(f, pairs, rate) for k, f in dict(mcd=calculate_mcd, stoi=calculate_stoi, pesq=_narrow_pesq).items()})
+                   **{k: _mean_score(f, pairs, rate)
+                      for k, f in dict(mcd=calculate_mcd, stoi=calculate_stoi, pesq=_narrow_pesq).items()})
 
 # %% ../../nbs/81_engine_judges.ipynb #e1a70011
 def judge(
@@ -120,13 +125,15 @@ def judge(
     if len(held) < 8: raise SpectroError(f"judging needs 8 held-out windows, there are {len(held)}: raise test_split")
     there, known = profiles(held, rate), profiles(parts.train.all(), rate)
     recordings = [parts.train.waves[i] for i in sorted(set(parts.train.spans[:, 0].tolist()))]
-    return {name: _verdict(np.asarray(sets[name], np.float32), held, there, known, recordings, rate) for name in show(list(sets))}
+    return {name: _verdict(np.asarray(sets[name], np.float32), held, there, known, recordings, rate)
+            for name in show(list(sets))}
 
 def usual_sets(parts:Parts, seed:int=0, rate:int=22050)->dict: # name → waves (n, S), n held-out windows
     "Recordings and the rivals that learn almost nothing."
     n, rng = len(parts.test), np.random.default_rng(seed)
     held, learned = parts.test.all(), parts.train.all()
-    some = learned[rng.permutation(len(learned))[:n]] if len(learned) >= n else learned[rng.integers(0, len(learned), n)]
+    enough = len(learned) >= n
+    some = learned[rng.permutation(len(learned))[:n] if enough else rng.integers(0, len(learned), n)]
     near = between(profiles(held, rate), profiles(learned, rate)).argmin(1)
     return {"recorded, training": some, "recorded, held out": held, "nearest in training": learned[near],
             "phases drawn anew": without_phases(some, seed), "noise, mean spectrum": shaped_noise(some, seed)}

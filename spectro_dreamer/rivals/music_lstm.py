@@ -11,7 +11,10 @@ __all__ = ['PROMPT', 'OWN', 'BACK', 'bundled_tunes', 'read_tunes', 'title', 'Cor
            'format_report', 'LatentText', 'latent_text', 'latent_corpus', 'bits_per_second', 'rival_priors']
 
 # %% ../../nbs/82_music_lstm.ipynb #3ab3fdfe
-"""A character LSTM that composes in ABC notation, judged beside n-grams; and the same LSTM as a prior over a world model's categorical latents.
+__doc__ += """
+
+A character LSTM that composes in ABC notation, judged beside n-grams; and the same LSTM as a prior over a world model's
+categorical latents.
 
 Sequences are (n,) whole numbers, each ends with `corpus.end`; ids (B, T); logits (B, T, V), V symbols.
 
@@ -76,14 +79,15 @@ def title(tune:str)->str:
 class Corpus(NamedTuple):
     "Sequences of symbols in three parts."
     symbols:list      # what each number stands for, V of them
-    end:int           # the number that ends every sequence and stands before the first; of text the line break, for an empty line ends a tune
+    end:int           # the number that ends every sequence and stands before the first; of text the line break
     train:list        # of (n,) int64
     val:list          # the same, to choose the best step by
     test:list         # the same, to be judged on
 
     @property
     def fingerprint(self):
-        return hashlib.sha256(str(self.symbols).encode() + b"".join(s.numpy().tobytes() for part in self[2:] for s in part)).hexdigest()[:16]
+        return hashlib.sha256(str(self.symbols).encode()
+                              + b"".join(s.numpy().tobytes() for part in self[2:] for s in part)).hexdigest()[:16]
 
 def encode(text:str, symbols:list)->Tensor: # (n,)
     "Characters to numbers. Raises `SpectroError` for one that is not among the symbols."
@@ -109,7 +113,8 @@ def split_tunes(
     n = max(1, round(share*len(titles)))
     symbols = sorted(set("".join(tunes)) | {"\n"})
     side = {t: "val" if i < n else "test" if i < 2*n else "train" for i, t in enumerate(titles)}
-    parts = {name: [encode(t + "\n", symbols) for t in tunes if side[title(t)] == name] for name in ("train", "val", "test")}
+    parts = {name: [encode(t + "\n", symbols) for t in tunes if side[title(t)] == name]
+             for name in ("train", "val", "test")}
     return Corpus(symbols, symbols.index("\n"), **parts)
 
 # %% ../../nbs/82_music_lstm.ipynb #ba2eb174
@@ -168,7 +173,8 @@ class MusicConfig:
 
     def __post_init__(self):
         for f in fields(self):
-            if f.name in ("embedding", "hidden", "iterations", "batch_size", "length", "checkpoint_steps") and getattr(self, f.name) < 1:
+            if f.name in ("embedding", "hidden", "iterations", "batch_size", "length",
+                          "checkpoint_steps") and getattr(self, f.name) < 1:
                 raise SpectroError(f"{f.name} must be at least 1, got {getattr(self, f.name)}")
         if not 0 < self.lr < math.inf or not 0 < self.grad_clip:
             raise SpectroError(f"lr and grad_clip must be positive, got {self.lr} and {self.grad_clip}")
@@ -191,7 +197,7 @@ class CharLSTM(nn.Module):
         self.embed, self.drop = nn.Embedding(len(symbols), cfg.embedding), nn.Dropout(cfg.dropout)
         self.lstm, self.out = nn.LSTM(cfg.embedding, cfg.hidden, batch_first=True), nn.Linear(cfg.hidden, len(symbols))
 
-    def forward(self, ids:Tensor, state=None)->tuple[Tensor, tuple]: # (B, T) → logits (B, T, V) of the symbols that come next; the state to go on with
+    def forward(self, ids:Tensor, state=None)->tuple[Tensor, tuple]: # (B, T) → logits (B, T, V) of the next; state
         y, state = self.lstm(self.drop(self.embed(ids)), state)
         return self.out(self.drop(y)), state
 
@@ -208,7 +214,8 @@ def lstm_nats(
     out, device = [None]*len(sequences), model.out.weight.device
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     for which in (order[k:k + batch] for k in range(0, len(order), batch)):
-        ids = nn.utils.rnn.pad_sequence([torch.cat([torch.tensor([model.end]), sequences[i]]) for i in which], batch_first=True).to(device)
+        ids = nn.utils.rnn.pad_sequence([torch.cat([torch.tensor([model.end]), sequences[i]]) for i in which],
+                                        batch_first=True).to(device)
         costs, state = [], None
         for k in range(0, ids.shape[1] - 1, chunk):
             target = ids[:, k + 1:k + 1 + chunk]
@@ -260,9 +267,11 @@ class MusicTrainer:
 
     def checkpoint(self)->dict:
         "All that going on needs."
-        return dict(model_state_dict=self.model.state_dict(), config=self.cfg.to_dict(), symbols=self.model.symbols, end=self.model.end,
+        return dict(model_state_dict=self.model.state_dict(), config=self.cfg.to_dict(), symbols=self.model.symbols,
+                    end=self.model.end,
                     optimizer_state_dict=self.optimizer.state_dict(), step=self.step,
-                    best=self.best, best_step=self.best_step, rng_state=torch.get_rng_state(), data_fingerprint=self.corpus.fingerprint)
+                    best=self.best, best_step=self.best_step, rng_state=torch.get_rng_state(),
+                    data_fingerprint=self.corpus.fingerprint)
 
     def restore(self, d:dict):
         self.model.load_state_dict(d["model_state_dict"])
@@ -286,7 +295,8 @@ def train_music(
     saved = find_checkpoint(resume_from) if resume_from else None
     if saved:
         old = MusicConfig.from_dict(saved.data["config"])
-        cfg = replace(old, iterations=cfg.iterations, checkpoint_steps=cfg.checkpoint_steps, device=cfg.device) if cfg else old
+        cfg = replace(old, iterations=cfg.iterations, checkpoint_steps=cfg.checkpoint_steps,
+                      device=cfg.device) if cfg else old
         if saved.data["data_fingerprint"] != corpus.fingerprint:
             raise SpectroError(f"{resume_from} was trained on other tunes, or on another split of them")
     cfg = cfg or MusicConfig()
@@ -304,7 +314,8 @@ def train_music(
     except KeyboardInterrupt:
         status = "KILLED"
         kept = (run_dir/"checkpoints"/"last.pt").is_file()
-        how = f"go on with --resume-from {run_dir}" if kept else f"no checkpoint is written before step {cfg.checkpoint_steps}, so begin again"
+        how = f"go on with --resume-from {run_dir}"
+        if not kept: how = f"no checkpoint is written before step {cfg.checkpoint_steps}, so begin again"
         print(f"\nstopped at step {trainer.step}; {how}", file=sys.stderr)
         raise
     finally: tracker.close(status)
@@ -319,13 +330,15 @@ def _steps(trainer, folder, tracker, progress):
     for _ in bar:
         losses.append(trainer.learn())
         if trainer.step % cfg.checkpoint_steps and trainer.step < cfg.iterations: continue
-        metrics = dict(train_loss=float(np.mean(losses)), symbols_per_second=len(losses)*cfg.batch_size*cfg.length/(time.time() - start))
+        metrics = dict(train_loss=float(np.mean(losses)),
+                       symbols_per_second=len(losses)*cfg.batch_size*cfg.length/(time.time() - start))
         if trainer.corpus.val:
             metrics["val_loss"] = float(np.concatenate(lstm_nats(trainer.model, trainer.corpus.val)).mean())
         score = metrics.get("val_loss", metrics["train_loss"])
         if score < trainer.best:
             trainer.best, trainer.best_step = score, trainer.step
-            write_checkpoint(folder/"best_model.pt", {k: v for k, v in trainer.checkpoint().items() if k != "optimizer_state_dict"})
+            write_checkpoint(folder/"best_model.pt",
+                             {k: v for k, v in trainer.checkpoint().items() if k != "optimizer_state_dict"})
         if (folder/"last.pt").is_file(): os.replace(folder/"last.pt", folder/"previous.pt")
         write_checkpoint(folder/"last.pt", trainer.checkpoint())
         tracker.log(trainer.step, metrics | dict(seconds=time.time() - start, cpu_seconds=time.process_time() - spent))
@@ -434,19 +447,21 @@ def check_tune(tune:str)->TuneVerdict:
         if not re.search(rf"^{head}[ \t]*\S", tune, re.M): return TuneVerdict(False, False, f"no {name} ({head})")
     try:
         with contextlib.redirect_stderr(io.StringIO()) as said: handler, tokens = _tokens(tune)
-        metre = next(t for t in tokens if isinstance(t, m21.abcFormat.ABCMetadata) and t.isMeter()).getTimeSignatureObject().barDuration.quarterLength
+        metre = next(t for t in tokens if isinstance(t, m21.abcFormat.ABCMetadata)
+                     and t.isMeter()).getTimeSignatureObject().barDuration.quarterLength
         part = m21.abcFormat.translate.abcToStreamScore(handler)
         notes, bars = len(part.recurse().notes), bar_lengths(tokens)
     except Exception as e:
         # nonsense can make the reader say anything
         return TuneVerdict(False, False, f"music21 cannot read it ({type(e).__name__})")
     if "WARNING" in said.getvalue():
-        return TuneVerdict(False, False, "music21 cannot read all of it "
-                                         f"({said.getvalue().split('WARNING:')[1].strip().splitlines()[0].lower()[:60]})", notes)
+        why = said.getvalue().split("WARNING:")[1].strip().splitlines()[0].lower()[:60]
+        return TuneVerdict(False, False, f"music21 cannot read all of it ({why})", notes)
     if notes < 8: return TuneVerdict(False, False, f"only {notes} notes", notes)
     right = sum(abs(length - metre) < 1e-3 or (edge and length < metre) for length, edge in bars)
     wrong = len(bars) - right
-    return TuneVerdict(True, not wrong, f"{wrong} of {len(bars)} bars do not add up" if wrong else "", notes, len(bars), right)
+    return TuneVerdict(True, not wrong, f"{wrong} of {len(bars)} bars do not add up" if wrong else "", notes, len(bars),
+                       right)
 
 # %% ../../nbs/82_music_lstm.ipynb #a305b8ac
 def body(tune:str)->str:
@@ -482,13 +497,16 @@ def judge_tunes(tunes:list[str], known:list[str])->dict: # n, read, whole, bars_
     "Shares and means over tunes."
     said = [check_tune(t) for t in tunes]
     bars = sum(v.bars for v in said)
-    return dict(n=len(tunes), read=float(np.mean([v.read for v in said])), whole=float(np.mean([v.whole for v in said])),
+    return dict(n=len(tunes), read=float(np.mean([v.read for v in said])),
+                whole=float(np.mean([v.whole for v in said])),
                 bars_right=sum(v.right for v in said)/bars if bars else 0.0,
-                copied=float(np.mean([longest_copy(t, known) for t in tunes])), characters=float(np.mean([len(t) for t in tunes])))
+                copied=float(np.mean([longest_copy(t, known) for t in tunes])),
+                characters=float(np.mean([len(t) for t in tunes])))
 
 def format_survey(rows:list[dict])->str:
     "A table."
-    head = f"{'temperature':>11} {'top_p':>6} {'read':>6} {'whole':>6} {'bars right':>11} {'longest copy':>13} {'characters':>11}"
+    head = (f"{'temperature':>11} {'top_p':>6} {'read':>6} {'whole':>6} {'bars right':>11} {'longest copy':>13} "
+            f"{'characters':>11}")
     def line(r): return (f"{r['temperature']:11.1f} {r['top_p']:6.2f} {r['read']:6.0%} {r['whole']:6.0%} "
                          f"{r['bars_right']:11.0%} {r['copied']:13.0%} {r['characters']:11.0f}")
     return "\n".join([head, *map(line, rows)])
@@ -513,7 +531,8 @@ def _score(tune, tempo=None):
 
 def tune_notes(tune:str)->list[Note]:
     "The notes of a tune in the order in which they are played. Raises `SpectroError` if it has none."
-    notes = [Note(float(n.offset), float(n.quarterLength), int(p.midi)) for n in _score(tune).flatten().notes for p in n.pitches if n.quarterLength]
+    notes = [Note(float(n.offset), float(n.quarterLength), int(p.midi)) for n in _score(tune).flatten().notes
+             for p in n.pitches if n.quarterLength]
     if not notes: raise SpectroError("there are no notes in this tune")
     return sorted(notes)
 
@@ -553,7 +572,8 @@ def synthesise(
 def _run(command, made):
     "Whether a program made the file."
     try:
-        return subprocess.run([str(c) for c in command], capture_output=True, timeout=120).returncode == 0 and Path(made).is_file()
+        return subprocess.run([str(c) for c in command], capture_output=True,
+                              timeout=120).returncode == 0 and Path(made).is_file()
     except (OSError, subprocess.TimeoutExpired): return False
 
 def write_midi(tune:str, path, tempo:float=120.0)->str: # the program that did it
@@ -574,12 +594,13 @@ def write_midi(tune:str, path, tempo:float=120.0)->str: # the program that did i
     except Exception as e: raise SpectroError(f"music21 cannot write this tune as MIDI ({type(e).__name__})") from None
     return "music21"
 
-def render(tune:str, path, tempo:float=120.0, rate:int=22050)->dict: # what it is, as `describe_sound` says it, and `by`, the programs that made it
+def render(tune:str, path, tempo:float=120.0, rate:int=22050)->dict: # as `describe_sound`, and `by`: the programs
     "Write a tune as sound (.wav or .mp3), with its MIDI file beside it. Raises `SpectroError` if it cannot be read."
     path = Path(path)
     midi = path.with_suffix(".mid")
     by = write_midi(tune, midi, tempo)
-    if shutil.which("timidity") and path.suffix == ".wav" and _run(["timidity", midi, "-Ow", "-s", rate, "-o", path], path):
+    if shutil.which("timidity") and path.suffix == ".wav" and _run(["timidity", midi, "-Ow", "-s", rate, "-o", path],
+                                                                   path):
         wave, by = read_audio(path, rate), f"{by}, timidity"
     else:
         wave = synthesise(tune_notes(tune), tempo, rate)
@@ -592,7 +613,8 @@ def describe_sound(wave:np.ndarray, rate:int)->dict[str, float]: # seconds, temp
     import librosa
     onset = librosa.onset.onset_strength(y=wave, sr=rate)
     centroid, loud = librosa.feature.spectral_centroid(y=wave, sr=rate)[0], librosa.feature.rms(y=wave)[0]
-    return dict(seconds=len(wave)/rate, tempo_bpm=float(np.ravel(librosa.feature.tempo(onset_envelope=onset, sr=rate))[0]),
+    return dict(seconds=len(wave)/rate,
+                tempo_bpm=float(np.ravel(librosa.feature.tempo(onset_envelope=onset, sr=rate))[0]),
                 centroid_hz=float(centroid[loud > .01*loud.max()].mean()))
 
 # %% ../../nbs/82_music_lstm.ipynb #191d8b42
@@ -609,7 +631,8 @@ def compose_files(
 )->list[dict]:             # of each tune: title, its verdict, and if it sounds, file, seconds, tempo_bpm, centroid_hz
     "Compose, check and render. Without music21 the tunes are written, neither checked nor made audible."
     if not 1 <= tempo <= 1000: raise SpectroError(f"need a tempo of 1 to 1000 quarter notes a minute, got {tempo:g}")
-    made, out = compose(load_music(checkpoint, pick_device(device)), n, prompt, temperature, top_p, seed), Path(output_dir)
+    made = compose(load_music(checkpoint, pick_device(device)), n, prompt, temperature, top_p, seed)
+    out = Path(output_dir)
     write_text(out/"tunes.abc", "\n".join(made))
     report = []
     for k, tune in enumerate(made, 1):
@@ -618,13 +641,15 @@ def compose_files(
             try: row |= dict(file=f"tune_{k}.wav") | render(tune, out/f"tune_{k}.wav", tempo)
             except SpectroError as e: row["reason"] = str(e)
         report.append(row)
-    write_text(out/"report.json", json.dumps(dict(temperature=temperature, top_p=top_p, seed=seed, prompt=prompt, tempo=tempo, tunes=report), indent=1) + "\n")
+    write_text(out/"report.json", json.dumps(dict(temperature=temperature, top_p=top_p, seed=seed, prompt=prompt,
+                                                  tempo=tempo, tunes=report), indent=1) + "\n")
     return report
 
 def format_report(report:list[dict])->str:
     "A line for each tune."
     def line(r):
-        sound = f"{r['seconds']:6.1f} s {r['tempo_bpm']:5.0f} bpm {r['centroid_hz']:6.0f} Hz" if "seconds" in r else f"{'not made audible':>27}"
+        sound = f"{'not made audible':>27}"
+        if "seconds" in r: sound = f"{r['seconds']:6.1f} s {r['tempo_bpm']:5.0f} bpm {r['centroid_hz']:6.0f} Hz"
         return f"{r['tune']:>3}  {r['title'][:32]:<32} {sound}  {'whole' if r['whole'] else r['reason']}"
     return "\n".join(map(line, report))
 
@@ -658,7 +683,8 @@ def latent_text(
         ids = (c + C*torch.arange(S, device=c.device)).flatten().cpu()
         out[0].append(torch.cat([ids, torch.tensor([S*C])]))
         out[1].append(-path.prior.logits[1].gather(-1, c[..., None]).flatten().double().cpu().numpy())
-        out[2].append(kl_divergence(Categorical(path.posterior.logits[1]), Categorical(path.prior.logits[1])).sum(-1).double().cpu().numpy())
+        out[2].append(kl_divergence(Categorical(path.posterior.logits[1]),
+                                    Categorical(path.prior.logits[1])).sum(-1).double().cpu().numpy())
     return LatentText(*out, S*C + 1)
 
 def latent_corpus(
@@ -667,13 +693,14 @@ def latent_corpus(
     share:float=0.1,      # of the training speakers, to choose the best step by
     max_clips=(None, None, None), # of each part; None: all
     show=iter,
-)->tuple[Corpus, LatentText]: # the text in three parts, the last of validation speakers; the last part with what the model's prior says of it
+)->tuple[Corpus, LatentText]: # the text in three parts; the last, of validation speakers, with the prior's word on it
     "A data set as a model with categorical states writes it down, split by speakers."
     data, clips = open_split(model, dataset_path)
     learn, choose = BandClips(data, data.train).divide(share)
     # from all speakers
     some = lambda c, n: np.sort(c)[np.linspace(0, len(c) - 1, min(n or len(c), len(c))).astype(int)]
-    parts = [latent_text(model, data, some(c, n), show=show) for c, n in zip((learn.clips, choose.clips, clips), max_clips)]
+    parts = [latent_text(model, data, some(c, n), show=show)
+             for c, n in zip((learn.clips, choose.clips, clips), max_clips)]
     return Corpus(list(range(parts[0].n_symbols)), parts[0].n_symbols - 1, *(p.sequences for p in parts)), parts[2]
 
 # %% ../../nbs/82_music_lstm.ipynb #867e29aa
@@ -692,7 +719,8 @@ def rival_priors(
     "What the classes of the validation speakers cost, by each prior; the mark of the end is not counted."
     tokens, cut = sum(map(len, text.kl)), lambda costs: [c[:-1] for c in costs]
     known = dict(sequences=text.sequences, end=corpus.end)
-    counted = {name: cut(NGram(n, text.n_symbols).fit(corpus.train, corpus.end).nats(**known)) for name, n in (("each class by its share", 1), ("2-gram", 2))}
+    counted = {name: cut(NGram(n, text.n_symbols).fit(corpus.train, corpus.end).nats(**known))
+               for name, n in (("each class by its share", 1), ("2-gram", 2))}
     S = (text.n_symbols - 1)//model.config.model.classes
     # each letter belongs to one group: a share of all letters is a share of its group once the others are left out
     costs = {OWN: text.prior, "LSTM": cut(lstm_nats(lstm, text.sequences)), "2-gram": counted["2-gram"],

@@ -12,7 +12,9 @@ __all__ = ['WAVE_KERNEL', 'PRESETS', 'SILENCE', 'CONVERGED', 'CAN_CHANGE', 'said
            'plot_sounds', 'generate_files']
 
 # %% ../../nbs/80_wavegan.ipynb #0fed076b
-"""WaveGAN: two seconds of sound out of noise, learned with a critic under a gradient penalty.
+__doc__ += """
+
+WaveGAN: two seconds of sound out of noise, learned with a critic under a gradient penalty.
 
 Latents z (B, Z); sounds (B, 1, S), S samples, and as numpy waves (S,); scores of the critic (B,); profiles (n, 2M) dB.
 
@@ -102,8 +104,10 @@ class WaveGANConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "strides", tuple(self.strides))
-        at_least = dict(model_dim=1, latent_dim=1, start=1, sample_rate=1000, phase_shuffle=0, epochs=1, batch_size=1, n_critic=1,
-                        penalty=0, level=0, shift=0, split_seed=0, checkpoint_epochs=1, min_delta=0, lr_plateau=0, patience=0,
+        at_least = dict(model_dim=1, latent_dim=1, start=1, sample_rate=1000, phase_shuffle=0, epochs=1, batch_size=1,
+                        n_critic=1,
+                        penalty=0, level=0, shift=0, split_seed=0, checkpoint_epochs=1, min_delta=0, lr_plateau=0,
+                        patience=0,
                         flat=0, quiet=0, settle=2, seed=0)
         for name, least in at_least.items():
             if not least <= getattr(self, name) < math.inf:
@@ -135,7 +139,8 @@ class WaveGANConfig:
 
 # %% ../../nbs/80_wavegan.ipynb #0a7ca1e4
 PRESETS = dict(production={}, test=dict(model_dim=4, epochs=15, batch_size=8, checkpoint_epochs=5, phase_shuffle=2))
-_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "a list of whole numbers"}
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false",
+          tuple: "a list of whole numbers"}
 
 def _typed(name, value):
     "A value from a file in the type of its field. Raises `SpectroError`."
@@ -211,7 +216,8 @@ def synthetic_engine(
     sound = .01*source
     for f, q in zip(np.exp(rng.uniform(np.log([60, 250, 900]), np.log([250, 900, 4000]))), rng.uniform(2, 9, 3)):
         r = math.exp(-math.pi*f/q/rate)
-        sound = sound + rng.uniform(.4, 1)*(1 - r)*lfilter([1], [1, -2*r*math.cos(2*math.pi*f/rate), r*r], source)*math.sin(2*math.pi*f/rate)
+        sound = sound + rng.uniform(.4, 1)*(1 - r)*lfilter([1], [1, -2*r*math.cos(2*math.pi*f/rate), r*r],
+                                                           source)*math.sin(2*math.pi*f/rate)
     return (.1*sound/np.sqrt(np.mean(sound**2))).clip(-1, 1)[:wanted].astype(np.float32)
 
 # %% ../../nbs/80_wavegan.ipynb #9bdc8d2b
@@ -287,7 +293,7 @@ def _place(files, rate, length): # of a bare folder
         yield from ((f, k*length/rate, recording_of(f)) for k in range(max(1, len(wave)//length)))
 
 def read_windows(
-    path=None,           # a table of windows (.tsv or .csv), or a folder of audio; None: two windows of each of 48 synthetic engines
+    path=None,           # a table of windows (.tsv or .csv), or a folder of audio; None: synthetic engines
     cfg:WaveGANConfig=WaveGANConfig(),
 )->SoundWindows:
     "Find and read windows. Raises `SpectroError` if there are none."
@@ -371,7 +377,8 @@ class Generator(nn.Module):
         super().__init__()
         self.config, w = cfg, cfg.widths
         self.dense = nn.Linear(cfg.latent_dim, w[0]*cfg.start)
-        self.layers = nn.ModuleList(nn.ConvTranspose1d(i, o, WAVE_KERNEL, s, *_pads(s)) for i, o, s in zip(w, [*w[1:], 1], cfg.strides))
+        self.layers = nn.ModuleList(nn.ConvTranspose1d(i, o, WAVE_KERNEL, s, *_pads(s)) for i, o,
+                                    s in zip(w, [*w[1:], 1], cfg.strides))
         _begin(self.dense, cfg.latent_dim, 1)
         # at first a sound has a root mean square of 0.1
         for layer, i, s in zip(self.layers, w, cfg.strides):
@@ -398,8 +405,10 @@ class Critic(nn.Module):
     "How real a sound is, without a scale."
     def __init__(self, cfg:WaveGANConfig):
         super().__init__()
-        w, normal = cfg.widths[::-1], nn.utils.parametrizations.spectral_norm if cfg.spectral_norm else lambda layer: layer
-        layers, out = [nn.Conv1d(i, o, WAVE_KERNEL, s, _pads(s)[0]) for i, o, s in zip([1, *w[:-1]], w, cfg.strides[::-1])], nn.Linear(w[-1]*cfg.start, 1)
+        w = cfg.widths[::-1]
+        normal = nn.utils.parametrizations.spectral_norm if cfg.spectral_norm else lambda layer: layer
+        layers = [nn.Conv1d(i, o, WAVE_KERNEL, s, _pads(s)[0]) for i, o, s in zip([1, *w[:-1]], w, cfg.strides[::-1])]
+        out = nn.Linear(w[-1]*cfg.start, 1)
         for layer in layers: _begin(layer, layer.in_channels*WAVE_KERNEL, 2/(1 + .2**2))
         _begin(out, out.in_features, 1)
         self.layers, self.out = nn.ModuleList(map(normal, layers)), normal(out)
@@ -478,24 +487,30 @@ class WaveGANTrainer:
         self.parts, self.cfg, self.device = parts, cfg, pick_device(cfg.device)
         self.generator, self.critic = Generator(cfg).to(self.device), Critic(cfg).to(self.device)
         self.average = copy.deepcopy(self.generator) if cfg.average else self.generator # what is checked, kept and used
-        self.optimizers = [torch.optim.Adam(m.parameters(), lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2)) for m in (self.generator, self.critic)]
+        self.optimizers = [torch.optim.Adam(m.parameters(), lr=cfg.learning_rate, betas=(cfg.beta1, cfg.beta2))
+                           for m in (self.generator, self.critic)]
         self.step, self.epoch, self.best_epoch, self.progress = 0, 0, 0, Progress()
         self.steps_per_epoch = -(-len(parts.train)//cfg.batch_size)
 
     def draw(self, step:int, side:int=1)->Draw: # side: 1 for the critic, 0 for the generator
         "What a step sees: the windows in an order that is new in each pass, and its dice."
-        cfg, n, g = self.cfg, len(self.parts.train), torch.Generator().manual_seed((self.cfg.seed*1_000_003 + step)*2 + side)
+        cfg = self.cfg
+        n = len(self.parts.train)
+        g = torch.Generator().manual_seed((self.cfg.seed*1_000_003 + step)*2 + side)
         B, at = cfg.batch_size, torch.arange(step*cfg.batch_size, (step + 1)*cfg.batch_size)
-        order = {p: torch.randperm(n, generator=torch.Generator().manual_seed(cfg.seed*7_000_003 + p)) for p in range(int(at[0])//n, int(at[-1])//n + 1)}
+        order = {p: torch.randperm(n, generator=torch.Generator().manual_seed(cfg.seed*7_000_003 + p))
+                 for p in range(int(at[0])//n, int(at[-1])//n + 1)}
         far, m = round(cfg.shift*cfg.sample_rate), cfg.phase_shuffle
-        return Draw(torch.stack([order[i//n][i % n] for i in at.tolist()]), torch.randint(-far, far + 1, (B,), generator=g),
+        return Draw(torch.stack([order[i//n][i % n] for i in at.tolist()]),
+                    torch.randint(-far, far + 1, (B,), generator=g),
                     torch.randn(B, cfg.latent_dim, generator=g), torch.rand(B, 1, 1, generator=g),
                     torch.randint(-m, m + 1, (len(cfg.strides) - 1, 3*B), generator=g))
 
     def learn_critic(self, d:Draw)->dict:
         "A step of the critic."
         B, dev = len(d.index), self.device
-        real = torch.from_numpy(emphasise(self.parts.train.some(d.index.tolist(), d.shift.tolist()), self.cfg))[:, None].to(dev)
+        real = torch.from_numpy(emphasise(self.parts.train.some(d.index.tolist(), d.shift.tolist()),
+                                          self.cfg))[:, None].to(dev)
         with torch.no_grad(): made = self.generator(d.z.to(dev))
         shuffle = d.shuffle.to(dev) if self.cfg.phase_shuffle else None
         some = lambda a, b: None if shuffle is None else shuffle[:, a:b]
@@ -503,12 +518,14 @@ class WaveGANTrainer:
         wasserstein = scores[:B].mean() - scores[B:].mean()
         penalty = gradient_penalty(lambda x: self.critic(x, some(2*B, 3*B)), real, made, d.mix.to(dev)).mean()
         loss = self.cfg.penalty*penalty - wasserstein
-        return dict(critic_loss=loss.item(), wasserstein=wasserstein.item(), penalty=penalty.item(), critic_grad=self._descend(1, loss))
+        return dict(critic_loss=loss.item(), wasserstein=wasserstein.item(), penalty=penalty.item(),
+                    critic_grad=self._descend(1, loss))
 
     def learn_generator(self, d:Draw)->dict:
         "A step of the generator; the critic only looks on."
         self.critic.requires_grad_(False)
-        loss = -self.critic(self.generator(d.z.to(self.device)), d.shuffle[:, :len(d.index)].to(self.device) if self.cfg.phase_shuffle else None).mean()
+        loss = -self.critic(self.generator(d.z.to(self.device)),
+                            d.shuffle[:, :len(d.index)].to(self.device) if self.cfg.phase_shuffle else None).mean()
         self.critic.requires_grad_(True)
         said = dict(generator_loss=loss.item(), generator_grad=self._descend(0, loss))
         if self.cfg.average:
@@ -545,7 +562,9 @@ def sound_out(
     batch:int=32,    # sounds at a time
 )->np.ndarray:       # (n, S) float32
     "What a generator makes, as the critic hears it, each from dice of its own, so that asking for more changes none."
-    z = torch.stack([torch.randn(model.config.latent_dim, generator=torch.Generator().manual_seed((seed*1_000_003 + i) % 2**63)) for i in range(n)])
+    z = torch.stack([torch.randn(model.config.latent_dim,
+                                 generator=torch.Generator().manual_seed((seed*1_000_003 + i) % 2**63))
+                                 for i in range(n)])
     device = next(model.parameters()).device
     return torch.cat([model(part.to(device))[:, 0].cpu() for part in z.split(batch)]).numpy()
 
@@ -562,9 +581,11 @@ def look(
     t = trainer
     t.critic.eval()
     n = len(t.parts.train)
-    made, learned = sound_out(t.average, most, seed=t.cfg.seed + 1), t.parts.train.some(np.linspace(0, n - 1, min(most, n)).astype(int))
+    made = sound_out(t.average, most, seed=t.cfg.seed + 1)
+    learned = t.parts.train.some(np.linspace(0, n - 1, min(most, n)).astype(int))
     held = t.parts.val.all()[:most] if len(t.parts.val) else learned
-    theirs, learned_score, held_score = (_opinion(t.critic, x) for x in (made, emphasise(learned, t.cfg), emphasise(held, t.cfg)))
+    theirs, learned_score, held_score = (_opinion(t.critic, x)
+                                         for x in (made, emphasise(learned, t.cfg), emphasise(held, t.cfg)))
     t.critic.train()
     said = dict(train_wasserstein=learned_score - theirs, val_wasserstein=held_score - theirs)
     a, b = profiles(without_emphasis(made, t.cfg), t.cfg.sample_rate), profiles(held, t.cfg.sample_rate)
@@ -587,14 +608,16 @@ def settled(
 def _keep(trainer, folder):
     "Write `last.pt`; the one before stays as `previous.pt`."
     if (folder/"last.pt").is_file(): os.replace(folder/"last.pt", folder/"previous.pt")
-    write_checkpoint(folder/"last.pt", checkpoint(trainer) | dict(raw_state_dict=trainer.generator.state_dict(),
-                                                                  optimizers=[o.state_dict() for o in trainer.optimizers]))
+    own = dict(raw_state_dict=trainer.generator.state_dict(), optimizers=[o.state_dict() for o in trainer.optimizers])
+    write_checkpoint(folder/"last.pt", checkpoint(trainer) | own)
 
 def checkpoint(trainer:WaveGANTrainer)->dict:
     "Both networks and where they stand."
     t = trainer
-    return dict(model_state_dict=t.average.state_dict(), critic_state_dict=t.critic.state_dict(), config=t.cfg.to_dict(), step=t.step,
-                epoch=t.epoch, best_epoch=t.best_epoch, progress=t.progress.state(), data_fingerprint=t.parts.fingerprint)
+    return dict(model_state_dict=t.average.state_dict(), critic_state_dict=t.critic.state_dict(),
+                config=t.cfg.to_dict(), step=t.step,
+                epoch=t.epoch, best_epoch=t.best_epoch, progress=t.progress.state(),
+                data_fingerprint=t.parts.fingerprint)
 
 def restore(trainer:WaveGANTrainer, d:dict):
     "Stand where a checkpoint stood."
@@ -652,8 +675,10 @@ def train_wavegan(
         trainer = WaveGANTrainer(parts, cfg)
         if saved: restore(trainer, saved.data)
         else:
-            write_text(run_dir/"manifest.json", json.dumps(manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts],
-                                                                    left_out=len(parts.train.left_out)), indent=2) + "\n")
+            write_text(run_dir/"manifest.json",
+                       json.dumps(manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts],
+                                                                    left_out=len(parts.train.left_out)), indent=2)
+                                                                    + "\n")
         for name in ("config.yaml", "epochs_statistics/configuration.json"): save_config(cfg, run_dir/name)
         tracker = Tracker(run_dir, cfg, use_mlflow)
         _epochs(trainer, run_dir, tracker, progress)
@@ -703,7 +728,8 @@ def _epochs(trainer, run_dir, tracker, progress):
         _keep(trainer, folder)
         tracker.log(trainer.epoch, said)
         if progress:
-            bar.comment = f"distance {said['distance']:.2f} dB, diversity {said['diversity']:.2f}, Wasserstein {said['val_wasserstein']:.2f}"
+            bar.comment = (f"distance {said['distance']:.2f} dB, diversity {said['diversity']:.2f}, "
+                           f"Wasserstein {said['val_wasserstein']:.2f}")
         steps = []
         if said["converged"] and not any(r["converged"] for r in checks[:-1]):
             print(f"epoch {trainer.epoch}: {CONVERGED}", file=sys.stderr)
@@ -721,7 +747,8 @@ def _checked(trainer, checks, steps):
     "Look, and judge by what was seen."
     said = _means(steps) | look(trainer)
     if trainer.progress.update(said["distance"], trainer.cfg): trainer.best_epoch = trainer.epoch
-    checks.append(dict(epoch=trainer.epoch, step=trainer.step) | said | dict(learning_rate=trainer.cfg.learning_rate*trainer.progress.lr_scale))
+    checks.append(dict(epoch=trainer.epoch, step=trainer.step) | said
+                  | dict(learning_rate=trainer.cfg.learning_rate*trainer.progress.lr_scale))
     checks[-1]["converged"] = float(settled(checks, trainer.cfg))
     return {k: v for k, v in checks[-1].items() if k not in ("epoch", "step")}
 
@@ -768,7 +795,8 @@ def plot_run(
     fig, axs = plt.subplots(1, len(parts), figsize=(4.6*len(parts), 3), layout="constrained", squeeze=False)
     for ax, part in zip(axs[0], parts):
         if part == "losses":
-            _draw(ax, epochs, dict(critic_loss=("critic", "-"), generator_loss=("generator", "--"), wasserstein=("Wasserstein estimate", ":")))
+            _draw(ax, epochs, dict(critic_loss=("critic", "-"), generator_loss=("generator", "--"),
+                                   wasserstein=("Wasserstein estimate", ":")))
             ax.set(ylabel="loss (the critic's own unit)")
         if part == "gradient_norms":
             _draw(ax, epochs, dict(critic_grad=("critic", "-"), generator_grad=("generator", "--")))
@@ -779,7 +807,8 @@ def plot_run(
             other.plot([r["epoch"] for r in checks], [r["distance"] for r in checks], "k--", lw=1)
             other.spines["right"].set_visible(True)
             other.set_ylabel("distance (dB)")
-            _draw(ax, checks, dict(train_wasserstein=("estimate, learned", ":"), val_wasserstein=("estimate, held out", "-")))
+            _draw(ax, checks, dict(train_wasserstein=("estimate, learned", ":"),
+                                   val_wasserstein=("estimate, held out", "-")))
             ax.set(ylabel="Wasserstein estimate")
     return fig
 
@@ -821,7 +850,8 @@ def plot_sounds(
     import matplotlib.pyplot as plt
     from spectro_dreamer.data.preprocessing import plot_log_mel
     front_end = FrontEnd(sample_rate=rate, n_fft=1024, hop_length=256, fmax=rate/2)
-    fig, axs = plt.subplots(len(sets), columns, figsize=(2.3*columns, 1.75*len(sets)), layout="constrained", sharex=True, sharey=True, squeeze=False)
+    fig, axs = plt.subplots(len(sets), columns, figsize=(2.3*columns, 1.75*len(sets)), layout="constrained",
+                            sharex=True, sharey=True, squeeze=False)
     for row, (name, waves) in zip(axs, sets.items()):
         for ax, wave in zip(row, waves):
             plot_log_mel(log_mel(np.asarray(wave, np.float32), front_end), front_end, ax, "", bar=False)

@@ -10,15 +10,17 @@ __all__ = ['SILENT', 'FLOOR', 'POWER', 'WEIGHT', 'HOLD', 'OWN_HOLD', 'CORRECTION
            'format_vocoders', 'save_vocoder', 'load_vocoder', 'sounding', 'hub_vocoder']
 
 # %% ../../nbs/43_neural_vocoder.ipynb #5076284f
-"""A small network that sharpens the magnitudes of a mel inversion; the phase is still found by Griffin and Lim.
+__doc__ += """
+
+A small network that sharpens the magnitudes of a mel inversion; the phase is still found by Griffin and Lim.
 
 Tensors: log_mel (..., N, M) nats; magnitude (..., N, K), its logarithm in nats of amplitude; wave (S,).
 
-    pairs = FramePairs((read_audio(f, front_end.sample_rate) for f in files), front_end)     # log-mels and magnitudes of recordings
+    pairs = FramePairs((read_audio(f, front_end.sample_rate) for f in files), front_end)  # log-mels and magnitudes
     net = refiner_for(pairs, RefinerConfig(width=256, depth=6))
-    fit_refiner(net, pairs, FitConfig(minutes=30), checkpoint="voice.ckpt")    # can be stopped, and resumed with resume=True
+    fit_refiner(net, pairs, FitConfig(minutes=30), checkpoint="voice.ckpt")  # stopped? go on with resume=True
     save_vocoder(net, "voice.safetensors")
-    net = load_vocoder("voice.safetensors", front_end)                                # refused if it was made for another front end
+    net = load_vocoder("voice.safetensors", front_end)                       # refused if made for another front end
     wave = neural_vocode(spec, front_end, net)                                        # as `vocode(spec, front_end)`
     print(format_vocoders(compare_vocoders(vocoder_ways(front_end, {"refined": net}), recordings, front_end)))
 """
@@ -35,7 +37,8 @@ from torch import Tensor, nn
 from ..config import FrontEnd, SpectroError
 from ..data.preprocessing import band_statistics, log_mel
 from ..files import read_safetensors, shipped_weights, write_safetensors
-from .vocoder import EPS, _correction, _filters, _mel_power, griffin_lim, mel_to_magnitude, stft, vocode
+from .vocoder import (EPS, _correction, _filters, _mel_power, griffin_lim, mel_to_magnitude, stft,
+                                           vocode)
 from .metrics import PAIR_METRICS, left_out, sound_scores
 
 # %% ../../nbs/43_neural_vocoder.ipynb #61665723
@@ -118,7 +121,7 @@ class FramePairs:
     vanishes with the object.
     """
     def __init__(self,
-        clips,       # iterable of recordings (S,) at the front end's rate, or of (recording, log-mel (N, M) to learn from instead of its own)
+        clips,       # iterable of recordings (S,) at the front end's rate, or of (recording, log-mel (N, M) to hear)
         front_end:FrontEnd,
         show=iter,   # wraps the clips, for a progress bar
     ):
@@ -130,7 +133,8 @@ class FramePairs:
                 if mel.ndim != 2 or mel.shape[1] != M:
                     raise SpectroError(f"need log-mels of shape (N, {M}), got {mel.shape}: are they of another front "
                                        "end?")
-                mags = stft(torch.as_tensor(wave, dtype=torch.float32)[None], front_end)[0].abs().clamp_min(SILENT).log().numpy()
+                mags = stft(torch.as_tensor(wave, dtype=torch.float32)[None],
+                            front_end)[0].abs().clamp_min(SILENT).log().numpy()
                 if len(mel) > len(mags) + 1:
                     raise SpectroError(f"a recording has {len(mags)} frames, its log-mel {len(mel)}: are they of the "
                                        "same sound?")
@@ -158,7 +162,8 @@ class FramePairs:
         if not len(ok):
             raise SpectroError(f"no recording has {length} frames, the longest has {sizes.max()}: ask for shorter "
                                "crops")
-        first = [self.starts[k] + rng.integers(sizes[k] - length + 1) for k in rng.choice(ok, n, p=sizes[ok]/sizes[ok].sum())]
+        first = [self.starts[k] + rng.integers(sizes[k] - length + 1)
+                 for k in rng.choice(ok, n, p=sizes[ok]/sizes[ok].sum())]
         return self._cut(np.stack([self.rows[s:s + length] for s in first]))
 
 def refiner_for(pairs:FramePairs, config:RefinerConfig=RefinerConfig(), seed:int=0, about="")->MagnitudeRefiner:
@@ -176,14 +181,16 @@ def refiner_errors(
     target:Tensor, # (..., K)
 )->tuple[Tensor, Tensor]: # nats; compressed magnitude
     "Mean absolute errors of the log magnitudes and of the compressed ones."
-    return (guess.clamp_min(FLOOR) - target.clamp_min(FLOOR)).abs().mean(), ((POWER*guess).exp() - (POWER*target).exp()).abs().mean()
+    log_error = (guess.clamp_min(FLOOR) - target.clamp_min(FLOOR)).abs().mean()
+    return log_error, ((POWER*guess).exp() - (POWER*target).exp()).abs().mean()
 
 @torch.no_grad()
 def magnitude_error(guess:Callable, pairs:FramePairs)->float: # guess: (1, N, M) → (1, N, K) log magnitudes
     "Mean absolute error of the log magnitudes over all frames, in nats; silence is cut off at `FLOOR`."
     device = next(iter(guess.parameters())).device if isinstance(guess, nn.Module) else "cpu"
     clips = (pairs.clip(i) for i in range(len(pairs)))
-    return sum(refiner_errors(guess(mel[None].to(device)), mags[None].to(device))[0].item()*len(mel) for mel, mags in clips)/len(pairs.rows)
+    return sum(refiner_errors(guess(mel[None].to(device)), mags[None].to(device))[0].item()*len(mel)
+               for mel, mags in clips)/len(pairs.rows)
 
 # %% ../../nbs/43_neural_vocoder.ipynb #6df65993
 @dataclass(frozen=True)
@@ -234,7 +241,8 @@ def _keep(path, **state): # a checkpoint, whole or not at all
 
 def _key(net, pairs, cfg): # what a resumed training must share with the one that was stopped, as text
     own = {k: v for k, v in asdict(cfg).items() if k not in ("steps", "minutes", "every")}
-    return json.dumps(dict(front_end=asdict(net.front_end), refiner=asdict(net.config), fit=own, clips=len(pairs), frames=len(pairs.rows)), sort_keys=True)
+    return json.dumps(dict(front_end=asdict(net.front_end), refiner=asdict(net.config), fit=own, clips=len(pairs),
+                           frames=len(pairs.rows)), sort_keys=True)
 
 def _resume(path, key, net, opt): # step, seconds, history
     if path is None or not path.is_file():
@@ -297,7 +305,8 @@ def fit_refiner(
             raise SpectroError(f"training diverged before step {step}: try a lower learning rate")
         history.append(Fitted(step, spent, *means))
         if path:
-            _keep(path, key=key, weights=net.state_dict(), optimizer=opt.state_dict(), step=step, seconds=spent, history=[tuple(h) for h in history])
+            _keep(path, key=key, weights=net.state_dict(), optimizer=opt.state_dict(), step=step, seconds=spent,
+                  history=[tuple(h) for h in history])
         tell(cfg.done(step, spent), history[-1])
     return history
 
@@ -338,15 +347,18 @@ def neural_vocode(
     vocoder:MagnitudeRefiner,
     n_iter:int=32,  # of Griffin–Lim
     seed:int=0,     # of the initial phase
-    pull:float=1.0, # 0: the network's magnitudes are final; up to 1: magnitudes are corrected towards the mel in every iteration
-    hold:float | None=None, # share of the network's magnitudes, once corrected to the mel, in every iteration; not used if `pull` is 0; default `HOLD`, or `OWN_HOLD` with `own`
-    own:bool | None=None, # the mel to be followed is that of the network's magnitudes, not the given one; default: if the network learned from drawings
+    pull:float=1.0, # 0: the network's magnitudes are final; up to 1: corrected towards the mel in every iteration
+    hold:float | None=None, # share of the network's magnitudes in each iteration; None: `HOLD`, with `own` `OWN_HOLD`
+    own:bool | None=None, # follow the mel of the network's own magnitudes; None: if it learned from drawings
 ):                  # (..., S) of the same kind as `log_mel`, S = (N - 1)*hop_length
     "As `vocode`, with the magnitudes of a trained network."
-    mags, spec, own = refine(log_mel, front_end, vocoder), torch.as_tensor(log_mel), vocoder.drawn if own is None else own
+    mags = refine(log_mel, front_end, vocoder)
+    spec = torch.as_tensor(log_mel)
+    own = vocoder.drawn if own is None else own
     if hold is None: hold = OWN_HOLD if own else HOLD
     if own: spec = (mags**2 @ vocoder.w.to(mags.device).mT).clamp_min(front_end.floor).log()
-    out = vocode(spec, front_end, n_iter, seed, pull, mel_to_magnitude(spec, front_end, CORRECTIONS, mags) if pull else mags, hold)
+    out = vocode(spec, front_end, n_iter, seed, pull, mel_to_magnitude(spec, front_end, CORRECTIONS, mags) if pull
+                 else mags, hold)
     return out if isinstance(log_mel, Tensor) else out.numpy()
 
 # %% ../../nbs/43_neural_vocoder.ipynb #cb73ee26
@@ -361,19 +373,23 @@ def vocoder_ways(
     """Griffin–Lim as in chapter 40, and with the inverted mel held as a network's magnitudes would be; each vocoder
     fixed, pulled, held, and held to its own mel; and Griffin–Lim on the recording's own magnitudes.
     """
-    ways = {"Griffin–Lim": lambda x, w: vocode(x, front_end, n_iter), "Griffin–Lim, held": lambda x, w: vocode(x, front_end, n_iter, hold=hold)}
+    ways = {"Griffin–Lim": lambda x, w: vocode(x, front_end, n_iter), "Griffin–Lim, held": lambda x,
+            w: vocode(x, front_end, n_iter, hold=hold)}
     for name, v in vocoders.items():
         check_vocoder(v, front_end)
-        for said, how in dict(fixed=dict(pull=0., own=False), pulled=dict(hold=0., own=False), held=dict(hold=hold, own=False), own=dict(own=True)).items():
+        for said, how in dict(fixed=dict(pull=0., own=False), pulled=dict(hold=0., own=False),
+                              held=dict(hold=hold, own=False), own=dict(own=True)).items():
             ways[f"{name}, {said}"] = partial(_neural, front_end, v, n_iter, how)
-    ways["true magnitudes"] = lambda x, w: griffin_lim(stft(torch.as_tensor(w)[None], front_end)[0, :len(x)].abs(), front_end, n_iter).numpy()
+    ways["true magnitudes"] = lambda x, w: griffin_lim(stft(torch.as_tensor(w)[None], front_end)[0, :len(x)].abs(),
+                                                       front_end, n_iter).numpy()
     return ways
 
 def _neural(front_end, vocoder, n_iter, how, x, recording): return neural_vocode(x, front_end, vocoder, n_iter, **how)
 
 def _mean(values): # what is None is left out
     v = np.array([x for x in values if x is not None], dtype=float)
-    return dict(mean=float(v.mean()) if len(v) else None, se=float(v.std(ddof=1)/len(v)**.5) if len(v) > 1 else None, n=len(v))
+    return dict(mean=float(v.mean()) if len(v) else None, se=float(v.std(ddof=1)/len(v)**.5) if len(v) > 1 else None,
+                n=len(v))
 
 def _score(name, recording, wave, rate): # None where the metric is not defined
     try: return sound_scores(recording, wave, rate, [name])[name]
@@ -385,7 +401,7 @@ def compare_vocoders(
     front_end:FrontEnd,
     names=None,   # of `PAIR_METRICS`; None: those of `JUDGES` whose libraries are installed
     show=iter,    # wraps the clips, for a progress bar
-)->dict:          # n_clips, seconds, scores {way: {metric: {mean, se, n}}}, gains (the same, of differences), rows {way: {metric: [...]}}, x_real_time {way: ...}
+)->dict:          # n_clips, seconds; by way and metric: scores and gains {mean, se, n}, rows [...]; x_real_time by way
     """Make the same log-mels audible in several ways and judge the sounds against the recordings.
 
     A score that is not defined for a clip is None.
@@ -413,12 +429,14 @@ def compare_vocoders(
 def format_vocoders(result:dict)->str:
     "Two aligned tables: the scores, and the differences from the first way, each ± its standard error over clips."
     def number(m, sign=""):
-        return "-" if m["mean"] is None else f"{m['mean']:{sign}.3f}" + (f" ± {m['se']:.3f}" if m["se"] is not None else "")
+        if m["mean"] is None: return "-"
+        return f"{m['mean']:{sign}.3f}" + (f" ± {m['se']:.3f}" if m["se"] is not None else "")
     def table(scores, sign=""):
         return [f"{way:<26}" + "".join(f"{number(v, sign):>17}" for v in m.values()) for way, m in scores.items()]
     first, names = next(iter(result["scores"].items()))
     head = "".join(f"{PAIR_METRICS[n].label + (' ↑' if PAIR_METRICS[n].better == 'high' else ' ↓'):>17}" for n in names)
-    return "\n".join([f"{result['n_clips']} clips, {result['seconds']:.0f} s", " "*26 + head, *table(result["scores"]), f"less {first}:", *table(result["gains"], "+")])
+    return "\n".join([f"{result['n_clips']} clips, {result['seconds']:.0f} s", " "*26 + head, *table(result["scores"]),
+                      f"less {first}:", *table(result["gains"], "+")])
 
 # %% ../../nbs/43_neural_vocoder.ipynb #e6ac16cc
 KIND = "spectro_dreamer magnitude refiner 1"
@@ -452,7 +470,9 @@ def load_vocoder(
     if about.get("kind") != KIND:
         raise SpectroError(f"{path} is not a vocoder of ours: make one with experiments/train_vocoder.py")
     try:
-        vocoder = MagnitudeRefiner(FrontEnd(**json.loads(about["front_end"])), RefinerConfig(**json.loads(about["config"])), about=about["about"], drawn=json.loads(about["drawn"]))
+        vocoder = MagnitudeRefiner(FrontEnd(**json.loads(about["front_end"])),
+                                   RefinerConfig(**json.loads(about["config"])), about=about["about"],
+                                   drawn=json.loads(about["drawn"]))
         vocoder.load_state_dict(weights)
     except (RuntimeError, TypeError, KeyError, ValueError):
         raise SpectroError(f"{path} does not fit this version of the library") from None
@@ -461,7 +481,7 @@ def load_vocoder(
 
 def sounding(
     front_end:FrontEnd,
-    path=None,     # of a vocoder, the name of one that comes with the library, or hub:NAME; None: the method of chapter 40, which has learned nothing
+    path=None,     # of a vocoder, the name of a shipped one, or hub:NAME; None: the method of chapter 40
     **how,         # arguments of `vocode`
 )->Callable:       # log-mel (..., N, M) → wave (..., S)
     """How log-mels are to be made audible.
@@ -469,7 +489,8 @@ def sounding(
     Raises `SpectroError` if a vocoder was asked for and cannot be had: there is no other way behind it.
     """
     if str(path).startswith("hub:"): return hub_vocoder(str(path)[4:], front_end)
-    return partial(vocode, front_end=front_end, **how) if path is None else partial(neural_vocode, front_end=front_end, vocoder=load_vocoder(path, front_end), **how)
+    if path is None: return partial(vocode, front_end=front_end, **how)
+    return partial(neural_vocode, front_end=front_end, vocoder=load_vocoder(path, front_end), **how)
 
 # %% ../../nbs/43_neural_vocoder.ipynb #884d1b25
 def hub_vocoder(
@@ -495,7 +516,8 @@ def hub_vocoder(
         mags = mel_to_magnitude(log_mel, front_end)                                        # (..., N, K)
         mel = own.mel_scale(mags.reshape(-1, *mags.shape[-2:]).mT)                  # (B, bands, N)
         size = (mags.shape[-2] - 1)*front_end.hop_length
-        wave = F.pad(net.decode(mel.clamp_min(1e-7).log()), (0, front_end.hop_length))[:, :size].reshape(*mags.shape[:-2], size)
+        wave = F.pad(net.decode(mel.clamp_min(1e-7).log()),
+                     (0, front_end.hop_length))[:, :size].reshape(*mags.shape[:-2], size)
         return wave if isinstance(log_mel, Tensor) else wave.numpy()
     return sound
 

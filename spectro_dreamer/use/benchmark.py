@@ -12,7 +12,10 @@ __all__ = ['GZIP_ROW', 'RELEASE_HOURS', 'CLIP_FRAMES', 'COLD_SHARE', 'COLD_LEAST
            'core_step', 'full_step', 'dream', 'captured', 'bench_train', 'census_of', 'floor_share']
 
 # %% ../../nbs/91_benchmark.ipynb #7fd0c6e4
-"""Speed as ratios: clips to HDF5, HDF5 to batches and a step of training, against plainly written rivals, interleaved in one process.
+__doc__ += """
+
+Speed as ratios: clips to HDF5, HDF5 to batches and a step of training, against plainly written rivals, interleaved in
+one process.
 
 Batches: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); rewards (B, T, 2); B = 16, T = 20.
 
@@ -123,13 +126,16 @@ def format_bench(bench:Bench)->str:
         size = [f"{r.output_bytes/1e6/(r.amount/3600):.0f}" if r.output_bytes else "–"]*sized
         table.append((r.name, f"{r.amount:,.0f}", str(bench.rate(r)), str(bench.ratio(r)), *size))
     widths = [max(map(len, column)) for column in zip(*table)]
-    lines = ["  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))) for row in table]
+    lines = ["  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+             for row in table]
     return "\n".join([f"{bench.title}; {(n := len(bench.rows[0].seconds))} round{'s'*(n > 1)}: median "
                       "(lowest–highest)", "", *lines, "", *bench.notes])
 
 def machine()->str:
     "What the ratios depend on."
-    return f"{os.cpu_count()} cores, OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'unset')}; " + ", ".join(f"{p} {metadata.version(p)}" for p in ("torch", "numpy", "h5py", "librosa", "soundfile"))
+    packages = [f"{p} {metadata.version(p)}" for p in ("torch", "numpy", "h5py", "librosa", "soundfile")]
+    threads = os.environ.get("OMP_NUM_THREADS", "unset")
+    return f"{os.cpu_count()} cores, OMP_NUM_THREADS {threads}; {', '.join(packages)}"
 
 # %% ../../nbs/91_benchmark.ipynb #29f78402
 def decode_alone(files:list[str]):
@@ -142,7 +148,9 @@ def librosa_log_mel(file, front_end:FrontEnd)->np.ndarray:
     "The log-mel spectrogram of a file, (N, M), as librosa's own examples compute it."
     import librosa
     wave, _ = librosa.load(file, sr=front_end.sample_rate)
-    mel = librosa.feature.melspectrogram(y=wave, sr=front_end.sample_rate, n_fft=front_end.n_fft, hop_length=front_end.hop_length, n_mels=front_end.n_mels, fmin=front_end.fmin, fmax=front_end.fmax)
+    mel = librosa.feature.melspectrogram(y=wave, sr=front_end.sample_rate, n_fft=front_end.n_fft,
+                                         hop_length=front_end.hop_length, n_mels=front_end.n_mels, fmin=front_end.fmin,
+                                         fmax=front_end.fmax)
     return np.log(np.maximum(mel.T, front_end.floor))
 
 def librosa_per_file(files:list[str], output, front_end:FrontEnd=FrontEnd()):
@@ -218,7 +226,8 @@ def draw_clips(
 
 def _write_list(path, jobs):
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter="\t", lineterminator="\n").writerows([("client_id", "path"), *((j.clip.speaker, j.clip.path) for j in jobs)])
+    csv.writer(text, delimiter="\t",
+               lineterminator="\n").writerows([("client_id", "path"), *((j.clip.speaker, j.clip.path) for j in jobs)])
     write_text(path, text.getvalue())
     return path
 
@@ -248,18 +257,26 @@ def bench_prepare(
     "Clips to HDF5: ours on one and on several cores with growing numbers of clips, and the rivals on one."
     if num_workers < 2: raise SpectroError(f"num_workers must be at least 2 to be compared with one, got {num_workers}")
     jobs, seconds = draw_clips(input_dir := input_dir or bundled_corpus(), n_clips)
-    files, sizes, names = [j.file for j in jobs], [len(jobs)//k for k in (8, 4, 2, 1)], ("ours, 1 core", f"ours, {num_workers} cores")
+    files = [j.file for j in jobs]
+    sizes = [len(jobs)//k for k in (8, 4, 2, 1)]
+    names = ("ours, 1 core", f"ours, {num_workers} cores")
     with _workspace(work_dir) as work:
         def rival(name, run, n):
-            return Contender(name, partial(run, files[:n], out := work/f"{run.__name__}.h5"), sum(seconds[:n]), output=out)
+            return Contender(name, partial(run, files[:n], out := work/f"{run.__name__}.h5"), sum(seconds[:n]),
+                             output=out)
         contenders = [Contender("decode alone", partial(decode_alone, files), sum(seconds)),
-                      rival("librosa per file", librosa_per_file, len(files)), rival("gzip row per token", gzip_rows, sizes[0])]
+                      rival("librosa per file", librosa_per_file, len(files)),
+                      rival("gzip row per token", gzip_rows, sizes[0])]
         for name, workers in zip(names, (0, num_workers)):
             for n in sizes:
                 table, out = _write_list(work/f"{n}.tsv", jobs[:n]), work/f"{n}-{workers}.h5"
-                contenders.append(Contender(name, partial(prepare, input_dir, out, table, num_workers=workers, progress=False), sum(seconds[:n]), output=out))
-        contenders = [c._replace(ready=os.sync, run=partial(on_cores, num_workers if c.name == names[1] else 1, c.run)) for c in contenders]
-        bench = Bench(f"Clips to HDF5: {len(jobs)} clips, {sum(seconds)/3600:.2f} hours", "seconds of audio", "× real time", True, interleave(contenders, rounds), [machine()])
+                contenders.append(Contender(name,
+                                            partial(prepare, input_dir, out, table, num_workers=workers,
+                                                    progress=False), sum(seconds[:n]), output=out))
+        contenders = [c._replace(ready=os.sync, run=partial(on_cores, num_workers if c.name == names[1] else 1, c.run))
+                      for c in contenders]
+        bench = Bench(f"Clips to HDF5: {len(jobs)} clips, {sum(seconds)/3600:.2f} hours", "seconds of audio",
+                      "× real time", True, interleave(contenders, rounds), [machine()])
     for name in names:
         line = growth(bench, name)[2]
         bench.notes.append(f"{name}: {line.intercept:.2f} s + {line.slope:.2f} s for each hour of audio (R² "
@@ -438,12 +455,15 @@ def contenders_of(data:SpectrogramData, work:Path, seconds, stream_gb, opened)->
         return [draw(name, make, cold=path, most=most)] if most >= COLD_LEAST and hasattr(os, "posix_fadvise") else []
     big = cold(f"ours, {stream_gb:g} GB, cold", write_random(work/"random.h5", stream_gb)) if stream_gb else []
     if not data.in_memory:
-        return [slices(data.path), batches("ours, file", data), batches("ours, file, 2 threads", data, num_workers=2), *big]
+        return [slices(data.path), batches("ours, file", data), batches("ours, file, 2 threads", data, num_workers=2),
+                *big]
     write_items(items := Items(data), work/"items.h5")
     form = lambda name, **kw: rewrite(data.path, work/f"{name}.h5", **kw)
     mapped = lambda path: SpectrogramData(path, in_memory=False)
-    found = [loader("DataLoader, per item", items), loader("DataLoader, 2 workers", items, num_workers=2, persistent_workers=True),
-             loader("gzip row per token", GzipItems(opened.enter_context(h5py.File(work/"items.h5")))), slices(plain := form("plain")),
+    found = [loader("DataLoader, per item", items),
+             loader("DataLoader, 2 workers", items, num_workers=2, persistent_workers=True),
+             loader("gzip row per token", GzipItems(opened.enter_context(h5py.File(work/"items.h5")))),
+             slices(plain := form("plain")),
              batches("ours, memory", data), batches("ours, memory, 2 threads", data, num_workers=2),
              batches("ours, file", one := mapped(plain)), batches("ours, file, 2 threads", one, num_workers=2),
              batches("ours, file, float16", mapped(form("half", dtype="float16"))),
@@ -482,7 +502,8 @@ def bench_load(
             raise SpectroError(f"{dataset} holds fewer than 32 sequences to train on: too few to measure")
         hours = data.lengths.sum()/data.front_end.frame_rate/3600
         rows = interleave(contenders_of(data, work, seconds, stream_gb, opened), rounds)
-    return Bench(f"HDF5 to batches of 16 × 20 tokens: {hours:.2f} hours", "batches a round", "batches/s", False, rows, [f"{machine()}; one torch thread"])
+    return Bench(f"HDF5 to batches of 16 × 20 tokens: {hours:.2f} hours", "batches a round", "batches/s", False, rows,
+                 [f"{machine()}; one torch thread"])
 
 # %% ../../nbs/91_benchmark.ipynb #8ef7ef7a
 def _normal(raw): return Independent(Normal((x := raw.chunk(2, -1))[0], F.softplus(x[1]) + .1), 1)
@@ -493,7 +514,8 @@ def textbook_core(rssm:RSSM, embeddings, actions): # (B, T, E), (B, T, A) → fe
     h, z, hs, zs, kls = embeddings.new_zeros(B, rssm.h_size), embeddings.new_zeros(B, rssm.z_size), [], [], []
     for t in range(T):
         h = rssm.gru(torch.cat([z, actions[:, t]], dim=-1), h)
-        prior, posterior = _normal(rssm.prior_net(h)), _normal(rssm.posterior_net(torch.cat([h, embeddings[:, t]], dim=-1)))
+        prior = _normal(rssm.prior_net(h))
+        posterior = _normal(rssm.posterior_net(torch.cat([h, embeddings[:, t]], dim=-1)))
         z = posterior.rsample()
         hs.append(h)
         zs.append(z)
@@ -503,7 +525,12 @@ def textbook_core(rssm:RSSM, embeddings, actions): # (B, T, E), (B, T, A) → fe
 def masked_core(rssm:RSSM, embeddings, actions): # (T, B, E), (T, B, A) → features (T, B, H + Z), KL (T, B)
     "Rival: the structure of pydreamer's core."
     T, B, _ = actions.shape
-    mask, h, z, hs, zs, raws = embeddings.new_ones(T, B, 1), embeddings.new_zeros(B, rssm.h_size), embeddings.new_zeros(B, rssm.z_size), [], [], []
+    mask = embeddings.new_ones(T, B, 1)
+    h = embeddings.new_zeros(B, rssm.h_size)
+    z = embeddings.new_zeros(B, rssm.z_size)
+    hs = []
+    zs = []
+    raws = []
     for t in range(T):
         h, z = h*mask[t], z*mask[t]
         h = rssm.gru(torch.cat([z, actions[t]], dim=-1), h)
@@ -546,7 +573,8 @@ def products_alone(census:Census, device="cpu")->Callable:
     pool = {}
     def matrix(shape, stride):
         if (shape, stride) not in pool:
-            pool[shape, stride] = torch.randn(1 + sum((n - 1)*s for n, s in zip(shape, stride)), device=device).as_strided(shape, stride)
+            pool[shape, stride] = torch.randn(1 + sum((n - 1)*s for n, s in zip(shape, stride)),
+                                              device=device).as_strided(shape, stride)
         return pool[shape, stride]
     pairs = [tuple(matrix(*x) for x in p) for p in census.products]
     def run():
@@ -554,7 +582,8 @@ def products_alone(census:Census, device="cpu")->Callable:
     return run
 
 # %% ../../nbs/91_benchmark.ipynb #f2dc43d6
-CORES = {"pydreamer's structure": (masked_core, True, False), "textbook loop": (textbook_core, False, False), "ours, readable": (readable_core, False, False),
+CORES = {"pydreamer's structure": (masked_core, True, False), "textbook loop": (textbook_core, False, False),
+         "ours, readable": (readable_core, False, False),
          "ours, unrolled": (unrolled_core, False, True)} # (core, time first?, fused Adam?)
 
 def _adam(model, device, fused=True):
@@ -565,7 +594,8 @@ def core_step(name:str, cfg:ModelConfig, batch_size:int=16, length:int=20, devic
     torch.manual_seed(0)
     (core, time_first, fused), rssm = CORES[name], RSSM(cfg).to(device)
     lead = (length, batch_size) if time_first else (batch_size, length)
-    e, a = torch.randn(*lead, cfg.embedding_size, device=device, requires_grad=True), torch.randn(*lead, cfg.action_size, device=device)
+    e = torch.randn(*lead, cfg.embedding_size, device=device, requires_grad=True)
+    a = torch.randn(*lead, cfg.action_size, device=device)
     adam = _adam(rssm, device, fused)
     def step():
         feature, kl = core(rssm, e, a)
@@ -580,7 +610,8 @@ def full_step(cfg:Config, batch_size:int=16, length:int=20, device="cpu")->Calla
     torch.manual_seed(0)
     model, m = build(cfg, []).to(device), cfg.model
     adam = _adam(model, device)
-    batch = Batch(torch.randn(batch_size, length, m.n_mels, m.token_frames), torch.randn(batch_size, length, m.action_size), torch.rand(batch_size, length, 2)).to(device)
+    batch = Batch(torch.randn(batch_size, length, m.n_mels, m.token_frames),
+                  torch.randn(batch_size, length, m.action_size), torch.rand(batch_size, length, 2)).to(device)
     def step():
         adam.zero_grad()
         model.loss(batch, cfg.train).total.mean().backward()
@@ -590,7 +621,8 @@ def full_step(cfg:Config, batch_size:int=16, length:int=20, device="cpu")->Calla
 def dream(imagine:Callable, rssm:RSSM, starts:int, horizon:int, device="cpu")->Callable:
     "A rollout of many starts without gradient."
     normal = partial(torch.randn, device=device)
-    state, a = State(normal(starts, rssm.h_size), normal(starts, rssm.z_size)), normal(starts, horizon, rssm.gru.input_size - rssm.z_size)
+    state = State(normal(starts, rssm.h_size), normal(starts, rssm.z_size))
+    a = normal(starts, horizon, rssm.gru.input_size - rssm.z_size)
     def run():
         with torch.no_grad(): imagine(rssm, state, a)
     return run
@@ -618,32 +650,42 @@ def bench_train(
     device:str="cpu",   # on a GPU each is timed by the wall, and our steps are also captured
 )->Bench:               # amounts in steps; ratios are speeds
     "A step of training against plainly written rivals; of the processor, on one thread and by its own clock."
-    for name, value in dict(batch_size=batch_size, length=length, h_state_size=h_state_size, starts=starts, steps=steps).items():
+    for name, value in dict(batch_size=batch_size, length=length, h_state_size=h_state_size, starts=starts,
+                            steps=steps).items():
         if value < 1: raise SpectroError(f"{name.replace('_', '-')} must be at least 1, got {value}")
     device = pick_device(device)
     keep_memory() # as in training, and for every contender
     cfg, on = ModelConfig(h_state_size=h_state_size, action_size=21, encoder_sees_h=False), dict(device=device)
     if part == "core":
-        title, runs = f"A step of the core, B = {batch_size}, T = {length}, H = {h_state_size}", {name: core_step(name, cfg, batch_size, length, **on) for name in CORES}
+        title = f"A step of the core, B = {batch_size}, T = {length}, H = {h_state_size}"
+        runs = {name: core_step(name, cfg, batch_size, length, **on) for name in CORES}
     elif part == "step":
-        title, runs = f"A step of a whole model, B = {batch_size}, T = {length}, tokens of 4 frames", {f"preset {p}": full_step(preset(p).override(action_size=21, token_frames=4), batch_size, length, **on) for p in ("seed", "dreamer")}
+        title = f"A step of a whole model, B = {batch_size}, T = {length}, tokens of 4 frames"
+        runs = {f"preset {p}": full_step(preset(p).override(action_size=21, token_frames=4), batch_size, length, **on)
+                for p in ("seed", "dreamer")}
     elif part == "imagine":
         rssm, title = RSSM(cfg).to(device), f"A rollout of {starts} starts, {length} steps"
-        runs = {"ours, readable": dream(RSSM.imagine, rssm, starts, length, **on), "ours, unrolled": dream(imagine_fast, rssm, starts, length, **on)}
+        runs = {"ours, readable": dream(RSSM.imagine, rssm, starts, length, **on),
+                "ours, unrolled": dream(imagine_fast, rssm, starts, length, **on)}
     else: raise SpectroError(f"part must be core, step or imagine, got {part!r}")
     with one_thread():
         counts = {name: census_of(run) for name, run in runs.items()}
         if device.type == "cuda":
-            runs |= {f"{name}, captured": captured(runs[name]) for name in ("ours, unrolled", "preset dreamer") if name in runs}
+            runs |= {f"{name}, captured": captured(runs[name]) for name in ("ours, unrolled", "preset dreamer")
+                     if name in runs}
         if part == "core": runs["matrix products alone"] = products_alone(counts["ours, unrolled"], device)
-        rows = interleave([Contender(name, partial(_times, run, steps, device), steps) for name, run in runs.items()], rounds, time.perf_counter if device.type == "cuda" else time.process_time)
+        rows = interleave([Contender(name, partial(_times, run, steps, device), steps) for name, run in runs.items()],
+                          rounds, time.perf_counter if device.type == "cuda" else time.process_time)
     bench = Bench(title, "steps a round", "steps/s", False, rows, [])
     for name, c in counts.items():
         bench.notes.append(f"{name}: {c.operations:,} operations dispatched, {c.flops/1e9:.2f} GFLOP in "
                            f"{len(c.products):,} matrix products")
     if part == "core":
-        bench.notes.append("share of the matrix products' time: " + ", ".join(f"{name} {floor_share(bench, name):.0%}" for name in counts))
-    bench.notes.append(f"{machine()}; " + (f"{torch.cuda.get_device_name(device)}, wall time" if device.type == "cuda" else "one torch thread, processor time"))
+        bench.notes.append("share of the matrix products' time: "
+                           + ", ".join(f"{name} {floor_share(bench, name):.0%}" for name in counts))
+    bench.notes.append(f"{machine()}; "
+                       + (f"{torch.cuda.get_device_name(device)}, wall time" if device.type == "cuda"
+                          else "one torch thread, processor time"))
     return bench
 
 def census_of(run)->Census:

@@ -7,7 +7,9 @@ __all__ = ['as_png', 'panel', 'spectrogram_figure', 'spectrogram_explorer', 'tra
            'latent_explorer', 'dream_figure', 'imagination_player']
 
 # %% ../../nbs/93_explore.ipynb #b9580bbe
-"""Figures made from values, and panels of widgets that turn the values: a spectrogram, a latent state, a dream.
+__doc__ += """
+
+Figures made from values, and panels of widgets that turn the values: a spectrogram, a latent state, a dream.
 
 Tensors: wave (S,) samples; spec (N, M) log-mel in nats; tokens (P, F, M) nats, P pushes of one unit of the state.
 
@@ -50,7 +52,10 @@ def panel(
     import ipywidgets as w
     from IPython.display import Audio
     box = w.VBox()
-    box.controls, box.picture, box.sound, box.says = controls, w.Image(format="png"), w.Audio(autoplay=False, loop=False), w.HTML()
+    box.controls = controls
+    box.picture = w.Image(format="png")
+    box.sound = w.Audio(autoplay=False, loop=False)
+    box.says = w.HTML()
     def redraw(_=None):
         try: (fig, sound), box.says.value = draw(**{k: c.value for k, c in controls.items()}), ""
         except SpectroError as e:
@@ -61,7 +66,8 @@ def panel(
     for c in controls.values(): c.observe(redraw, "value")
     redraw()
     box.redraw = redraw
-    box.children = [w.HBox(list(controls.values()), layout=w.Layout(flex_flow="row wrap")), box.says, box.picture] + [box.sound]*player
+    box.children = [w.HBox(list(controls.values()), layout=w.Layout(flex_flow="row wrap")), box.says,
+                    box.picture] + [box.sound]*player
     return box
 
 def _slider(kind, name, value, lo, hi, step): # redraws when it is let go, not while it is dragged
@@ -82,14 +88,15 @@ def spectrogram_figure(
     if not 0 <= frame < len(spec):
         raise SpectroError(f"no frame at {at:g} s: the sound has {len(spec)/front_end.frame_rate:.2f} s")
     fig, (top, below) = plt.subplots(2, 1, figsize=(9, 4.4), layout="constrained", height_ratios=(3, 2))
-    ms, rate = 1000/front_end.sample_rate, front_end.sample_rate
+    ms = 1000/front_end.sample_rate
     plot_log_mel(spec, front_end, top, f"window {front_end.n_fft} ({front_end.n_fft*ms:.0f} ms), hop "
                                        f"{front_end.hop_length} ({front_end.hop_length*ms:.0f} ms), "
                                        f"{front_end.n_mels} bands", vmin=low)
     top.axvline(at, color="w", ls="--", lw=1)
-    below.plot(mel_frequencies(front_end, front_end.n_mels + 2)[1:-1], DB_PER_NAT*spec[frame], ".-", color=CYCLE[0], ms=4, lw=1)
-    below.set(xlabel="frequency (Hz)", ylabel="dB", ylim=(low, DECIBELS[1]), title=f"slice at {at:.2f} s, a frame "
-                                                                                   f"each {1000/front_end.frame_rate:.0f} ms")
+    below.plot(mel_frequencies(front_end, front_end.n_mels + 2)[1:-1], DB_PER_NAT*spec[frame], ".-", color=CYCLE[0],
+               ms=4, lw=1)
+    below.set(xlabel="frequency (Hz)", ylabel="dB", ylim=(low, DECIBELS[1]),
+              title=f"slice at {at:.2f} s, a frame each {1000/front_end.frame_rate:.0f} ms")
     return fig
 
 # %% ../../nbs/93_explore.ipynb #34f4c7ef
@@ -99,11 +106,15 @@ def spectrogram_explorer(
 ):                      # an ipywidgets box, see `panel`; controls n_fft, hop, n_mels, at, low
     "A spectrogram with knobs for the window, the hop, the bands, the moment of the slice and the scale; for notebooks."
     import ipywidgets as w
-    wave = np.asarray(clip, np.float32) if isinstance(clip, (np.ndarray, Tensor)) else read_audio(clip, front_end.sample_rate)
+    if isinstance(clip, (np.ndarray, Tensor)): wave = np.asarray(clip, np.float32)
+    else: wave = read_audio(clip, front_end.sample_rate)
     longest = math.floor(20*len(wave)/front_end.sample_rate)/20
-    powers = lambda value, name, options: w.SelectionSlider(options=sorted({*options, value}), value=value, description=name, continuous_update=False)
-    controls = {"n_fft": powers(front_end.n_fft, "window", (256, 512, 1024, 2048, 4096)), "hop": powers(front_end.hop_length, "hop", (64, 128, 256, 512)),
-                "n_mels": _slider("IntSlider", "bands", front_end.n_mels, 20, 128, 4), "at": _slider("FloatSlider", "slice (s)", min(.5, longest), 0, longest, .05),
+    powers = lambda value, name, options: w.SelectionSlider(options=sorted({*options, value}), value=value,
+                                                            description=name, continuous_update=False)
+    controls = {"n_fft": powers(front_end.n_fft, "window", (256, 512, 1024, 2048, 4096)),
+                "hop": powers(front_end.hop_length, "hop", (64, 128, 256, 512)),
+                "n_mels": _slider("IntSlider", "bands", front_end.n_mels, 20, 128, 4),
+                "at": _slider("FloatSlider", "slice (s)", min(.5, longest), 0, longest, .05),
                 "low": _slider("FloatSlider", "dark (dB)", DECIBELS[0], -80, 0, 10)}
     def draw(n_fft, hop, n_mels, at, low):
         return spectrogram_figure(wave, replace(front_end, n_fft=n_fft, hop_length=hop, n_mels=n_mels), at, low), None
@@ -180,7 +191,8 @@ def latent_explorer(
     units = list(busiest(model, spec, 12) if units is None else units)
     step = model.config.tokens.hop/model.front_end.frame_rate                  # seconds from token to token
     last = (model.config.tokens.n_tokens(len(spec)) - 1)*step
-    controls = {"at": _slider("FloatSlider", "time (s)", step*round(min(.5, last)/step), 0, last, step), "unit": w.Dropdown(options=[(f"z[{k}]", k) for k in units], value=units[0], description="unit"),
+    controls = {"at": _slider("FloatSlider", "time (s)", step*round(min(.5, last)/step), 0, last, step),
+                "unit": w.Dropdown(options=[(f"z[{k}]", k) for k in units], value=units[0], description="unit"),
                 "push": _slider("FloatSlider", "push", 2., -3, 3, .5)}
     def draw(at, unit, push): return latent_figure(model, spec, at, unit, push), None
     return panel(controls, draw)
@@ -209,7 +221,8 @@ def imagination_player(
     import ipywidgets as w
     spec = clip_spec(model, clip)
     longest = math.floor(10*len(spec)/model.front_end.frame_rate)/10
-    controls = {"context": _slider("FloatSlider", "heard (s)", min(.5, longest), 0, longest, .1), "temperature": _slider("FloatSlider", "temperature", 1., 0, 2, .1),
+    controls = {"context": _slider("FloatSlider", "heard (s)", min(.5, longest), 0, longest, .1),
+                "temperature": _slider("FloatSlider", "temperature", 1., 0, 2, .1),
                 "seed": w.BoundedIntText(0, min=0, max=9999, description="seed")}
     def draw(context, temperature, seed):
         fig, dream = dream_figure(model, spec, context, temperature, seed, seconds)

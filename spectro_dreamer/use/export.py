@@ -9,9 +9,13 @@ __all__ = ['GRAPHS', 'READER', 'CARD', 'draw', 'PosteriorStep', 'PriorStep', 'He
            'save_pretrained', 'from_pretrained', 'export_files', 'keep_artifacts']
 
 # %% ../../nbs/90_export.ipynb #d5674318
-"""World models for others: ONNX graphs with explicit state and noise, their check against PyTorch, folders in the manner of Hugging Face.
+__doc__ += """
 
-Tensors: token (B, M, F) standardised log-mel; style (B, A); h (B, H); z (B, Z); noise (B, Z) standard normal; spec (N, M) log-mel in nats.
+World models for others: ONNX graphs with explicit state and noise, their check against PyTorch, folders in the manner
+of Hugging Face.
+
+Tensors: token (B, M, F) standardised log-mel; style (B, A); h (B, H); z (B, Z); noise (B, Z) standard normal;
+spec (N, M) log-mel in nats.
 
     export_onnx(load("mini"), "mini/onnx")                 # posterior.onnx, prior.onnx, heads.onnx, dreamer.py
     check_export("mini/onnx", load("mini"), [spec])        # largest differences from PyTorch
@@ -54,7 +58,7 @@ class PosteriorStep(nn.Module):
         super().__init__()
         self.encoder, self.rssm = model.encoder, model.rssm
 
-    def forward(self, token, style, h, z, noise): # (B, M, F), (B, A), (B, H), (B, Z), (B, Z) → h, z, mean and std or logits
+    def forward(self, token, style, h, z, noise): # (B, M, F), (B, A), (B, H), (B, Z), (B, Z) → h, z, parameters
         h = self.rssm.advance(State(h, z), style)
         q = self.rssm.posterior_at(h, self.encoder(token, h))
         return h, draw(q, noise), *q
@@ -88,7 +92,8 @@ GRAPHS = dict(posterior=PosteriorStep, prior=PriorStep, heads=Heads)
 def graph_outputs(model:DreamerModel)->dict[str, list[str]]:
     "The names of what each graph gives."
     parameters = ["logits"] if model.config.model.latent == "categorical" else ["mean", "std"]
-    return dict(posterior=["new_h", "new_z", *parameters], prior=["new_h", "new_z", "token", *parameters], heads=["token", "reward", "style_reward"])
+    return dict(posterior=["new_h", "new_z", *parameters], prior=["new_h", "new_z", "token", *parameters],
+                heads=["token", "reward", "style_reward"])
 
 def graph_inputs(
     model:DreamerModel,
@@ -97,7 +102,8 @@ def graph_inputs(
 )->dict[str, Tensor]: # name → (B, …) standard normal
     "Something of the right shape for every input of the graphs."
     c = model.config.model
-    shapes = dict(token=(c.n_mels, c.token_frames), style=(c.action_size,), h=(c.h_state_size,), z=(c.z_state_size,), noise=(c.z_state_size,))
+    shapes = dict(token=(c.n_mels, c.token_frames), style=(c.action_size,), h=(c.h_state_size,), z=(c.z_state_size,),
+                  noise=(c.z_state_size,))
     return {n: torch.randn(batch, *s, generator=generator) for n, s in shapes.items()}
 
 # %% ../../nbs/90_export.ipynb #be0e6e6d
@@ -128,7 +134,8 @@ def about(model:DreamerModel)->dict:
                 style_names=list(model.style_names), style_parts=c.train.style_parts,
                 standardise=c.train.standardise, mean=model.mean.tolist(), std=model.std.tolist(),
                 latent=c.model.latent, classes=c.model.classes if c.model.latent == "categorical" else None,
-                h_state_size=c.model.h_state_size, z_state_size=c.model.z_state_size, action_size=c.model.action_size, noise="standard normal")
+                h_state_size=c.model.h_state_size, z_state_size=c.model.z_state_size, action_size=c.model.action_size,
+                noise="standard normal")
 
 def graph_of(
     model:DreamerModel,
@@ -139,11 +146,13 @@ def graph_of(
     module, x = GRAPHS[name](model).eval(), graph_inputs(model, 2)
     batch = torch.export.Dim("batch")
     with _quietly(), torch.no_grad():
-        program = torch.onnx.export(module, tuple(x[n] for n in module.takes), input_names=module.takes, output_names=graph_outputs(model)[name], dynamo=True,
+        program = torch.onnx.export(module, tuple(x[n] for n in module.takes), input_names=module.takes,
+                                    output_names=graph_outputs(model)[name], dynamo=True,
                                     dynamic_shapes={n: {0: batch} for n in module.takes}, verbose=False)
     proto = program.model_proto
     # the exporter notes lines of this machine's files there
-    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output,
+                 *proto.graph.initializer):
         del part.metadata_props[:]
     proto.metadata_props.add(key="spectro_dreamer", value=json.dumps(about(model)))
     return proto
@@ -188,11 +197,13 @@ class OnnxGraphs:
 
     def run(self, graph, **inputs): # name → (B, …) arrays, to name → (B, …)
         session = self.graphs[graph]
-        return dict(zip([o.name for o in session.get_outputs()], session.run(None, {k: np.asarray(v, np.float32) for k, v in inputs.items()})))
+        return dict(zip([o.name for o in session.get_outputs()],
+                        session.run(None, {k: np.asarray(v, np.float32) for k, v in inputs.items()})))
 
     def initial(self, batch=1):
         "A state without history."
-        return np.zeros((batch, self.about["h_state_size"]), np.float32), np.zeros((batch, self.about["z_state_size"]), np.float32)
+        return np.zeros((batch, self.about["h_state_size"]),
+                        np.float32), np.zeros((batch, self.about["z_state_size"]), np.float32)
 
     def _step(self, graph, state, style, noise, **more):
         h, z = state
@@ -205,7 +216,8 @@ class OnnxGraphs:
         want = (len(self.about["mean"]), self.about["tokens"]["frames"])
         if np.shape(token)[1:] != want:
             raise SpectroError(f"need tokens of shape (B, {want[0]}, {want[1]}), got {np.shape(token)}")
-        return self._step("posterior", self.initial(len(token)) if state is None else state, style, noise, token=token)[0]
+        return self._step("posterior", self.initial(len(token)) if state is None else state, style, noise,
+                          token=token)[0]
 
     def dream_step(self, state, style=None, noise=None):
         "Imagine one token: it, (B, M, F), and the next state."
@@ -300,15 +312,20 @@ def check_export(
         got = reader.run(graph, **{k: v.numpy() for k, v in given.items()})
         same = torch.ones(len(given["h"]), dtype=torch.bool)
         if c.latent == "categorical" and "new_z" in wanted:
-            other = ((torch.from_numpy(got["new_z"]) - wanted["new_z"]).abs() > .5).unflatten(-1, (-1, c.classes)).any(-1)
-            choices["differ"], choices["of"], same = choices["differ"] + int(other.sum()), choices["of"] + other.numel(), ~other.any(-1)
+            off = (torch.from_numpy(got["new_z"]) - wanted["new_z"]).abs() > .5
+            other = off.unflatten(-1, (-1, c.classes)).any(-1)
+            choices["differ"] = choices["differ"] + int(other.sum())
+            choices["of"] = choices["of"] + other.numel()
+            same = ~other.any(-1)
         for k, v in wanted.items():
-            _widen(worst, graph, k, (torch.from_numpy(got[k]) - v).abs()[same if k in ("new_z", "token") else slice(None)])
+            counted = same if k in ("new_z", "token") else slice(None)
+            _widen(worst, graph, k, (torch.from_numpy(got[k]) - v).abs()[counted])
     for spec in clips:
         tokens = model.to_tokens(spec)[None]
         T = tokens.shape[1]
         n = max(T, steps)
-        styles, noise = torch.rand(1, n, c.action_size, generator=g).double(), torch.randn(1, n, c.z_state_size, generator=g).double()
+        styles = torch.rand(1, n, c.action_size, generator=g).double()
+        noise = torch.randn(1, n, c.z_state_size, generator=g).double()
         path = model.observe(tokens, styles[:, :T], noise=noise[:, :T])
         before = {k: torch.cat([torch.zeros_like(v[0, :1]), v[0, :-1]]) for k, v in dict(h=path.h, z=path.z).items()}
         step = dict(style=styles[0, :T], noise=noise[0, :T])
@@ -318,7 +335,8 @@ def check_export(
         compare("prior", dict(h=path.h[0], z=path.z[0], **step),
                 dict(new_h=dream.h[:, 0], new_z=dream.z[:, 0], token=model.decode(dream)[:, 0],
                      **{k: v[:, 0] for k, v in dream.prior._asdict().items()}))
-        compare("heads", dict(h=path.h[0], z=path.z[0]), dict(token=model.decode(path)[0], reward=model.reward_head(path.feature)[0],
+        compare("heads", dict(h=path.h[0], z=path.z[0]),
+                dict(token=model.decode(path)[0], reward=model.reward_head(path.feature)[0],
                                                               style_reward=model.style_reward_head(path.feature)[0]))
         _check_stream(reader, model, tokens[:, :steps//2], styles[:, :steps], noise[:, :steps], worst)
     return dict(worst, choices=choices)
@@ -346,7 +364,8 @@ def largest(
     stream:bool=False, # of the free loop rather than of the single steps
 )->float:
     "The largest of the differences."
-    return max(d for name, part in differences.items() if name != "choices" and (name == "stream") == stream for d in part.values())
+    return max(d for name, part in differences.items() if name != "choices" and (name == "stream") == stream
+               for d in part.values())
 
 # %% ../../nbs/90_export.ipynb #a9d21c6c
 def latency(
@@ -355,7 +374,7 @@ def latency(
     batch:int=1,        # streams at a time
     steps:int=200,      # timed calls of each
     clock=time.thread_time, # seconds that this thread worked; time.perf_counter for the wall
-)->dict:                # graph → "PyTorch" or "ONNX" → p50_ms, p90_ms, real_time, tokens_per_second; and graph → "ratio", the first over the second
+)->dict:                # graph → "PyTorch", "ONNX" → p50_ms, p90_ms, real_time, tokens_per_second; and their "ratio"
     """Time single steps of the graphs and of their modules, in turns, on one thread.
 
     A ratio is the median over pairs of calls.
@@ -441,20 +460,24 @@ A world model of sound ({parameters:.2f} million weights), made with [Spectro Dr
     again = model.reconstruct(spec)             # (N, {mels}) log-mel in nats
 
 ## What it hears
-{mels} mel bands at {rate} Hz, windows of {n_fft} samples, one every {hop}; tokens of {frames} frames, a new one every {token_ms:.0f} ms. State: h of {h}, {latent} z of {z}.
+{mels} mel bands at {rate} Hz, windows of {n_fft} samples, one every {hop}; tokens of {frames} frames, a new one every
+{token_ms:.0f} ms. State: h of {h}, {latent} z of {z}.
 Style columns: {styles}.
 
 ## What it learned from, how good it is, what it is not
-Not recorded by the export: say here which recordings and speakers, under which licence, and with which errors on speakers it had not heard.
+Not recorded by the export: say here which recordings and speakers, under which licence, and with which errors on
+speakers it had not heard.
 """
 
 def model_card(model:DreamerModel, name:str)->str:
     "What can be said of a model by looking at it."
     c, front_end = model.config, model.front_end
-    return CARD.format(name=name, parameters=sum(p.numel() for p in model.parameters())/1e6, mels=front_end.n_mels, rate=front_end.sample_rate,
+    return CARD.format(name=name, parameters=sum(p.numel() for p in model.parameters())/1e6, mels=front_end.n_mels,
+                       rate=front_end.sample_rate,
                        n_fft=front_end.n_fft, hop=front_end.hop_length, frames=c.tokens.frames,
                        token_ms=1e3*c.tokens.seconds(front_end), h=c.model.h_state_size,
-                       latent="Gaussian" if c.model.latent == "gaussian" else f"categorical (classes of {c.model.classes})",
+                       latent="Gaussian" if c.model.latent == "gaussian"
+                       else f"categorical (classes of {c.model.classes})",
                        z=c.model.z_state_size, styles=", ".join(model.style_names) or "none")
 
 def save_pretrained(
@@ -477,7 +500,7 @@ def save_pretrained(
     return [folder/name for name in ("config.json", "model.safetensors", "README.md")]
 
 def from_pretrained(
-    name,          # a folder, the name of a model that ships with the library, or organisation/name on the Hugging Face hub
+    name,          # a folder, the name of a shipped model, or organisation/name on the Hugging Face hub
     revision:str | None=None, # of the hub: a branch, tag or commit
     device="cpu",
 )->DreamerModel:   # in evaluation mode
@@ -581,18 +604,22 @@ def keep_artifacts(
         for name in ("config.yaml", "metrics.jsonl"):
             if (run/name).is_file(): shutil.copy2(run/name, part/name)
         save_normaliser(Normaliser(model.mean.double().numpy(), model.std.double().numpy(), 0), part/"normaliser.json")
-        d = json.loads(told.read_text(encoding="utf-8")) | dict(run_id=folder.name, weights=about(model)["weights"],
-                                                                exported_with={p: importlib.metadata.version(p) for p in ("torch", "numpy")})
+        versions = {p: importlib.metadata.version(p) for p in ("torch", "numpy")}
+        d = json.loads(told.read_text(encoding="utf-8"))
+        d |= dict(run_id=folder.name, weights=about(model)["weights"], exported_with=versions)
         if graphs:
             export_onnx(model, part/"onnx")
-            frames = model.mean + model.std*torch.randn(model.config.tokens.n_frames(30), len(model.mean), generator=torch.Generator().manual_seed(0))
+            frames = model.mean + model.std*torch.randn(model.config.tokens.n_frames(30), len(model.mean),
+                                                        generator=torch.Generator().manual_seed(0))
             checked = check_export(part/"onnx", model, [frames])
             if not largest(checked) <= tolerance:
                 raise SpectroError(f"the graphs differ from PyTorch by {largest(checked):.1e}, so nothing was kept: "
                                    f"try other versions of torch, onnx and onnxscript")
             d["onnx"] = dict(differs_by=largest(checked), differs_by_in_40_steps=largest(checked, stream=True),
-                             exported_with={p: importlib.metadata.version(p) for p in ("onnx", "onnxscript", "onnxruntime")})
-        d["files"] = {f.relative_to(part).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(part.rglob("*")) if f.is_file()}
+                             exported_with={p: importlib.metadata.version(p)
+                                            for p in ("onnx", "onnxscript", "onnxruntime")})
+        d["files"] = {f.relative_to(part).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()
+                      for f in sorted(part.rglob("*")) if f.is_file()}
         write_text(part/"manifest.json", json.dumps(d, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
