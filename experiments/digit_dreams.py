@@ -19,7 +19,8 @@ import h5py
 import numpy as np
 import torch
 
-from spectro_dreamer.config import SpectroError, preset, seed_everything
+from spectro_dreamer.config import SpectroError, preset
+from spectro_dreamer.machine import seed_everything
 from spectro_dreamer.files import write_text
 from spectro_dreamer.data.dataset import Scale, SpectrogramData
 from spectro_dreamer.figures import figure_style
@@ -32,9 +33,10 @@ from spectro_dreamer.dream.free_dreams import (
     stabilised_var,
     var_dreams,
 )
-from spectro_dreamer.data.preparation import split_speakers
-from spectro_dreamer.dream.restyling import energy_of, gain, energy_contour, restyle, style_of, style_shift, warp
-from spectro_dreamer.judge.forecasts import fit_var
+from spectro_dreamer.data.corpus import split_speakers
+from spectro_dreamer.dream.restyling import energy_of, gain, energy_contour, restyle, style_of
+from spectro_dreamer.dream.restyle_scores import style_shift, warp
+from spectro_dreamer.judge.autoregression import fit_var
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.learn.training import train
 from spectro_dreamer.model.world_model import load
@@ -219,7 +221,7 @@ class Clips:
 def figure(sets, model, path):
     """Six of each set beside each other."""
     import matplotlib.pyplot as plt
-    from spectro_dreamer.data.preprocessing import plot_log_mel
+    from spectro_dreamer.data.front_ends import plot_log_mel
 
     fig, axs = plt.subplots(len(sets), 6, figsize=(11, 1.5 * len(sets)), layout="constrained", sharey=True)
     for row, (name, specs) in zip(axs, sets.items()):

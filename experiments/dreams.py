@@ -26,10 +26,10 @@ from spectro_dreamer.config import SpectroError, preset
 from spectro_dreamer.files import write_text
 from spectro_dreamer.data.dataset import SpectrogramData
 from spectro_dreamer.act.dream_sets import dataset_episodes, generate_dreams, write_dataset
-from spectro_dreamer.judge.evaluation import follow, open_loop, per_band, pool
+from spectro_dreamer.judge.evaluation import follow_clip, per_band, pool_clips
+from spectro_dreamer.judge.open_loop import open_loop
 from spectro_dreamer.act.mixing import DIRECTIONS, Mix, directed_dreams, find_rare, onset
-from spectro_dreamer.judge.forecasts import line_at, rate_line
-from spectro_dreamer.model.rssm import kl_divergence
+from spectro_dreamer.judge.rates import line_at, rate_line
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.learn.training import train
 from spectro_dreamer.model.world_model import load
@@ -134,7 +134,7 @@ def judge(folder, data, clips, rare):
     data.mean, data.std = model.mean, model.std
     rows, tokens = [], []
     for i in clips:
-        f, spec, cut = follow(model, data, i), data.clip(i), model.config.tokens
+        f, spec, cut = follow_clip(model, data, i), data.clip(i), model.config.tokens
         truth, drawn = (per_band(model, x, spec) for x in (f.tokens, model.decode(f.path)))
         # of the new frames
         expected = (
@@ -151,14 +151,14 @@ def judge(folder, data, clips, rare):
             dict(
                 mse=(drawn[0] - truth).pow(2).mean().item(),
                 mse_sampled=(drawn[1] - truth).pow(2).mean().item(),
-                kl=kl_divergence(f.path.posterior, f.path.prior)[1].sum(-1).mean().item(),
+                kl=f.path.posterior.kl(f.path.prior)[1].sum(-1).mean().item(),
                 expected=expected.mean().item(),
                 at_onsets=(expected[event].mean().item() if event.any() else None, int(event.sum())),
             )
         )
         tokens.append(len(expected))
-    of = lambda name: pool([r[name] for r in rows], tokens, "", "")
-    onsets = pool([r["at_onsets"][0] for r in rows], [r["at_onsets"][1] for r in rows], "", "")
+    of = lambda name: pool_clips([r[name] for r in rows], tokens, "", "")
+    onsets = pool_clips([r["at_onsets"][0] for r in rows], [r["at_onsets"][1] for r in rows], "", "")
     ahead = open_loop(model, data, clips[::4], context=10, horizons=(1, 5, 10), samples=8)
     key = model.mean.numpy().tobytes()
     if key not in LINES:
@@ -243,7 +243,7 @@ def picture(teacher, dataset, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     from spectro_dreamer.figures import figure_style
-    from spectro_dreamer.data.preprocessing import plot_log_mel
+    from spectro_dreamer.data.front_ends import plot_log_mel
 
     figure_style()
     model = load(teacher)

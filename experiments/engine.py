@@ -24,7 +24,7 @@ from spectro_dreamer.rivals.engine_judges import fad, format_verdicts, judge, us
 from spectro_dreamer.figures import figure_style
 from spectro_dreamer.dream.free_dreams import free_dreams
 from spectro_dreamer.data.preparation import prepare
-from spectro_dreamer.data.preprocessing import log_mel
+from spectro_dreamer.data.front_ends import log_spectrogram
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.learn.training import train
 from spectro_dreamer.sound.vocoder import save_audio, vocode
@@ -182,7 +182,7 @@ def revoiced(waves, front_end, level):
     return levelled(
         np.stack(
             [
-                np.pad(y := vocode(log_mel(w, front_end), front_end, seed=k)[: len(w)], (0, len(w) - len(y)))
+                np.pad(y := vocode(log_spectrogram(w, front_end), front_end, seed=k)[: len(w)], (0, len(w) - len(y)))
                 for k, w in enumerate(waves)
             ]
         ),

@@ -7,7 +7,7 @@ clean, prepare, train, evaluate, and copy numbers and figures to nbs/results/.
 
 DIR holds `clips/` and `validated.tsv` in the shape of Common Voice. Each step is one of the console commands and is
 left out when its product is there, so an interrupted run goes on; each run takes about half an hour on one core.
-`dreamer:1` is the preset with seed 1: of such a run only the curves are kept here, and `experiments/judge.py` compares
+`dreamer:1` is the preset with seed 1: of such a run only the curves are kept here, and `spectro_judge` compares
 it with the first. Sound made from the recordings stays in the work folder: only numbers and figures of spectrograms are
 copied.
 """

@@ -19,11 +19,15 @@ import matplotlib
 
 from judge import draw_codecs, draw_gaps
 from spectro_dreamer.config import FrontEnd
-from spectro_dreamer.judge.evaluation import Metric, OpenLoop, plot_bands, plot_kl, plot_open_loop
+from spectro_dreamer.judge.evaluation import Metric, plot_bands, plot_kl
+from spectro_dreamer.judge.open_loop import OpenLoop, plot_open_loop
 from spectro_dreamer.figures import styled_figures
-from spectro_dreamer.judge.latents import Score, WordsHeard, plot_noise, plot_words
-from spectro_dreamer.dream.restyling import plot_restyled
-from spectro_dreamer.judge.forecasts import FRAME_SETS, Probe, plot_forecasts
+from spectro_dreamer.judge.readers import ProbeScore
+from spectro_dreamer.judge.words_in_noise import WordsHeard, plot_words
+from spectro_dreamer.judge.noise import plot_noise
+from spectro_dreamer.dream.restyle_scores import plot_restyled
+from spectro_dreamer.judge.forecasts import FRAME_SETS, plot_forecasts
+from spectro_dreamer.judge.probes import Probe
 
 RESULTS = Path(__file__).resolve().parent.parent / "nbs" / "results"
 
@@ -79,7 +83,7 @@ def gaps(kind):
 
 def noise():
     """Probes of clean clips whole, in noise only how often they are right."""
-    levels = lambda row: {n: {int(snr): Score(**v) for snr, v in by.items()} for n, by in row.items()}
+    levels = lambda row: {n: {int(snr): ProbeScore(**v) for snr, v in by.items()} for n, by in row.items()}
     return plot_noise(
         {
             task: {

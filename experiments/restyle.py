@@ -34,30 +34,12 @@ from spectro_dreamer.dream.imagination import imagine
 from spectro_dreamer.sound.words import calculate_wer, plain_words, recognise
 from spectro_dreamer.sound.metrics import left_out
 from spectro_dreamer.data.preprocessing import read_audio
-from spectro_dreamer.dream.restyling import (
-    balance,
-    energy_of,
-    fit_listener,
-    format_restyled,
-    plot_restyled,
-    restyle,
-    restyle_scores,
-    restyle_tasks,
-    show_restyled,
-    style_of,
-    style_shift,
-    texture,
-)
-from spectro_dreamer.judge.forecasts import open_short
-from spectro_dreamer.dream.transfer import (
-    fit_voices,
-    format_transfers,
-    speaker_centroid,
-    places,
-    transfer_pairs,
-    transfer_scores,
-    transfer_versions,
-)
+from spectro_dreamer.dream.restyle_scores import (balance, fit_listener, format_restyled, plot_restyled, restyle_scores,
+                                                  restyle_tasks, style_shift, texture)
+from spectro_dreamer.dream.restyling import energy_of, restyle, show_restyled, style_of
+from spectro_dreamer.judge.probes import open_short
+from spectro_dreamer.dream.transfer_scores import (fit_voices, format_transfers, speaker_centroid, places,
+                                                   transfer_pairs, transfer_scores, transfer_versions)
 from spectro_dreamer.sound.vocoder import vocode
 from spectro_dreamer.model.world_model import load
 
@@ -144,7 +126,7 @@ def measure(a):
 
 def figures(model, data, clips, scores, folder):
     """restyle.png, and one clip's spectrograms for each task."""
-    from spectro_dreamer.dream.restyling import restyled_versions
+    from spectro_dreamer.dream.restyle_scores import restyled_versions
 
     folder.mkdir(parents=True, exist_ok=True)
     plot_restyled(scores).savefig(folder / "restyle.png", dpi=110)

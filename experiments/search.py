@@ -29,7 +29,8 @@ from torch.nn.functional import avg_pool2d
 
 from spectro_dreamer.config import SpectroError, TokenSpec, preset
 from spectro_dreamer.files import write_text
-from spectro_dreamer.judge.evaluation import gaussian_line, open_split, reconstruction_metrics, spectral_density
+from spectro_dreamer.judge.gaussian import gaussian_line, spectral_density
+from spectro_dreamer.judge.evaluation import open_split, reconstruction_metrics
 from spectro_dreamer.data.dataset import Scale
 from spectro_dreamer.judge.forecasts import compare_forecasts
 from spectro_dreamer.learn.tracking import history

@@ -4,7 +4,7 @@
 
 The first is the `dreamer` preset without its forecast term and fresh starts, which serve prediction; or, with --init-
 from, a model of yours. Each is kept in WORK/beta_<β>, with the settings of the one before but for β and the epochs. An
-interrupted sweep goes on. What comes out is judged by `experiments/judge.py --parts rates`, beside the Gaussian line of
+interrupted sweep goes on. What comes out is judged by `spectro_judge --parts rates`, beside the Gaussian line of
 the same clips.
 """
 

@@ -44,7 +44,7 @@ def opened(a):
 
 def material(model, data, clips, folder):
     """Recordings with their log-mels, or with what a model draws of them."""
-    from spectro_dreamer.data.preparation import clip_file
+    from spectro_dreamer.data.corpus import clip_file
     from spectro_dreamer.data.preprocessing import read_audio
 
     for i in clips:
@@ -57,7 +57,8 @@ def material(model, data, clips, folder):
 
 def train(a):
     """Everything; what is slow is said."""
-    from spectro_dreamer.config import SpectroError, keep_memory
+    from spectro_dreamer.config import SpectroError
+    from spectro_dreamer.machine import keep_memory
     from spectro_dreamer.sound.neural_vocoder import (
         FitConfig,
         FramePairs,

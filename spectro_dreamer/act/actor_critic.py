@@ -32,8 +32,9 @@ from typing import NamedTuple
 import torch, torch.nn.functional as F
 from torch import Tensor, nn
 from ..config import SpectroError
-from ..data.preprocessing import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
-from ..data.dataset import Batches, SpectrogramData, frame_rewards
+from ..data.observations import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
+from ..data.batches import Batches
+from ..data.dataset import SpectrogramData, frame_rewards
 from ..model.encoder import mlp
 from ..model.rssm import State
 from ..model.world_model import DreamerModel

@@ -31,7 +31,8 @@ from ..files import write_text
 from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, load
 from ..files import model_fingerprint
-from ..judge.evaluation import clip_noise, open_split, rollouts
+from ..judge.evaluation import clip_noise, open_split
+from ..judge.open_loop import rollouts
 
 # %% ../../nbs/73_agents.ipynb #3e9a4cab
 def world_config(

@@ -27,13 +27,16 @@ from dataclasses import asdict, fields
 from pathlib import Path
 import h5py, numpy as np, torch
 from ..config import FrontEnd, SpectroError, TokenSpec
-from ..data.preprocessing import LOCAL_STYLE, Clip, band_statistics, local_style, tokens_to_frames
-from ..data.preparation import FORMAT, QUIET, Tables, split_speakers
+from ..data.observations import LOCAL_STYLE, Clip, band_statistics, local_style, tokens_to_frames
+from ..data.store import FORMAT, Tables
+from ..data.workers import QUIET_QUANTILE
+from ..data.corpus import split_speakers
 from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, check_front_end, load
 from ..files import model_fingerprint
-from ..dream.imagination import _no_context_scale, dream_noise
-from ..data.episodes import Episode, read_folder, read_jsonl, write_folder, write_jsonl
+from ..dream.imagination import no_context_scale, dream_noise
+from ..data.episodes import Episode, read_jsonl, write_jsonl
+from ..data.windows import read_folder, write_folder
 
 # %% ../../nbs/71_dream_sets.ipynb #de2e240f
 def _sound_meta(f, clip:Clip, sha256)->dict:
@@ -113,7 +116,7 @@ def _layout(episodes)->dict:
     if count > 1024:
         raise SpectroError(f"actions up to {count - 1} would make {count} columns: give large actions as vectors")
     rate = max(2, round(1000/step_seconds(episodes)))
-    return dict(front_end=asdict(FrontEnd(sample_rate=rate, n_fft=1000, hop_length=1000, n_mels=D, fmax=rate/2)),
+    return dict(front_end=FrontEnd(sample_rate=rate, n_fft=1000, hop_length=1000, n_mels=D, fmax=rate/2).to_dict(),
                 tokens=asdict(TokenSpec(1, 1, 2)), names=[f"action={k}" for k in range(count)]
                 or [f"action {k}" for k in range(A)],
                 n_global=0, dtype="float32", std_floor=1e-6)
@@ -162,7 +165,7 @@ def write_dataset(
             f["global_styles"] = np.array([a[0, :G] for a in actions], np.float32).reshape(len(episodes), G)
             f["sums"], f["squares"] = (np.array([g(x.astype(np.float64)).sum(0) for x in features])
                                        for g in (lambda x: x, np.square))
-            f["quiet"] = np.array([np.partition(v, k := int(QUIET*(len(v) - 1)))[k] for v in level], np.float32)
+            f["quiet"] = np.array([np.partition(v, k := int(QUIET_QUANTILE*(len(v) - 1)))[k] for v in level], np.float32)
             f["rewards"] = np.concatenate([_two_rewards(e.reward) for e in episodes])
             f["timestamps"] = np.concatenate([e.timestamp for e in episodes])
             if len({None if e.z is None else e.z.shape[1] for e in episodes}) == 1 and episodes[0].z is not None:
@@ -321,7 +324,7 @@ def _source(model, data):
 # %% ../../nbs/71_dream_sets.ipynb #f08db22f
 def _dream_meta(model, source, temperature, top_p, seed)->dict:
     c, sound = model.config, model.of_sound
-    shape = dict(kind="log-mel", front_end=asdict(c.front_end), tokens=asdict(c.tokens),
+    shape = dict(kind="log-mel", front_end=c.front_end.to_dict(), tokens=asdict(c.tokens),
                  style_names=list(model.style_names), dtype="float32") if sound else {}
     return shape | dict(dream=True, checkpoint=model_fingerprint(model), seed=seed, temperature=temperature,
                         top_p=top_p,
@@ -329,7 +332,7 @@ def _dream_meta(model, source, temperature, top_p, seed)->dict:
 
 def _dream_batch(model, source, starts, told, noise, context, about, first, with_z):
     "The dreams of some contexts."
-    n, cut, scale = len(told), model.config.tokens, _no_context_scale(model)
+    n, cut, scale = len(told), model.config.tokens, no_context_scale(model)
     state = model.rssm.initial(n)
     if source:
         ears = torch.stack([source.clip(c)[f:f + cut.n_frames(context)] for c, f in starts]).to(model.device)

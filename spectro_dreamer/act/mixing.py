@@ -25,9 +25,10 @@ from typing import Callable, NamedTuple
 import numpy as np, torch
 from torch import Tensor
 from ..config import SpectroError
-from ..data.preprocessing import frames_to_tokens
-from ..data.preparation import split_speakers
-from ..data.dataset import Batch, SpectrogramData, in_turn
+from ..data.observations import frames_to_tokens
+from ..data.corpus import split_speakers
+from ..data.batches import Batch, in_turn
+from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, load
 from ..data.episodes import Episode
 from .dream_sets import _source, context_starts, generate_dreams, read_episodes, write_episodes

@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from ..files import atomic_write
 from .preprocessing import bundled_corpus
-from .preparation import clean, prepare
+from .corpus import clean
+from .preparation import prepare
 
 # %% ../../nbs/11b_samples.ipynb #ab341d28
 def _library_key()->str:

@@ -7,7 +7,9 @@ __all__ = ['Classifier', 'fit_classifier', 'free_dreams', 'shuffled', 'stabilise
            'score_dreams', 'format_scores']
 
 # %% ../../nbs/64_free_dreams.ipynb #14469c98
-"""Rollouts from the state without history, and a classifier's opinion of them.
+__doc__ += """
+
+Rollouts from the state without history, and a classifier's opinion of them.
 
 Tensors: specs are lists of (N, M) log-mels in nats of any length; probabilities (n, C); features (n, D).
 
@@ -24,42 +26,58 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from ..config import SpectroError
 from ..model.world_model import DreamerModel
-from ..judge.forecasts import VAR
+from ..sound.sound_sets import frechet
+from ..judge.autoregression import VAR
 from .imagination import imagine
-from .restyling import frechet
 
 # %% ../../nbs/64_free_dreams.ipynb #39b1e229
 class Classifier(nn.Module):
     "Which of C classes is a clip? Features are its last hidden layer."
     def __init__(self,
         std:Tensor,     # (M,) nats, deviation of each band
-        n_classes:int,
-        width:int=64,
+        n_classes:int,  # C
+        width:int=64,   # D, of the hidden layer and of both convolutions
     ):
         super().__init__()
         self.register_buffer("std", std)
         self.conv1, self.conv2 = nn.Conv1d(len(std), width, 5, padding=2), nn.Conv1d(width, width, 5, padding=2)
         self.hidden, self.out, self.drop = nn.Linear(2*width, width), nn.Linear(width, n_classes), nn.Dropout(0.3)
 
-    def features(self, z, there): # (n, N, M) standardised, zeros behind each clip's end; (n, N) ones where there is a clip → (n, D)
-        m = there[:, None]
-        x = F.relu(self.conv1(z.mT)*m)
-        x = F.relu(self.conv2(self.drop(x))*m)
-        return F.relu(self.hidden(torch.cat([x.sum(2)/m.sum(2), x.amax(2)], 1)))
+    def features(self,
+        z:Tensor,     # (n, N, M) standardised, zeros behind each clip's end
+        there:Tensor, # (n, N) ones where there is a clip
+    )->Tensor:        # (n, D)
+        "The last hidden layer."
+        there = there[:, None]
+        x = F.relu(self.conv1(z.mT)*there)
+        x = F.relu(self.conv2(self.drop(x))*there)
+        return F.relu(self.hidden(torch.cat([x.sum(2)/there.sum(2), x.amax(2)], 1)))
 
-    def forward(self, z, there): return self.out(self.drop(self.features(z, there)))
+    def forward(self,
+        z:Tensor,     # (n, N, M)
+        there:Tensor, # (n, N)
+    )->Tensor:        # (n, C)
+        "Logits of the classes."
+        return self.out(self.drop(self.features(z, there)))
 
-    def batch(self, specs): # list of (N, M) nats → (n, N, M), (n, N)
-        z = [(x - x.mean(0))/self.std for x in specs] # without the clip's mean in each band
-        return nn.utils.rnn.pad_sequence(z, batch_first=True), nn.utils.rnn.pad_sequence([torch.ones(len(x)) for x in z], batch_first=True)
+    def batch(self,
+        specs:list, # of (N, M) nats
+    )->tuple[Tensor, Tensor]: # (n, N, M) standardised, (n, N) ones where there is a clip
+        "Clips of any length side by side, without each clip's mean in each band."
+        z, there = [(x - x.mean(0))/self.std for x in specs], [torch.ones(len(x)) for x in specs]
+        return tuple(nn.utils.rnn.pad_sequence(x, batch_first=True) for x in (z, there))
 
     @torch.no_grad()
-    def hear(self, specs)->tuple[Tensor, Tensor]: # → probabilities (n, C), features (n, D)
+    def hear(self,
+        specs:list, # of (N, M) nats
+    )->tuple[Tensor, Tensor]: # probabilities (n, C), features (n, D)
+        "What the classifier makes of clips."
         self.eval()
         f = torch.cat([self.features(*self.batch(specs[k:k + 100])) for k in range(0, len(specs), 100)])
         return self.out(f).softmax(-1), f
 
-def _disturb(z, there, rng): # bands shifted, time stretched
+# %% ../../nbs/64_free_dreams.ipynb #831b21f3
+def _disturb(z, there, rng): # (n, N, M), (n, N): bands shifted, time stretched
     n = max(1, round(z.shape[1]*math.exp(rng.uniform(-.25, .25))))
     z = F.interpolate(torch.roll(z, int(rng.integers(-3, 4)), 2).mT, n, mode="linear", align_corners=False).mT
     there = F.interpolate(there[:, None], n)[:, 0]
@@ -69,7 +87,7 @@ def fit_classifier(
     specs:list,     # of (N, M) nats
     labels,         # (n,) class numbers from 0
     epochs:int=15,
-    lr:float=4e-3,
+    lr:float=4e-3,  # highest learning rate of the cycle
     batch_size:int=64,
     seed:int=0,
 )->Classifier:
@@ -86,7 +104,8 @@ def fit_classifier(
         for _ in range(epochs):
             order = rng.permutation(len(specs))
             for at in (order[k:k + batch_size] for k in range(0, len(order), batch_size)):
-                loss = F.cross_entropy(model.train()(*_disturb(*model.batch([specs[i] for i in at]), rng)), labels[torch.from_numpy(at)], label_smoothing=.05)
+                said = model.train()(*_disturb(*model.batch([specs[i] for i in at]), rng))
+                loss = F.cross_entropy(said, labels[torch.from_numpy(at)], label_smoothing=.05)
                 adam.zero_grad()
                 loss.backward()
                 adam.step()
@@ -97,47 +116,66 @@ def fit_classifier(
 def free_dreams(
     model:DreamerModel,
     lengths,               # frames of each dream
-    temperature:float=1.0,
+    temperature:float=1.0, # scales the prior's noise
     seed:int=0,
     top_p:float=1.0,       # of categorical models
 )->list[Tensor]:           # (N, M) nats each
     "Dream without a context, one for each length."
-    dream = imagine(model, None, 0, max(lengths)/model.front_end.frame_rate, len(lengths), temperature, seed, top_p=top_p)
+    seconds = max(lengths)/model.front_end.frame_rate
+    dream = imagine(model, None, 0, seconds, len(lengths), temperature, seed, top_p=top_p)
     return [x[:n] for x, n in zip(dream.spec, lengths)]
 
-def shuffled(specs, seed:int=0)->list[Tensor]:
+def shuffled(
+    specs,        # list of (N, M)
+    seed:int=0,
+)->list[Tensor]:  # (N, M) each
     "Clips of the same lengths with frames drawn from all of them."
     frames, g = torch.cat(list(specs)), torch.Generator().manual_seed(seed)
     return [frames[torch.randint(len(frames), (len(x),), generator=g)] for x in specs]
 
-def stabilised_var(var:VAR, radius:float=0.99)->VAR:
-    """The same autoregression, each of its modes shrunk by the same factor so that none grows; itself if none does. (A
-    fit that is good for one step may explode in twenty.)
-    """
-    P, M, _ = var.weights.shape
-    step = torch.zeros(P*M, P*M, dtype=torch.float64)
-    step[:, :M], step[:-M, M:] = var.weights.reshape(P*M, M).double(), torch.eye((P - 1)*M, dtype=torch.float64)
-    c = min(1., radius/torch.linalg.eigvals(step).abs().max().item())
-    return var if c == 1 else VAR(torch.stack([w*c**(k + 1) for k, w in enumerate(var.weights)]), var.bias, var.covariance)
+def stabilised_var(
+    var:VAR,           # from `fit_var`
+    radius:float=0.99, # of the largest mode
+)->VAR:
+    """The same autoregression, each of its modes shrunk by the same factor so that none grows; itself if none does.
 
-def var_dreams(var:VAR, specs, mean:Tensor, std:Tensor, seed:int=0)->list[Tensor]:
+    A fit that is good for one step may explode in twenty.
+    """
+    order, bands, _ = var.weights.shape
+    step = torch.zeros(order*bands, order*bands, dtype=torch.float64)
+    step[:, :bands] = var.weights.reshape(order*bands, bands).double()
+    step[:-bands, bands:] = torch.eye((order - 1)*bands, dtype=torch.float64)
+    c = min(1., radius/torch.linalg.eigvals(step).abs().max().item())
+    if c == 1: return var
+    return VAR(torch.stack([w*c**(k + 1) for k, w in enumerate(var.weights)]), var.bias, var.covariance)
+
+def var_dreams(
+    var:VAR,       # from `fit_var`
+    specs,         # list of (N, M) nats
+    mean:Tensor,   # (M,) nats
+    std:Tensor,    # (M,) nats
+    seed:int=0,
+)->list[Tensor]:   # (N, M) nats each
     "Samples of a vector autoregression, one for each clip, of its length, and with the privilege of its first frames."
-    (P, M, _), n, g = var.weights.shape, max(len(x) for x in specs), torch.Generator().manual_seed(seed)
-    first = torch.stack([(x[:P] - mean)/std for x in specs])
-    z = torch.cat([first, var.go_on(first, n, torch.randn(len(specs), n, M, generator=g))], 1)*std + mean
+    (order, bands, _), n = var.weights.shape, max(len(x) for x in specs)
+    first = torch.stack([(x[:order] - mean)/std for x in specs])
+    noise = torch.randn(len(specs), n, bands, generator=torch.Generator().manual_seed(seed))
+    z = torch.cat([first, var.go_on(first, n, noise)], 1)*std + mean
     return [v[:len(x)] for v, x in zip(z, specs)]
 
 # %% ../../nbs/64_free_dreams.ipynb #3bdd2cb0
-def inception_score(p:Tensor)->float: # (n, C) → 1 to C
+def inception_score(
+    p:Tensor, # (n, C) probabilities
+)->float:     # 1 to C
     "The exponential of what a clip's class tells: entropy of the mean minus mean entropy."
-    entropy = lambda q: -torch.xlogy(q, q).sum(-1)
+    def entropy(q): return -torch.xlogy(q, q).sum(-1)
     return (entropy(p.mean(0)) - entropy(p).mean()).exp().item()
 
 def score_dreams(
     ears:Classifier,
     sets:dict,       # name → list of (N, M) nats, the same number in each
     reference:list,  # recordings to compare with
-)->dict:             # name → scores
+)->dict:             # name → n, sure, confident, inception, frechet, classes
     """What a classifier makes of each set.
 
     Raises `SpectroError` if sets differ in size: a Fréchet distance depends on it.
@@ -145,14 +183,23 @@ def score_dreams(
     if len({len(s) for s in sets.values()}) > 1:
         raise SpectroError("all sets must have the same number of clips, since a Fréchet distance depends on it")
     real, out = ears.hear(reference)[1], {}
-    for name, s in sets.items():
-        p, f = ears.hear(s)
-        out[name] = dict(n=len(s), sure=p.amax(1).mean().item(), confident=(p.amax(1) > .9).float().mean().item(), inception=inception_score(p), frechet=frechet(f, real),
-                         classes=[(p.argmax(1) == c).float().mean().item() for c in range(p.shape[1])])
+    for name, specs in sets.items():
+        p, f = ears.hear(specs)
+        best, taken = p.max(1)
+        out[name] = dict(n=len(specs), sure=best.mean().item(), confident=(best > .9).float().mean().item(),
+                         inception=inception_score(p), frechet=frechet(f, real),
+                         classes=[(taken == c).float().mean().item() for c in range(p.shape[1])])
     return out
 
-def format_scores(scores:dict)->str:
+def format_scores(
+    scores:dict, # from `score_dreams`
+)->str:
     "Aligned text, a row for each set."
-    rows = [f"{name:<34}{s['sure']:>8.2f}{s['confident']:>9.0%}{s['inception']:>11.2f}{s['frechet']:>10.2f}   "
-            "" + " ".join(f"{c:.2f}" for c in s["classes"]) for name, s in scores.items()]
-    return f"{next(iter(scores.values()))['n']} clips each".ljust(34) + f"{'p(best)':>8}{'> 0.9':>9}{'inception':>11}{'frechet':>10}   share of each class\n" + "\n".join(rows)
+    n = next(iter(scores.values()))["n"]
+    heads = f"{'p(best)':>8}{'> 0.9':>9}{'inception':>11}{'frechet':>10}   share of each class"
+    rows = [f"{n} clips each".ljust(34) + heads]
+    for name, s in scores.items():
+        classes = " ".join(f"{c:.2f}" for c in s["classes"])
+        rows.append(f"{name:<34}{s['sure']:>8.2f}{s['confident']:>9.0%}{s['inception']:>11.2f}{s['frechet']:>10.2f}   "
+                    + classes)
+    return "\n".join(rows)

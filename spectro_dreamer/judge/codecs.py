@@ -4,17 +4,21 @@
 
 # %% auto #0
 __all__ = ['OPUS_RATE', 'CODEC2_RATE', 'CODEC2_MODES', 'LOW', 'HEARD', 'Coded', 'ogg_bits', 'opus', 'codec2',
-           'codec2_here', 'copy_synthesis', 'world_codec', 'world_coded', 'mel_centres', 'mel_error',
-           'best_shift', 'realigned', 'heard_scores', 'judge_codecs', 'format_codecs', 'plot_codecs']
+           'codec2_here', 'copy_synthesis', 'world_codec', 'world_coded', 'mel_error', 'best_shift',
+           'realigned', 'heard_scores', 'judge_codecs', 'format_codecs', 'plot_codecs']
 
 # %% ../../nbs/55_codecs.ipynb #bd73eeb6
-"""Speech codecs beside a world model: bits per second against the error of the log-mel.
+__doc__ += """
 
-Waveforms are (S,) float32 at a front end's sample rate.
+Speech codecs beside a world model: bits per second against the error of the log-mel.
 
-    coders = {"Opus 6k": opus(1.0), "codec2 1200": codec2(1200), "copy-synthesis": copy_synthesis(front_end), "ours": world_codec(model)}
-    result = judge_codecs(coders, data, clips, recording=lambda i: read_audio(path_of(i), data.front_end.sample_rate))
-    print(format_codecs(result)); plot_codecs(result)
+Tensors: wave (S,) float32 at a front end's sample rate; spec (N, M) log-mel in nats. A coder is a function of a wave
+and its sample rate in hertz that answers with `Coded`: a wave of the same length, and bits.
+
+    coders = {"Opus 6k": opus(1.0), "copy-synthesis": copy_synthesis(front_end), "ours": world_codec(model)}
+    result = judge_codecs(coders, data, clips, recording)   # recording: clip → its wave
+    print(format_codecs(result))
+    plot_codecs(result)
 """
 
 # %% ../../nbs/55_codecs.ipynb #94ccad9a
@@ -23,24 +27,31 @@ from dataclasses import asdict
 from typing import Callable, NamedTuple
 import numpy as np, torch
 from ..config import FrontEnd, SpectroError
-from ..data.preprocessing import log_mel, mel_filterbank, resample, tokens_to_frames
 from ..data.dataset import Scale, SpectrogramData
-from ..model.rssm import kl_divergence
+from ..data.front_ends import log_spectrogram, transform_of
+from ..data.observations import tokens_to_frames
+from ..data.preprocessing import resample
 from ..model.world_model import DreamerModel
 from ..sound.vocoder import vocode
 from ..sound.metrics import PAIR_METRICS, left_out, sound_scores
-from .evaluation import pick_clips, pool
+from .sounds import pick_clips
+from .evaluation import pool_clips
 
 # %% ../../nbs/55_codecs.ipynb #23c1be98
 class Coded(NamedTuple):
     "What a codec made of a waveform."
     wave:np.ndarray # (S,) at the rate of the original
-    bits:float      # that it needed; None if it does not say
+    bits:float|None # that it needed; None if it does not say
 
 OPUS_RATE = 24_000 # hertz, the lowest rate of Opus that holds what a front end at 22,050 hears
 
-def ogg_bits(stream:bytes)->int:
-    "Bits in the packets of an Ogg stream, without the container and without header packets (RFC 3533)."
+def ogg_bits(
+    stream:bytes, # a whole file
+)->int:
+    """Bits in the packets of an Ogg stream, without the container and without header packets (RFC 3533).
+
+    Raises `SpectroError` where a page should begin and none does.
+    """
     at, total = 0, 0
     while at < len(stream):
         if stream[at:at + 4] != b"OggS": raise SpectroError(f"not an Ogg stream: no page begins at byte {at}")
@@ -60,15 +71,15 @@ def opus(
     if not 0 <= setting <= 1: raise SpectroError(f"the setting of Opus is a number from 0 to 1, got {setting:g}")
     def code(wave, sample_rate:int)->Coded:
         import soundfile as sf
-        file = io.BytesIO()
-        try:
-            sf.write(file, resample(np.clip(wave, -1, 1), sample_rate, OPUS_RATE), OPUS_RATE, format="OGG", subtype="OPUS", compression_level=setting)
+        file, high = io.BytesIO(), resample(np.clip(wave, -1, 1), sample_rate, OPUS_RATE)
+        try: sf.write(file, high, OPUS_RATE, format="OGG", subtype="OPUS", compression_level=setting)
         except (sf.LibsndfileError, ValueError) as e:
             raise SpectroError(f"this libsndfile ({sf.__libsndfile_version__}) writes no Opus: {e}; update "
                                "soundfile") from None
         bits = ogg_bits(file.getvalue())
         file.seek(0)
-        return Coded(_fit(resample(sf.read(file, dtype="float32")[0], OPUS_RATE, sample_rate), len(wave)), bits)
+        back = resample(sf.read(file, dtype="float32")[0], OPUS_RATE, sample_rate)
+        return Coded(_fit(back, len(wave)), bits)
     return code
 
 def _fit(wave, n): return np.pad(wave, (0, max(0, n - len(wave))))[:n].astype(np.float32) # to n samples
@@ -89,7 +100,8 @@ def codec2(
         size = codec.samples_per_frame()
         frames = (np.pad(low, (0, -len(low)%size))*32767).astype(np.int16).reshape(-1, size)
         out = np.concatenate([codec.decode(codec.encode(f)) for f in frames])
-        return Coded(_fit(resample(out.astype(np.float32)/32768, CODEC2_RATE, sample_rate), len(wave)), len(frames)*codec.bits_per_frame())
+        back = resample(out.astype(np.float32)/32768, CODEC2_RATE, sample_rate)
+        return Coded(_fit(back, len(wave)), len(frames)*codec.bits_per_frame())
     return code
 
 def codec2_here()->bool:
@@ -100,16 +112,25 @@ def codec2_here()->bool:
     except SpectroError: return False
 
 # %% ../../nbs/55_codecs.ipynb #43095562
-def copy_synthesis(front_end:FrontEnd, **how)->Callable:
+def copy_synthesis(
+    front_end:FrontEnd,
+    n_iter:int=32, # of `vocode`
+)->Callable:       # (wave (S,), sample rate) → `Coded`
     "The log-mel made audible again, by `vocode`: no bits are counted."
-    return lambda wave, sample_rate: Coded(_fit(vocode(log_mel(wave, front_end), front_end, **how), len(wave)), None)
+    def code(wave, sample_rate:int)->Coded:
+        return Coded(_fit(vocode(log_spectrogram(wave, front_end), front_end, n_iter), len(wave)), None)
+    return code
 
-def world_codec(model:DreamerModel, seed:int=0, **how)->Callable: # how: arguments of `vocode`
+def world_codec(
+    model:DreamerModel,
+    seed:int=0,    # of the posterior's noise
+    n_iter:int=32, # of `vocode`
+)->Callable:       # (wave (S,), sample rate) → `Coded`
     "A posterior sample of each token, drawn and made audible; its bits are the KL, no style is given."
     @torch.no_grad()
     def code(wave, sample_rate:int)->Coded:
-        spec, bits = world_coded(model, log_mel(wave, model.front_end), seed)
-        return Coded(_fit(vocode(spec, model.front_end, **how).numpy(), len(wave)), bits)
+        spec, bits = world_coded(model, log_spectrogram(wave, model.front_end), seed)
+        return Coded(_fit(vocode(spec, model.front_end, n_iter).numpy(), len(wave)), bits)
     return code
 
 @torch.no_grad()
@@ -121,16 +142,13 @@ def world_coded(
     "What one posterior sample of a clip draws, and the bits of its KL; no style is given."
     spec = torch.as_tensor(spec, dtype=torch.float32, device=model.device)
     tokens = model.to_tokens(spec)[None]
-    path = model.observe(tokens, model.no_style(1, tokens.shape[1]), generator=torch.Generator(model.device).manual_seed(seed))
+    noise = torch.Generator(model.device).manual_seed(seed)
+    path = model.observe(tokens, model.no_style(1, tokens.shape[1]), generator=noise)
     drawn = model.scale(spec).undo(tokens_to_frames(model.decode(path)[0], model.config.tokens.hop))
-    return drawn.cpu(), kl_divergence(path.posterior, path.prior).sum().item()/math.log(2)
+    return drawn.cpu(), path.posterior.kl(path.prior).sum().item()/math.log(2)
 
 # %% ../../nbs/55_codecs.ipynb #2cb23ff4
 LOW = 3600.0 # hertz: bands that end below are heard by every telephone
-
-def mel_centres(front_end:FrontEnd)->np.ndarray: # (M,) hertz
-    "Where the mel bands of a front end have their peaks."
-    return np.fft.rfftfreq(front_end.n_fft, 1/front_end.sample_rate)[mel_filterbank(front_end).argmax(1)]
 
 def mel_error(
     data:SpectrogramData,
@@ -139,28 +157,45 @@ def mel_error(
 )->tuple[float, float]: # of all bands, of those below `LOW`
     "Squared error per bin of a sound's log-mel against that of a clip, standardised per band."
     scale, truth = Scale(data.mean, data.std), data.clip(clip)
-    made = torch.as_tensor(log_mel(wave, data.front_end))
+    made = torch.as_tensor(log_spectrogram(wave, data.front_end))
     n = min(len(truth), len(made))
     error = (scale.apply(made[:n]) - scale.apply(truth[:n].cpu())).pow(2).mean(0)
-    return error.mean().item(), error[torch.as_tensor(mel_centres(data.front_end) < LOW)].mean().item()
+    low = torch.as_tensor(transform_of(data.front_end).band_hertz() < LOW)
+    return error.mean().item(), error[low].mean().item()
 
-def best_shift(code:Callable, data:SpectrogramData, clips, recording:Callable, most:float=0.06, step:float=0.0025)->int: # samples
-    """By how many samples what a codec gives is late: the shift of up to `most` seconds with the least error over some
-    clips.
-    """
-    rate = data.front_end.sample_rate
-    shifts = [round(k*step*rate) for k in range(-round(.01/step), round(most/step) + 1)]
-    coded = [code(recording(i), rate).wave for i in clips]
-    return min(shifts, key=lambda s: (sum(mel_error(data, i, realigned(w, s))[0] for i, w in zip(clips, coded)), abs(s)))
+def best_shift(
+    code:Callable,      # (wave (S,), sample rate) → `Coded`
+    data:SpectrogramData,
+    clips,
+    recording:Callable, # clip → its waveform (S,) at the front end's rate
+    most:float=0.06,    # seconds late
+    step:float=0.0025,  # seconds from one shift to the next
+)->int:                 # samples
+    "By how many samples what a codec gives is late: the shift with the least error over some clips."
+    sample_rate = data.front_end.sample_rate
+    shifts = [round(k*step*sample_rate) for k in range(-round(.01/step), round(most/step) + 1)]
+    coded = [code(recording(i), sample_rate).wave for i in clips]
+    def error(shift):
+        moved = (mel_error(data, i, realigned(wave, shift))[0] for i, wave in zip(clips, coded))
+        return sum(moved), abs(shift)
+    return min(shifts, key=error)
 
-def realigned(wave:np.ndarray, late:int)->np.ndarray: # of the same length
-    "A waveform that was late by some samples (early if negative), in its place."
-    return np.pad(wave[late:], (0, late)) if late > 0 else np.pad(wave, (-late, 0))[:len(wave)] if late else wave
+def realigned(
+    wave:np.ndarray, # (S,)
+    late:int,        # samples; early if negative
+)->np.ndarray:       # (S,)
+    "A waveform that was late by some samples, in its place; what is not known is zero."
+    if late > 0: return np.pad(wave[late:], (0, late))
+    return np.pad(wave, (-late, 0))[:len(wave)]
 
 # %% ../../nbs/55_codecs.ipynb #93c7668c
 HEARD = ("stoi", "estoi", "pesq", "pesq_nb") # names of `PAIR_METRICS`
 
-def heard_scores(reference:np.ndarray, wave:np.ndarray, sample_rate:int)->dict[str, float|None]: # of `HEARD`, those whose library is installed
+def heard_scores(
+    reference:np.ndarray, # (S,)
+    wave:np.ndarray,      # (S,)
+    sample_rate:int,      # hertz
+)->dict[str, float|None]: # of `HEARD`, those whose library is installed
     "What ears would say, as far as formulas know; None where a score is not defined, as for silence."
     names = [n for n in HEARD if PAIR_METRICS[n].package not in left_out()]
     try: return sound_scores(reference, wave, sample_rate, names)
@@ -180,34 +215,61 @@ def judge_codecs(
 
     Raises `SpectroError` where a coder does.
     """
-    front_end, points = data.front_end, {}
     picks, frames = pick_clips(data, clips, listen), [int(n) for n in data.lengths[np.asarray(clips)]]
+    points = {}
     for name, code in coders.items():
-        late, rows, heard = best_shift(code, data, clips[:3], recording), [], []
-        for i in show(clips):
-            wave = recording(i)
-            coded = code(wave, front_end.sample_rate)
-            out = realigned(coded.wave, late)
-            rows.append((coded.bits and coded.bits/len(wave)*front_end.sample_rate, *mel_error(data, i, out)))
-            if i in picks: heard.append(scores(wave, out, front_end.sample_rate))
-        bits, error, low = zip(*rows)
-        means = dict(mse_frames=error, mse_low=low) | (dict(bits_per_second=bits) if bits[0] is not None else {})
-        pooled = {k: pool(v, frames, "", "") for k, v in means.items()}
-        points[name] = {k: dict(value=m.value, se=m.se) for k, m in pooled.items()} | dict(late_seconds=late/front_end.sample_rate,
-            heard={k: asdict(pool([h[k] for h in heard], [frames[list(clips).index(i)] for i in picks], "", "")) for k in (heard[0] if heard else ())})
-    return dict(points=points, n_clips=len(frames), n_heard=len(picks), seconds=sum(frames)/front_end.frame_rate, low=LOW,
+        late = best_shift(code, data, clips[:3], recording)
+        coded = [_judge_clip(code, data, i, recording(i), late, scores if i in picks else None) for i in show(clips)]
+        points[name] = _point(coded, frames) | dict(late_seconds=late/data.front_end.sample_rate,
+                                                    heard=_heard(coded, frames))
+    seconds = sum(frames)/data.front_end.frame_rate
+    return dict(points=points, n_clips=len(frames), n_heard=len(picks), seconds=seconds, low=LOW,
                 unit="MSE per bin of the frames of the decoded sound, standardised per band; bits per second")
 
+class _Judged(NamedTuple):
+    "One clip after one coder."
+    bits_per_second:float|None
+    mse_frames:float # of all bands
+    mse_low:float    # of those below `LOW`
+    heard:dict|None  # name → score; None if nobody listened
+
+def _judge_clip(code, data, clip, wave, late, scores)->_Judged:
+    sample_rate = data.front_end.sample_rate
+    coded = code(wave, sample_rate)
+    out = realigned(coded.wave, late)
+    per_second = None if coded.bits is None else coded.bits/len(wave)*sample_rate
+    heard = None if scores is None else scores(wave, out, sample_rate)
+    return _Judged(per_second, *mel_error(data, clip, out), heard)
+
+def _point(judged:list, frames:list[int])->dict:
+    "Means over frames: {name: {value, se}}, with no bits where none were counted."
+    names = ["mse_frames", "mse_low"] + ["bits_per_second"]*(judged[0].bits_per_second is not None)
+    pooled = {k: pool_clips([getattr(x, k) for x in judged], frames, "", "") for k in names}
+    return {k: dict(value=m.value, se=m.se) for k, m in pooled.items()}
+
+def _heard(judged:list, frames:list[int])->dict:
+    "Means of the scores of the clips that were listened to, over their frames."
+    listened = [(x.heard, n) for x, n in zip(judged, frames) if x.heard is not None]
+    if not listened: return {}
+    said, lengths = zip(*listened)
+    return {k: asdict(pool_clips([h[k] for h in said], lengths, "", "")) for k in said[0]}
+
 # %% ../../nbs/55_codecs.ipynb #f9f35cc9
-def format_codecs(result:dict)->str:
+def format_codecs(
+    result:dict, # of `judge_codecs`
+)->str:
     "Aligned text: a row for each coder, the fewest bits first."
     def number(m, form): return "-".rjust(9) if not m or m["value"] is None else f"{m['value']:>9{form}}"
     order = sorted(result["points"].items(), key=lambda x: x[1].get("bits_per_second", dict(value=0))["value"])
     ears = list(next(iter(result["points"].values()))["heard"])
     rows = [f"{'':<24}{'bit/s':>9}{'MSE':>9}{'low':>9}" + "".join(f"{e:>9}" for e in ears)]
     for name, p in order:
-        rows.append(f"{name:<24}{number(p.get('bits_per_second'), ',.0f')}{number(p['mse_frames'], '.3f')}{number(p['mse_low'], '.3f')}" + "".join(number(p["heard"][e], ".3f") for e in ears))
-    return f"{result['n_clips']} clips, {result['seconds']:.0f} s, {result['n_heard']} of them heard; MSE per bin standardised per band, low: bands below {result['low']:.0f} Hz\n" + "\n".join(rows)
+        errors = [p["mse_frames"], p["mse_low"], *(p["heard"][e] for e in ears)]
+        numbers = [number(p.get("bits_per_second"), ",.0f"), *(number(m, ".3f") for m in errors)]
+        rows.append(f"{name:<24}" + "".join(numbers))
+    head = (f"{result['n_clips']} clips, {result['seconds']:.0f} s, {result['n_heard']} of them heard; MSE per bin "
+            f"standardised per band, low: bands below {result['low']:.0f} Hz")
+    return "\n".join([head, *rows])
 
 def plot_codecs(
     result:dict,    # of `judge_codecs`
@@ -219,15 +281,18 @@ def plot_codecs(
     import matplotlib.pyplot as plt
     fig, ax = plt.subplots(figsize=(9, 4), layout="constrained")
     if line:
-        ax.plot(np.array(line["nats_per_token"])*per_second/math.log(2), line["mse"], "k", label="Gaussian line of these clips, log-mels")
+        bits = np.array(line["nats_per_token"])*per_second/math.log(2)
+        ax.plot(bits, line["mse"], "k", label="Gaussian line of these clips, log-mels")
     families = {}
     for name, p in result["points"].items(): families.setdefault(name.split(",")[0], []).append((name, p))
     for k, (family, members) in enumerate(families.items()):
-        coded = [(p["bits_per_second"]["value"], p["mse_frames"]["value"], p["mse_low"]["value"]) for _, p in members if "bits_per_second" in p]
+        coded = [p for _, p in members if "bits_per_second" in p]
         if not coded:
-            ax.axhline(members[0][1]["mse_frames"]["value"], color="0.6", ls="--", lw=1, label=f"{family} (no bits counted)")
+            level = members[0][1]["mse_frames"]["value"]
+            ax.axhline(level, color="0.6", ls="--", lw=1, label=f"{family} (no bits counted)")
             continue
-        x, y, low = zip(*sorted(coded))
+        columns = "bits_per_second", "mse_frames", "mse_low"
+        x, y, low = zip(*sorted([p[c]["value"] for c in columns] for p in coded))
         mark = "os^Dv"[k % 5]
         ax.plot(x, y, f"{mark}-", color=f"C{k}", ms=4, label=family)
         ax.plot(x, low, f"{mark}:", color=f"C{k}", mfc="w", ms=4, lw=1, label=f"{family}, below {result['low']:.0f} Hz")

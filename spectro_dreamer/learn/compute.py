@@ -6,10 +6,17 @@
 __all__ = ['pick_device', 'lr_factor', 'Objective', 'update_average', 'Team', 'our_device', 'joined']
 
 # %% ../../nbs/31_compute.ipynb #b46c3c53
-"""Devices, schedule, precision, compilation, averaged weights, and several processes that share a batch.
+__doc__ += """
+
+Devices, schedule, precision, compilation, averaged weights, and several processes that share a batch.
 
     device = our_device("auto")
-    with joined(device) as team: losses = Objective(model, cfg.train)(batch, noise); team.sum(losses.total.sum())
+    with joined(device) as team:                                 # the processes that torchrun started, or this one
+        losses = Objective(model, cfg.train)(batch, noise)       # terms (B, T) in the precision of the run
+        total = team.sum(losses.total.sum())                     # over all processes
+    rate = cfg.train.lr*lr_factor(step, steps_in_all, cfg.train)
+
+Shapes: batches (B, T, ...) of B sequences of T tokens, noise (B, T, Z). A learning rate's factor has no unit.
 """
 
 # %% ../../nbs/31_compute.ipynb #5eb27bbe
@@ -18,9 +25,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributed as dist, nn
 from ..config import SpectroError, TrainConfig
-from ..data.dataset import Batch
+from ..data.batches import Batch
 from ..model.rssm import State
-from ..model.world_model import Losses
+from ..model.objective import Losses
 
 # %% ../../nbs/31_compute.ipynb #444bfd26
 def pick_device(
@@ -42,26 +49,38 @@ def pick_device(
 def lr_factor(
     step:int,  # steps done
     total:int, # steps of the whole run
-    cfg,       # TrainConfig
+    cfg,       # says `warmup_steps` and `lr_decay`: a `TrainConfig`, or the settings of a rival
 )->float:
-    "What the learning rates are multiplied with at a step."
+    "What the learning rates are multiplied with at a step: a linear warm-up, and half a cosine down to a tenth."
     warm = min(1.0, (step + 1)/cfg.warmup_steps) if cfg.warmup_steps else 1.0
-    return warm*(0.1 + 0.9*(1 + math.cos(math.pi*min(1.0, step/max(1, total))))/2 if cfg.lr_decay else 1.0)
+    done = min(1.0, step/max(1, total))  # share of the run
+    return warm*(0.1 + 0.9*(1 + math.cos(math.pi*done))/2 if cfg.lr_decay else 1.0)
 
 # %% ../../nbs/31_compute.ipynb #f5be9896
 class Objective(nn.Module):
     "The loss of a model in the precision of a run, compiled if it says so."
-    def __init__(self, model, cfg:TrainConfig):
+    def __init__(self,
+        model,           # a `DreamerModel`
+        cfg:TrainConfig, # its precision, whether it is compiled, and the weights of the loss
+    ):
         super().__init__()
         self.model, self.cfg, self.dtype = model, cfg, torch.bfloat16 if cfg.precision == "bf16" else None
         self.replays = cfg.compile and model.device.type == "cuda"
-        self.fast = torch.compile(model.loss, mode="reduce-overhead" if self.replays else None, dynamic=False) if cfg.compile else model.loss
+        mode = "reduce-overhead" if self.replays else None
+        self.fast = torch.compile(model.loss, mode=mode, dynamic=False) if cfg.compile else model.loss
 
-    def forward(self, batch:Batch, noise:Tensor, state:State=None, beta_factor:float=1.0, whole:bool=False)->Losses:
-        "The terms (B, T); `whole` batches of the size of all others take the compiled path."
+    def forward(self,
+        batch:Batch,             # (B, T, ...)
+        noise:Tensor,            # (B, T, Z) standard normal
+        state:State | None=None, # where the sequences begin; None: anew
+        beta_factor:float=1.0,   # of the KL's weight at this step
+        whole:bool=False,        # a batch of the size of all others: it takes the compiled path
+    )->Losses:                   # each (B, T)
+        "The terms of the loss, not yet averaged."
         if self.replays and whole: torch.compiler.cudagraph_mark_step_begin()
+        loss = self.fast if whole else self.model.loss
         with torch.autocast(noise.device.type, self.dtype, enabled=self.dtype is not None):
-            return (self.fast if whole else self.model.loss)(batch, self.cfg, noise=noise, state=state, beta_factor=beta_factor)
+            return loss(batch, self.cfg, noise=noise, state=state, beta_factor=beta_factor)
 
 # %% ../../nbs/31_compute.ipynb #db188586
 @torch.no_grad()
@@ -72,7 +91,8 @@ def update_average(
     step:int,          # steps done
 ):
     "Move the averaged weights towards the model's."
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - min(decay, (1 + step)/(10 + step)))
+    early = (1 + step)/(10 + step)  # or the average would remember its random start for thousands of steps
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - min(decay, early))
 
 # %% ../../nbs/31_compute.ipynb #75ad0dca
 class Team(NamedTuple):
@@ -81,25 +101,37 @@ class Team(NamedTuple):
     size:int=1
 
     @property
-    def leads(self): return self.rank == 0 # writes files, talks to people
-    def part(self, n:int)->slice: # of n sequences, this process's
+    def leads(self)->bool:
+        "Whether this process writes files and talks to people."
+        return self.rank == 0
+
+    def part(self,
+        n:int, # sequences in a batch
+    )->slice:
+        "Which of n sequences are this process's."
         return slice(n*self.rank//self.size, n*(self.rank + 1)//self.size)
 
-    def sum(self, x:Tensor)->Tensor:
+    def sum(self,
+        x:Tensor, # (...) of the same shape in every process
+    )->Tensor:
         "The sum over all processes; each must call."
         if self.size == 1: return x
         x = x.clone()
         dist.all_reduce(x)
         return x
 
-    def agree(self, value):
-        "What process 0 says, for all."
+    def agree(self,
+        value, # what can be pickled; only that of process 0 counts
+    ):
+        "What process 0 says, for all; each must call."
         if self.size == 1: return value
         box = [value]
         dist.broadcast_object_list(box)
         return box[0]
 
-def our_device(name:str)->torch.device:
+def our_device(
+    name:str, # as of `pick_device`
+)->torch.device:
     "As `pick_device`, but of several GPUs each process that torchrun started takes its own."
     device, several = pick_device(name), int(os.environ.get("WORLD_SIZE", 1)) > 1
     if several and device.type == "cuda" and device.index is None:
@@ -108,7 +140,9 @@ def our_device(name:str)->torch.device:
     return device
 
 @contextlib.contextmanager
-def joined(device:torch.device):
+def joined(
+    device:torch.device, # of this process
+): # a `Team`
     "The `Team` that torchrun made, or a team of one; at the end all wait for each other."
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Team()

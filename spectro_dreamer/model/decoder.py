@@ -6,7 +6,9 @@
 __all__ = ['TokenDeCNN', 'Decoder', 'RewardHead']
 
 # %% ../../nbs/23_decoder.ipynb #27b00eb2
-"""Features in, tokens and rewards out.
+__doc__ += """
+
+Features in, tokens and rewards out.
 
 Tensors: feature (..., H + Z) = [h, z]; tokens (..., M, F) standardised log-mel; reward (...,).
 
@@ -17,7 +19,7 @@ Tensors: feature (..., H + Z) = [h, z]; tokens (..., M, F) standardised log-mel;
 
 # %% ../../nbs/23_decoder.ipynb #a0387e8e
 from dataclasses import replace
-from torch import nn
+from torch import Tensor, nn
 from ..config import ModelConfig
 from .encoder import ACTIVATIONS, KERNEL, PADDING, STRIDE, conv_channels, conv_sizes, for_each, mlp
 
@@ -34,7 +36,8 @@ class TokenDeCNN(nn.Module):
         self.layers, self.shape = nn.Sequential(*layers), (c[0], *sizes[0])
         self.n_in = c[0]*sizes[0][0]*sizes[0][1]
 
-    def forward(self, x): # (..., n_in) → (..., M, F)
+    def forward(self, x:Tensor)->Tensor: # (..., n_in) → (..., M, F)
+        "Every vector by itself."
         lead = x.shape[:-1]
         return self.layers(x.reshape(-1, *self.shape)).squeeze(1).unflatten(0, lead)
 
@@ -47,9 +50,11 @@ class Decoder(nn.Module):
         self.cnn = TokenDeCNN(cfg) if cfg.backbone == "cnn" else nn.Unflatten(-1, self.shape)
         self.mlp = mlp(n, self.cnn.n_in if cfg.backbone == "cnn" else cfg.n_mels*cfg.token_frames, cfg)
 
-    def forward(self, feature): return self.cnn(self.mlp(feature)) # (..., H + Z) → (..., M, F)
+    def forward(self, feature:Tensor)->Tensor: # (..., H + Z) → (..., M, F)
+        "Every feature by itself."
+        return self.cnn(self.mlp(feature))
 
-    def for_each(self, h, zs)->list: # (..., H), several (..., Z) → as many (..., M, F)
+    def for_each(self, h:Tensor, zs:list[Tensor])->list[Tensor]: # (..., H), several (..., Z) → as many (..., M, F)
         "What each of several z decodes to beside the same h, with less work than `forward` for each."
         return [self.cnn(x) for x in for_each(self.mlp, h, zs)]
 
@@ -60,4 +65,6 @@ class RewardHead(nn.Module):
         super().__init__()
         self.mlp = mlp(cfg.h_state_size + cfg.z_state_size, 1, replace(cfg, hidden_size=cfg.reward_hidden_size))
 
-    def forward(self, feature): return self.mlp(feature).squeeze(-1) # (..., H + Z) → (...)
+    def forward(self, feature:Tensor)->Tensor: # (..., H + Z) → (...)
+        "Every feature by itself."
+        return self.mlp(feature).squeeze(-1)

@@ -7,7 +7,9 @@ __all__ = ['ACTIVATIONS', 'KERNEL', 'STRIDE', 'PADDING', 'hidden_layer', 'mlp', 
            'conv_sizes', 'conv_channels', 'TokenCNN', 'Encoder']
 
 # %% ../../nbs/20_encoder.ipynb #bb478a6d
-"""Tokens in, embeddings out: a part for all tokens at once (`features`) and a part inside the recurrence (`embed`).
+__doc__ += """
+
+Tokens in, embeddings out: a part for all tokens at once (`features`) and a part inside the recurrence (`embed`).
 
 Tensors: tokens (B, T, M, F); features (B, T, C); h (B, H) deterministic state; embedding (B, E).
 
@@ -17,16 +19,17 @@ Tensors: tokens (B, T, M, F); features (B, T, C); h (B, H) deterministic state; 
 """
 
 # %% ../../nbs/20_encoder.ipynb #9892f643
-import torch, torch.nn.functional as F
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 from ..config import ModelConfig
 
 # %% ../../nbs/20_encoder.ipynb #000712e4
 ACTIVATIONS = dict(elu=nn.ELU, silu=nn.SiLU)
 
 def hidden_layer(
-    size:int,     # width of the layer before
-    cfg:ModelConfig,
+    size:int,        # width of the layer before
+    cfg:ModelConfig, # activation, normalisation
 )->list[nn.Module]:
     "What follows a linear layer of `size`: normalisation if asked for, and the activation."
     return ([nn.LayerNorm(size)] if cfg.layer_norm else []) + [ACTIVATIONS[cfg.activation]()]
@@ -37,9 +40,7 @@ def mlp(
     cfg:ModelConfig,# width, depth, activation, normalisation
     skip_first:bool=False, # leave out the first linear layer: the input is already its output
 )->nn.Module:
-    """A multilayer perceptron with `cfg.hidden_layers` hidden layers of `cfg.hidden_size`, and a linear layer beside it
-    if `cfg.linear_skip`.
-    """
+    "A perceptron of `cfg.hidden_layers` layers of `cfg.hidden_size`; a linear layer beside it if `cfg.linear_skip`."
     sizes, layers = [n_in] + [cfg.hidden_size]*cfg.hidden_layers, []
     for i, (a, b) in enumerate(zip(sizes, sizes[1:])):
         layers += ([] if i == 0 and skip_first else [nn.Linear(a, b)]) + hidden_layer(b, cfg)
@@ -54,14 +55,16 @@ class WithLinearSkip(nn.Module):
         nn.init.zeros_(deep[-1].weight)
         nn.init.zeros_(deep[-1].bias)
 
-    def forward(self, x): return self.deep(x) + self.linear(x)
+    def forward(self, x:Tensor)->Tensor: # (..., n) → (..., m)
+        "Both, added."
+        return self.deep(x) + self.linear(x)
 
 # %% ../../nbs/20_encoder.ipynb #7080b6a4
 def for_each(
-    net:nn.Module, # from `mlp`
-    common,        # (..., n) the first inputs of each
-    parts,         # of (..., m): the others
-)->list:           # of (..., n_out)
+    net:nn.Module,      # from `mlp`
+    common:Tensor,      # (..., n) the first inputs of each
+    parts:list[Tensor], # of (..., m): the others
+)->list[Tensor]:        # of (..., n_out)
     "`net(cat([common, part]))` for each part, with what is the same for all computed once."
     if len(parts) == 1: return [net(torch.cat([common, parts[0]], dim=-1))]
     deep, first = (net.deep, [net.deep[0], net.linear]) if isinstance(net, WithLinearSkip) else (net, [net[0]])
@@ -76,13 +79,14 @@ def for_each(
 KERNEL, STRIDE, PADDING = (4, 3), 2, 1
 
 def conv_sizes(
-    n_mels:int, # M
-    n_frames:int, # F
-    n_layers:int=3,
+    n_mels:int,     # M
+    n_frames:int,   # F
+    n_layers:int=3, # convolutions
 )->list[tuple[int, int]]: # (M, F) and the size after each convolution
     "Height and width of the feature maps."
     sizes = [(n_mels, n_frames)]
-    for _ in range(n_layers): sizes.append(tuple((s + 2*PADDING - k)//STRIDE + 1 for s, k in zip(sizes[-1], KERNEL)))
+    for _ in range(n_layers):
+        sizes.append(tuple((s + 2*PADDING - k)//STRIDE + 1 for s, k in zip(sizes[-1], KERNEL)))
     return sizes
 
 def conv_channels(cfg:ModelConfig)->list[int]:
@@ -94,12 +98,14 @@ class TokenCNN(nn.Module):
     def __init__(self, cfg:ModelConfig):
         super().__init__()
         c, layers = conv_channels(cfg), []
-        for a, b in zip(c, c[1:]): layers += [nn.Conv2d(a, b, KERNEL, STRIDE, PADDING), ACTIVATIONS[cfg.activation]()]
+        for a, b in zip(c, c[1:]):
+            layers += [nn.Conv2d(a, b, KERNEL, STRIDE, PADDING), ACTIVATIONS[cfg.activation]()]
         self.layers = nn.Sequential(*layers, nn.Flatten())
         height, width = conv_sizes(cfg.n_mels, cfg.token_frames)[-1]
         self.n_out, self.in_channels = c[-1]*height*width, cfg.in_channels
 
-    def forward(self, tokens): # (..., M, F) → (..., n_out)
+    def forward(self, tokens:Tensor)->Tensor: # (..., M, F) → (..., n_out)
+        "Every token by itself."
         *lead, m, f = tokens.shape
         return self.layers(tokens.reshape(-1, self.in_channels, m, f)).reshape(*lead, self.n_out)
 
@@ -116,13 +122,15 @@ class Encoder(nn.Module):
         self.head = mlp(n, cfg.embedding_size, cfg, skip_first=True)
         self.n_features = cfg.hidden_size if self.sees_h else cfg.embedding_size # C
 
-    def features(self, tokens): # (B, T, M, F) → (B, T, C)
+    def features(self, tokens:Tensor)->Tensor: # (B, T, M, F) → (B, T, C)
         "Everything that needs no state: the whole embedding, unless it also sees h."
         x = self.from_token(self.cnn(tokens))
         return x if self.sees_h else self.head(x)
 
-    def embed(self, x, h): # (B, C), (B, H) → (B, E)
+    def embed(self, x:Tensor, h:Tensor)->Tensor: # (B, C), (B, H) → (B, E)
         "The rest of the embedding of one step."
         return self.head(x + self.from_h(h)) if self.sees_h else x
 
-    def forward(self, tokens, h): return self.embed(self.features(tokens), h) # (..., M, F), (..., H) → (..., E)
+    def forward(self, tokens:Tensor, h:Tensor)->Tensor: # (..., M, F), (..., H) → (..., E)
+        "Both parts, where the states are known."
+        return self.embed(self.features(tokens), h)

@@ -35,18 +35,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from ..config import SpectroError, manifest, seed_everything
+from ..config import SpectroError
+from ..machine import manifest, seed_everything
 from ..files import save_config, write_text
 from ..data.preprocessing import read_audio
-from ..model.rssm import Categorical, check_top_p, kl_divergence
+from ..model.rssm import Categorical, check_top_p
 from ..model.world_model import DreamerModel
 from ..files import read_checkpoint, write_checkpoint
 from ..learn.tracking import Diverged, Tracker, history
 from ..learn.compute import lr_factor, pick_device
-from ..learn.training import find_checkpoint
+from ..learn.runs import find_checkpoint
 from ..sound.vocoder import save_audio
-from ..judge.evaluation import follow, open_split
-from ..judge.forecasts import BandClips
+from ..judge.evaluation import follow_clip, open_split
+from ..judge.autoregression import BandClips
 
 # %% ../../nbs/82_music_lstm.ipynb #2521e722
 def bundled_tunes()->Path:
@@ -306,7 +307,7 @@ def train_music(
     elif (run_dir/"checkpoints"/"last.pt").exists():
         raise SpectroError(f"{run_dir} already holds a run: resume it, or choose another folder")
     save_config(cfg, run_dir/"config.yaml")
-    if not saved: write_text(run_dir/"manifest.json", json.dumps(manifest(cfg, corpus.fingerprint), indent=2) + "\n")
+    if not saved: write_text(run_dir/"manifest.json", json.dumps(manifest(cfg.seed, cfg.preset, corpus.fingerprint), indent=2) + "\n")
     tracker, status = Tracker(run_dir, cfg, use_mlflow), "FAILED"
     try:
         _steps(trainer, run_dir/"checkpoints", tracker, progress)
@@ -678,13 +679,12 @@ def latent_text(
     C = model.config.model.classes
     S, out = model.config.model.z_state_size//C, ([], [], [])
     for i in show(clips):
-        path = follow(model, data, int(i), "none", seed).path                      # entry 1 follows samples
+        path = follow_clip(model, data, int(i), "none", seed).path                      # entry 1 follows samples
         c = path.z[1].unflatten(-1, (S, C)).argmax(-1)                             # (T, S)
         ids = (c + C*torch.arange(S, device=c.device)).flatten().cpu()
         out[0].append(torch.cat([ids, torch.tensor([S*C])]))
         out[1].append(-path.prior.logits[1].gather(-1, c[..., None]).flatten().double().cpu().numpy())
-        out[2].append(kl_divergence(Categorical(path.posterior.logits[1]),
-                                    Categorical(path.prior.logits[1])).sum(-1).double().cpu().numpy())
+        out[2].append(Categorical(path.posterior.logits[1]).kl(Categorical(path.prior.logits[1])).sum(-1).double().cpu().numpy())
     return LatentText(*out, S*C + 1)
 
 def latent_corpus(

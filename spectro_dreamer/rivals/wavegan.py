@@ -33,15 +33,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from ..config import FrontEnd, SpectroError, keep_memory, manifest, seed_everything
+from ..config import FrontEnd, SpectroError
+from ..machine import keep_memory, manifest, seed_everything
 from ..files import save_config, write_text
 from ..figures import styled_figures
-from ..data.preprocessing import DB_PER_NAT, log_mel, read_audio
-from ..data.preparation import find_clips, split_speakers
+from ..data.preprocessing import DB_PER_NAT, read_audio
+from ..data.front_ends import log_spectrogram
+from ..data.corpus import find_clips, split_speakers
 from ..files import read_checkpoint, write_checkpoint
 from ..learn.tracking import Diverged, Progress, Tracker, history
 from ..learn.compute import pick_device, update_average
-from ..learn.training import find_checkpoint
+from ..learn.runs import find_checkpoint
 from ..sound.vocoder import save_audio
 
 # %% ../../nbs/80_wavegan.ipynb #646505b6
@@ -439,7 +441,7 @@ def profiles(
 )->np.ndarray:         # (n, 2M) dB
     "Mean and standard deviation over time of each mel band."
     front_end = FrontEnd(sample_rate=rate, n_fft=1024, hop_length=256, n_mels=n_mels, fmax=rate/2)
-    specs = [DB_PER_NAT*log_mel(np.asarray(w, np.float32), front_end) for w in waves]
+    specs = [DB_PER_NAT*log_spectrogram(np.asarray(w, np.float32), front_end) for w in waves]
     return np.array([np.concatenate([s.mean(0), s.std(0)]) for s in specs], np.float64)
 
 def set_distance(a:np.ndarray, b:np.ndarray)->float: # (n, 2M), (m, 2M) → dB
@@ -676,7 +678,7 @@ def train_wavegan(
         if saved: restore(trainer, saved.data)
         else:
             write_text(run_dir/"manifest.json",
-                       json.dumps(manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts],
+                       json.dumps(manifest(cfg.seed, cfg.preset, parts.fingerprint, windows=[len(p) for p in parts],
                                                                     left_out=len(parts.train.left_out)), indent=2)
                                                                     + "\n")
         for name in ("config.yaml", "epochs_statistics/configuration.json"): save_config(cfg, run_dir/name)
@@ -848,13 +850,13 @@ def plot_sounds(
 ):
     "Log-mel spectrograms on one scale; returns the figure."
     import matplotlib.pyplot as plt
-    from spectro_dreamer.data.preprocessing import plot_log_mel
+    from spectro_dreamer.data.front_ends import plot_log_mel
     front_end = FrontEnd(sample_rate=rate, n_fft=1024, hop_length=256, fmax=rate/2)
     fig, axs = plt.subplots(len(sets), columns, figsize=(2.3*columns, 1.75*len(sets)), layout="constrained",
                             sharex=True, sharey=True, squeeze=False)
     for row, (name, waves) in zip(axs, sets.items()):
         for ax, wave in zip(row, waves):
-            plot_log_mel(log_mel(np.asarray(wave, np.float32), front_end), front_end, ax, "", bar=False)
+            plot_log_mel(log_spectrogram(np.asarray(wave, np.float32), front_end), front_end, ax, "", bar=False)
             ax.set(xlabel="", ylabel="")
         row[0].set_title(name, fontsize=9, loc="left")
         row[0].set_ylabel("hertz")

@@ -29,7 +29,8 @@ from typing import Callable, NamedTuple
 import numpy as np, torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError
-from ..data.preprocessing import log_mel, read_audio, resample
+from ..data.front_ends import log_spectrogram
+from ..data.preprocessing import read_audio, resample
 from .vocoder import save_audio
 
 # %% ../../nbs/41_metrics.ipynb #77de9476
@@ -200,7 +201,7 @@ def calculate_log_mel_mse(
     "Mean squared error of the log-mel, in the z-score of the original clip."
     x, y, rate = _pair(original, reconstructed, sample_rate, "the log-mel error", silence=True)
     front_end = front_end or FrontEnd(sample_rate=rate, fmax=rate/2)
-    a, b = (log_mel(w, front_end).astype(np.float64) for w in (x, y))
+    a, b = (log_spectrogram(w, front_end).astype(np.float64) for w in (x, y))
     return float(((a - b)**2).mean()/a.var())
 
 # %% ../../nbs/41_metrics.ipynb #8cb07d3e

@@ -35,10 +35,11 @@ import numpy as np, torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from ..config import FrontEnd, SpectroError
-from ..data.preprocessing import band_statistics, log_mel
+from ..data.observations import band_statistics
+from ..data.front_ends import log_spectrogram
 from ..files import read_safetensors, shipped_weights, write_safetensors
-from .vocoder import (EPS, _correction, _filters, _mel_power, griffin_lim, mel_to_magnitude, stft,
-                                           vocode)
+from ..data.front_ends import EPS, band_correction, transform_of, band_power, spectrogram_to_magnitude
+from .vocoder import griffin_lim, stft, vocode
 from .metrics import PAIR_METRICS, left_out, sound_scores
 
 # %% ../../nbs/43_neural_vocoder.ipynb #61665723
@@ -53,7 +54,7 @@ def smooth_log_magnitude(
     "Each band's power spread evenly under its filter, then corrected towards the mel a few times; at least `SILENT`."
     mel = log_mel.exp()
     power = (mel/w.sum(1).clamp_min(EPS)) @ share
-    for _ in range(updates): power = power*_correction(power, mel, w, share)
+    for _ in range(updates): power = power*band_correction(power, mel, w, share)
     return .5*power.clamp_min(SILENT**2).log()
 
 # %% ../../nbs/43_neural_vocoder.ipynb #167a0b4f
@@ -104,7 +105,7 @@ class MagnitudeRefiner(nn.Module):
         nn.init.zeros_(self.out.bias)
         for name, v, default in (("mean", mean, torch.zeros(M)), ("std", std, torch.ones(M))):
             self.register_buffer(name, default if v is None else torch.as_tensor(v, dtype=torch.float32).cpu().clone())
-        for name, v in zip(("w", "share"), _filters(front_end, "cpu")):
+        for name, v in zip(("w", "share"), transform_of(front_end).weights("cpu")):
             self.register_buffer(name, v, persistent=False) # (M, K)
 
     def base(self, log_mel): return smooth_log_magnitude(log_mel, self.w, self.share, self.config.updates)
@@ -129,7 +130,7 @@ class FramePairs:
         with tempfile.TemporaryFile() as f:
             for clip in show(clips):
                 wave, mel = clip if isinstance(clip, tuple) else (clip, None)
-                mel = np.asarray(log_mel(wave, front_end) if mel is None else mel, dtype=np.float32)
+                mel = np.asarray(log_spectrogram(wave, front_end) if mel is None else mel, dtype=np.float32)
                 if mel.ndim != 2 or mel.shape[1] != M:
                     raise SpectroError(f"need log-mels of shape (N, {M}), got {mel.shape}: are they of another front "
                                        "end?")
@@ -241,7 +242,7 @@ def _keep(path, **state): # a checkpoint, whole or not at all
 
 def _key(net, pairs, cfg): # what a resumed training must share with the one that was stopped, as text
     own = {k: v for k, v in asdict(cfg).items() if k not in ("steps", "minutes", "every")}
-    return json.dumps(dict(front_end=asdict(net.front_end), refiner=asdict(net.config), fit=own, clips=len(pairs),
+    return json.dumps(dict(front_end=net.front_end.to_dict(), refiner=asdict(net.config), fit=own, clips=len(pairs),
                            frames=len(pairs.rows)), sort_keys=True)
 
 def _resume(path, key, net, opt): # step, seconds, history
@@ -336,7 +337,7 @@ def refine(
     """
     check_vocoder(vocoder, front_end)
     # refuses what is no log-mel
-    power = _mel_power(log_mel, front_end)
+    power = band_power(log_mel, front_end)
     x = torch.as_tensor(log_mel).float().clamp_min(math.log(front_end.floor))
     mags = vocoder(x.reshape(-1, *x.shape[-2:]).to(vocoder.mean.device)).exp().to(x.device).reshape(*x.shape[:-1], -1)
     return mags*(power > 0).any(-1, keepdim=True)
@@ -357,7 +358,7 @@ def neural_vocode(
     own = vocoder.drawn if own is None else own
     if hold is None: hold = OWN_HOLD if own else HOLD
     if own: spec = (mags**2 @ vocoder.w.to(mags.device).mT).clamp_min(front_end.floor).log()
-    out = vocode(spec, front_end, n_iter, seed, pull, mel_to_magnitude(spec, front_end, CORRECTIONS, mags) if pull
+    out = vocode(spec, front_end, n_iter, seed, pull, spectrogram_to_magnitude(spec, front_end, CORRECTIONS, mags) if pull
                  else mags, hold)
     return out if isinstance(log_mel, Tensor) else out.numpy()
 
@@ -410,7 +411,7 @@ def compare_vocoders(
     rows, seconds, spent = {way: {n: [] for n in names} for way in ways}, 0., dict.fromkeys(ways, 0.)
     for clip in show(clips):
         recording, mel = clip if isinstance(clip, tuple) else (clip, None)
-        mel = np.asarray(log_mel(recording, front_end) if mel is None else mel, dtype=np.float32)
+        mel = np.asarray(log_spectrogram(recording, front_end) if mel is None else mel, dtype=np.float32)
         size = min(len(recording), (len(mel) - 1)*front_end.hop_length)
         seconds += size/front_end.sample_rate
         for way, sound in ways.items():
@@ -447,7 +448,7 @@ def save_vocoder(
     half:bool=False, # matrices in half precision
 )->Path:
     "Write a vocoder with its front end and what it learned from."
-    about = dict(kind=KIND, front_end=json.dumps(asdict(vocoder.front_end)), config=json.dumps(asdict(vocoder.config)),
+    about = dict(kind=KIND, front_end=json.dumps(vocoder.front_end.to_dict()), config=json.dumps(asdict(vocoder.config)),
                  about=vocoder.about, drawn=json.dumps(vocoder.drawn))
     return write_safetensors(path, vocoder.state_dict(), about, half)
 
@@ -513,7 +514,7 @@ def hub_vocoder(
         raise SpectroError(f"{name} needs spectrograms prepared with {' '.join(differ)}")
     @torch.no_grad()
     def sound(log_mel):
-        mags = mel_to_magnitude(log_mel, front_end)                                        # (..., N, K)
+        mags = spectrogram_to_magnitude(log_mel, front_end)                                        # (..., N, K)
         mel = own.mel_scale(mags.reshape(-1, *mags.shape[-2:]).mT)                  # (B, bands, N)
         size = (mags.shape[-2] - 1)*front_end.hop_length
         wave = F.pad(net.decode(mel.clamp_min(1e-7).log()),

@@ -41,12 +41,18 @@ import torch.nn.functional as F
 from torch.distributions import Independent, Normal
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
-from ..config import Config, FrontEnd, ModelConfig, SpectroError, TokenSpec, keep_memory, preset
+from ..config import Config, FrontEnd, ModelConfig, SpectroError, TokenSpec, preset
+from ..machine import keep_memory
 from ..files import write_text
-from ..data.dataset import Batch, Batches, Rows, SpectrogramData, sequence_starts
-from ..data.preparation import LONG, Heard, Job, Shard, find_clips, join, prepare, settings, write_shard
-from ..data.preprocessing import Clip, bundled_corpus, decode_audio, frames_to_tokens, is_url, local_style
-from ..model.rssm import RSSM, State, kl_divergence
+from ..data.batches import Batch, Batches, sequence_starts
+from ..data.dataset import Rows, SpectrogramData
+from ..data.store import FRAME_ARRAYS, PreparedClip, Shard, data_settings, write_shard
+from ..data.corpus import Job, find_clips
+from ..data.joining import join
+from ..data.preparation import prepare
+from ..data.observations import Clip, frames_to_tokens, local_style
+from ..data.preprocessing import bundled_corpus, decode_audio, is_url
+from ..model.rssm import RSSM, State
 from ..model.unrolled import imagine_fast, observe_fast
 from ..model.world_model import build
 from ..learn.compute import pick_device
@@ -352,7 +358,7 @@ class SlicedRows(Rows):
 def sliced(f:h5py.File)->SpectrogramData:
     "A data set that reads by slices."
     data = SpectrogramData(f.filename, in_memory=False)
-    data.frames, data.local = (SlicedRows(f[name]) for name in LONG)
+    data.frames, data.local = (SlicedRows(f[name]) for name in FRAME_ARRAYS)
     return data
 
 # %% ../../nbs/91_benchmark.ipynb #1b3c5664
@@ -365,9 +371,9 @@ def rewrite(
     "Copy a data set with its frames in another form."
     with h5py.File(source) as f, h5py.File(target, "w") as g:
         g.attrs.update(f.attrs, dtype=dtype)
-        for name in set(f) - {*LONG, "styles"}: f.copy(name, g)
+        for name in set(f) - {*FRAME_ARRAYS, "styles"}: f.copy(name, g)
         ends = f["offsets"][:][np.linspace(0, len(f["offsets"]) - 1, n_files + 1).astype(int)]
-        for name in LONG:
+        for name in FRAME_ARRAYS:
             if n_files == 1:
                 g[name] = f[name][:].astype(dtype)
                 continue
@@ -399,12 +405,12 @@ def write_random(
         raise SpectroError(f"{need/1e9:.1f} GB needed in {path.parent}, {free/1e9:.1f} GB free")
     specs = rng.standard_normal((min(n, per_shard), CLIP_FRAMES, front_end.n_mels), np.float32) - 5
     # the same in every shard: no disk will notice
-    heard = [Heard(None, "", "", s, local_style(s), s.sum(0), np.square(s).sum(0), -6.0) for s in specs]
+    heard = [PreparedClip(None, "", "", s, local_style(s), s.sum(0), np.square(s).sum(0), -6.0) for s in specs]
     shards = []
     for first in range(0, n, per_shard):
         part = [h._replace(clip=Clip(f"{i}.mp3", f"speaker {i}")) for i, h in zip(range(first, n), heard)]
         shards.append(path.with_suffix(f".{first}.h5"))
-        write_shard(Shard(shards[-1], [], ""), part, settings(front_end, TokenSpec(), False))
+        write_shard(Shard(shards[-1], [], ""), part, data_settings(front_end, TokenSpec(), False))
     join(shards, path)
     for s in shards: s.unlink()
     return path
@@ -546,7 +552,7 @@ def masked_core(rssm:RSSM, embeddings, actions): # (T, B, E), (T, B, A) → feat
 def readable_core(rssm:RSSM, embeddings, actions, observe=None):
     "Chapter 21's loop, or another with its arguments."
     path = (observe or partial(rssm.observe, lambda x, h: x))(embeddings, actions)
-    return path.feature, kl_divergence(path.posterior, path.prior).sum(-1)
+    return path.feature, path.posterior.kl(path.prior).sum(-1)
 
 def unrolled_core(rssm:RSSM, embeddings, actions):
     "Chapter 22's."

@@ -27,10 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError
-from ..figures import CYCLE, DECIBELS, SIGNED
-from ..data.preprocessing import DB_PER_NAT, log_mel, mel_frequencies, plot_log_mel, read_audio
+from ..figures import CYCLE, DECIBELS, SIGNED_MAP
+from ..data.preprocessing import DB_PER_NAT, read_audio
+from ..data.front_ends import log_spectrogram, transform_of, plot_log_mel
 from ..model.world_model import DreamerModel
-from ..dream.imagination import busiest, clip_spec, dream_audio, imagine, show_dream
+from ..dream.spread import busiest
+from ..dream.imagination import clip_spec, dream_audio, imagine, show_dream
 
 # %% ../../nbs/93_explore.ipynb #12a13f8b
 def as_png(
@@ -83,7 +85,7 @@ def spectrogram_figure(
 ):
     "A log-mel spectrogram, and a slice through it at one moment; returns the matplotlib figure."
     import matplotlib.pyplot as plt
-    spec = log_mel(np.asarray(wave, np.float32), front_end)                       # (N, M)
+    spec = log_spectrogram(np.asarray(wave, np.float32), front_end)                       # (N, M)
     frame = round(at*front_end.frame_rate)
     if not 0 <= frame < len(spec):
         raise SpectroError(f"no frame at {at:g} s: the sound has {len(spec)/front_end.frame_rate:.2f} s")
@@ -93,7 +95,7 @@ def spectrogram_figure(
                                        f"{front_end.hop_length} ({front_end.hop_length*ms:.0f} ms), "
                                        f"{front_end.n_mels} bands", vmin=low)
     top.axvline(at, color="w", ls="--", lw=1)
-    below.plot(mel_frequencies(front_end, front_end.n_mels + 2)[1:-1], DB_PER_NAT*spec[frame], ".-", color=CYCLE[0],
+    below.plot(transform_of(front_end).band_hertz(), DB_PER_NAT*spec[frame], ".-", color=CYCLE[0],
                ms=4, lw=1)
     below.set(xlabel="frequency (Hz)", ylabel="dB", ylim=(low, DECIBELS[1]),
               title=f"slice at {at:.2f} s, a frame each {1000/front_end.frame_rate:.0f} ms")
@@ -174,7 +176,7 @@ def latent_figure(
     for x in (start, start + len(own)/front_end.frame_rate): top.axvline(x, color="w", ls="--", lw=1)
     for ax, x, title in zip(row, (own, moved), ("as the model draws it", f"z[{unit}] moved by {push:+g} deviations")):
         plot_log_mel(x, front_end, ax, title, start=start, bar=ax is row[1])
-    plot_log_mel(moved - own, front_end, row[2], "difference", vmin=-6, vmax=6, start=start).images[0].set_cmap(SIGNED)
+    plot_log_mel(moved - own, front_end, row[2], "difference", vmin=-6, vmax=6, start=start).images[0].set_cmap(SIGNED_MAP)
     return fig
 
 # %% ../../nbs/93_explore.ipynb #36ddab5c

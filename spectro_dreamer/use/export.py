@@ -37,7 +37,7 @@ from ..files import write_text
 from ..model.rssm import Gaussian, State
 from ..model.world_model import DreamerModel, build, find_model, load
 from ..files import shipped_weights, model_fingerprint
-from ..data.episodes import Normaliser, save_normaliser
+from ..data.windows import Normaliser, save_normaliser
 
 # %% ../../nbs/90_export.ipynb #ccc8f4c7
 def draw(
@@ -130,7 +130,7 @@ def _write_bytes(path, content): # complete or not at all
 def about(model:DreamerModel)->dict:
     "What a user of the graphs must know, as plain values."
     c = model.config
-    return dict(format=1, weights=model_fingerprint(model), front_end=asdict(c.front_end), tokens=asdict(c.tokens),
+    return dict(format=1, weights=model_fingerprint(model), front_end=c.front_end.to_dict(), tokens=asdict(c.tokens),
                 style_names=list(model.style_names), style_parts=c.train.style_parts,
                 standardise=c.train.standardise, mean=model.mean.tolist(), std=model.std.tolist(),
                 latent=c.model.latent, classes=c.model.classes if c.model.latent == "categorical" else None,

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # notebooks.py ser
 from notebooks import NBS, ROOT
 
 sys.path.insert(0, str(ROOT))
-from spectro_dreamer.figures import CYCLE, DECIBELS, LEVELS
+from spectro_dreamer.figures import CYCLE, DECIBELS, LEVEL_MAP
 from spectro_dreamer.dream.imagination import imagine
 from spectro_dreamer.data.preprocessing import DB_PER_NAT, bundled_corpus
 from spectro_dreamer.model.world_model import load
@@ -50,7 +50,7 @@ def paint(ax, levels, heard, width):
         levels,
         origin="lower",
         aspect="auto",
-        cmap=LEVELS,
+        cmap=LEVEL_MAP,
         vmin=DECIBELS[0],
         vmax=DECIBELS[1] - 15,
         interpolation="nearest",
