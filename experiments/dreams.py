@@ -131,7 +131,7 @@ def judge(folder, data, clips, rare):
     where a loud onset is, and forecasts.
     """
     model = load(folder)
-    data.mean, data.std = model.mean, model.std
+    data = data.in_units_of(model)
     rows, tokens = [], []
     for i in clips:
         f, spec, cut = follow_clip(model, data, i), data.clip(i), model.config.tokens

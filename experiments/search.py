@@ -31,7 +31,6 @@ from spectro_dreamer.config import SpectroError, TokenSpec, preset
 from spectro_dreamer.files import write_text
 from spectro_dreamer.judge.gaussian import gaussian_line, spectral_density
 from spectro_dreamer.judge.evaluation import open_split, reconstruction_metrics
-from spectro_dreamer.data.dataset import Scale
 from spectro_dreamer.judge.forecasts import compare_forecasts
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.learn.training import train
@@ -82,7 +81,7 @@ def judge(run, dataset):
     model = load(run)
     data, clips = open_split(model, dataset)
     scores = reconstruction_metrics(model, data, clips)
-    density = spectral_density([Scale(data.mean, data.std).apply(data.clip(i)) for i in clips])
+    density = spectral_density([data.band_scale.apply(data.clip(i)) for i in clips])
     d = np.geomspace(0.004, 0.95, 100)
     rate = np.array(gaussian_line(density, d)) * data.tokens.hop
     mse, kl = scores["mse_sampled"].value, scores["kl"].value

@@ -14,31 +14,35 @@ __version__ = "0.1.0"
 
 __all__ = ["load", "imagine", "reconstruct", "complete", "restyle", "prepare", "train", "evaluate"]
 
-_HOMES = {  # name: the module that defines it
-    "load": "model.world_model",
-    "imagine": "use.face",
-    "reconstruct": "use.face",
-    "complete": "use.face",
-    "restyle": "use.face",
-    "prepare": "data.preparation",
-    "train": "learn.training",
-    "evaluate": "judge.evaluation",
+_HOMES = {  # name: the module that defines it, and what it is called there
+    "load": "model.world_model:load",
+    "imagine": "use.face:imagine_recording",
+    "reconstruct": "use.face:reconstruct_recording",
+    "complete": "use.face:complete_recording",
+    "restyle": "use.face:restyle_recording",
+    "prepare": "data.preparation:prepare",
+    "train": "learn.training:train",
+    "evaluate": "judge.reports:evaluate",
 }
 
 TYPE_CHECKING = False  # editors and type checkers take it for true, and so find the names
 if TYPE_CHECKING:
     from .data.preparation import prepare
-    from .judge.evaluation import evaluate
+    from .judge.reports import evaluate
     from .learn.training import train
     from .model.world_model import load
-    from .use.face import complete, imagine, reconstruct, restyle
+    from .use.face import complete_recording as complete
+    from .use.face import imagine_recording as imagine
+    from .use.face import reconstruct_recording as reconstruct
+    from .use.face import restyle_recording as restyle
 
 
 def __getattr__(name):
     """A name of the table, from its module."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module, inside = _HOMES[name].split(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), inside)
 
 
 def __dir__():

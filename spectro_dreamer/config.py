@@ -136,7 +136,8 @@ class FrontEnd:
                          choices=("constant", "reflect"))
     log_base:str=setting("e", "says in a file that log-mels are natural logarithms, in nats; nothing reads it",
                          choices=("e",))
-    kind:str=setting("mel", "the bands: mel, or linear in frequency", choices=("mel", "linear"), since="0.2")
+    kind:str=setting("mel", "which front end: mel (bands as the ear's) or linear (bands evenly spaced in hertz)",
+                     since="0.2")
 
     def __post_init__(self):
         if self.hop_length < 1 or self.n_fft < self.hop_length:
@@ -227,7 +228,7 @@ class ModelConfig:
     linear_skip:bool=setting(False, "a linear layer beside every MLP, added to it")
     encoder_sees_h:bool=setting(True, "compute the embedding from [token, h_t], as in the report")
     min_std:float=setting(0.1, "smallest standard deviation of prior and posterior")
-    latent:str=setting("gaussian", "kind of stochastic state", choices=("gaussian", "categorical"))
+    latent:str=setting("gaussian", "kind of stochastic state: gaussian or categorical")
     classes:int=setting(32, "C, classes in a group of a categorical state; Z is a multiple of it")
     unimix:float=setting(0.01, "share of a uniform distribution mixed into the classes' probabilities")
     objective:str=setting("reconstruction", "what teaches the state; under contrastive the decoder only looks on",
@@ -235,9 +236,6 @@ class ModelConfig:
 
     def __post_init__(self):
         check_settings(self)
-        if self.latent == "categorical" and (self.classes < 2 or self.z_state_size % self.classes):
-            raise SpectroError("a categorical z_state_size must be a multiple of classes >= 2, got "
-                               f"{self.z_state_size} and {self.classes}")
         if not 0 <= self.unimix < 1: raise SpectroError(f"unimix must lie in [0, 1), got {self.unimix}")
         if self.backbone == "cnn" and self.n_mels < 8:
             raise SpectroError(f"three strided convolutions need at least 8 mel bands, got {self.n_mels}: use the "

@@ -12,7 +12,7 @@ Seeds, memory that is kept, and the manifest of a run.
 
     seed_everything(cfg.train.seed)     # Python, and numpy and torch if they are loaded
     keep_memory()                       # fewer page faults on Linux; nothing elsewhere
-    manifest(cfg.train.seed, cfg.preset, data.fingerprint) # for manifest.json: command line, versions, machine, data
+    manifest(cfg, data.fingerprint)     # for manifest.json: command line, seed, versions, commit, machine, data
 
 Nothing heavy is imported.
 """
@@ -65,15 +65,14 @@ def _version(package):
     except metadata.PackageNotFoundError: return None
 
 def manifest(
-    seed:int,              # of the run
-    preset:str,            # that its configuration began with
+    cfg,                   # the run's configuration: `seed` and `preset`, its own or its part `train`'s
     data_fingerprint:str="", # of the data set, from its HDF5 file
     **extra,               # anything else worth keeping, JSON-serialisable
 )->dict:
     "What a run was: command line, seed, versions, commit, machine and data."
     packages = ("spectro_dreamer", "torch", "torchaudio", "numpy", "h5py", "librosa", "soundfile", "mlflow")
     return dict(started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                argv=[Path(sys.argv[0]).name, *sys.argv[1:]], seed=seed, preset=preset,
+                argv=[Path(sys.argv[0]).name, *sys.argv[1:]], seed=getattr(cfg, "train", cfg).seed, preset=cfg.preset,
                 python=platform.python_version(), system=f"{platform.system()} {platform.machine()}",
                 cpus=os.cpu_count(), versions={p: _version(p) for p in packages}, commit=_commit(),
                 data_fingerprint=data_fingerprint, **extra)

@@ -32,6 +32,7 @@ def plain(
 )->str:
     "A value as a person writes it."
     if isinstance(value, bool): return "yes" if value else "no"
+    if value in ("", None): return "none"
     if isinstance(value, float): return f"{value:g}"
     if isinstance(value, (tuple, list)): return " ".join(map(plain, value))
     return str(value)
@@ -131,6 +132,13 @@ def _strange(path, names, parts):
     hint = f"did you mean {', '.join(near)}?" if near else "--template prints all there are"
     return SpectroError(f"{path}: no such setting: {', '.join(map(str, names))} ({hint})")
 
+def _pairs(found, parts):
+    "What a file holds, one setting after the other: (the sections that are meant, setting, value)."
+    for key, value in found.items():
+        if key in parts and isinstance(value, dict):
+            for name, inner in value.items(): yield [key], name, inner
+        else: yield list(parts), key, value
+
 def read_settings(
     path,       # a file of JSON or YAML; a run's config.yaml is one
     parts:dict, # section → configuration's class
@@ -138,14 +146,11 @@ def read_settings(
     "What a file says, each value in the type of its field. Raises `SpectroError` for what is no setting."
     found = load_mapping(path)
     said, strange = Said(found.pop("preset", None), {section: {} for section in parts}), []
-    pairs = []                                                         # (sections that are meant, setting, value)
-    for key, value in found.items():
-        if key in parts and isinstance(value, dict): pairs += [([key], name, v) for name, v in value.items()]
-        else: pairs.append((list(parts), key, value))
-    for sections, name, value in pairs:
+    for sections, name, value in _pairs(found, parts):
         homes = [s for s in sections if name in parts[s].__dataclass_fields__]
         if not homes: strange.append(name)
-        for section in homes if value is not None else ():
+        if value is None: continue                                     # nothing is said of it
+        for section in homes:
             default = parts[section].__dataclass_fields__[name].default
             said.values[section][name] = typed(default, f"{path}: {name}", value)
     if strange: raise _strange(path, strange, parts)

@@ -99,9 +99,7 @@ def read_labels(
 
     Raises `SpectroError` if the table or a column is missing, or if no clip has a label.
     """
-    rows = [r for r in read_rows(table, ("path", *columns)) if r.get("path")]
-    known = {r["path"].split("/")[-1]: r for r in rows} | {r["path"]: r for r in rows}
-    found = {}
+    known, found = _by_path(read_rows(table, ("path", *columns))), {}
     for i, path in enumerate(paths):
         row = known.get(path, known.get(path.split("/")[-1], {}))
         values = tuple(row.get(c, "").strip() for c in columns)
@@ -111,6 +109,11 @@ def read_labels(
         missing = next(p for i, p in enumerate(paths) if i not in found)
         raise SpectroError(f"{table} has no label for {missing} (and {len(paths) - len(found) - 1} others)")
     return found
+
+def _by_path(rows):
+    "Rows by their paths, and by their file names where no path is the same."
+    rows = [r for r in rows if r.get("path")]
+    return {r["path"].split("/")[-1]: r for r in rows} | {r["path"]: r for r in rows}
 
 # %% ../../nbs/10c_corpus.ipynb #e0ca3cc5
 def clip_file(
@@ -277,7 +280,15 @@ def find_clips(
     folder, root = (_Remote if is_url(input_dir) else _Local)(input_dir), str(input_dir).rstrip("/")
     table = metadata_file or (f"{root}/validated.tsv" if folder.stat("validated.tsv") else None)
     below = "clips/" if folder.has_clips() else ""
-    clips = read_table(table) if table else _from_names(folder, below)
+    jobs, skipped = _jobs_of(read_table(table) if table else _from_names(folder, below), folder, root, below)
+    if not jobs:
+        expected = (f" for the rows of {Path(str(table)).name}" if table else
+                    f": expected files like {', '.join(sorted(AUDIO_SUFFIXES)[:5])}")
+        raise SpectroError(f"no audio found in {input_dir}{expected}")
+    return jobs, skipped
+
+def _jobs_of(clips, folder, root, below):
+    "The clips that can be prepared, each once, and the reason for each other row."
     jobs, skipped, seen = {}, {}, Counter()
     for clip in clips:
         place = posixpath.normpath(clip.path)
@@ -285,10 +296,6 @@ def find_clips(
         name = _row_name(place, seen)
         if reason: skipped[name.encode(errors="replace").decode()] = reason
         else: jobs[place] = job
-    if not jobs:
-        expected = (f" for the rows of {Path(str(table)).name}" if table else
-                    f": expected files like {', '.join(sorted(AUDIO_SUFFIXES)[:5])}")
-        raise SpectroError(f"no audio found in {input_dir}{expected}")
     return list(jobs.values()), skipped
 
 def _job(clip, folder, root, below):

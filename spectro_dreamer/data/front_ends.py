@@ -138,23 +138,8 @@ class FilterBank:
         front_end:FrontEnd, # its settings
     ):
         self.front_end = front_end
-
-    @property
-    def sample_rate(self)->int:
-        "Hertz."
-        return self.front_end.sample_rate
-    @property
-    def hop_length(self)->int:
-        "Samples from frame to frame."
-        return self.front_end.hop_length
-    @property
-    def bands(self)->int:
-        "M, the number of bands."
-        return self.front_end.n_mels
-    @property
-    def frame_rate(self)->float:
-        "Frames a second."
-        return self.front_end.frame_rate
+        self.sample_rate, self.hop_length = front_end.sample_rate, front_end.hop_length # hertz; samples
+        self.bands, self.frame_rate = front_end.n_mels, front_end.frame_rate            # M; frames a second
 
     @staticmethod
     def filterbank(front_end:FrontEnd)->np.ndarray:
@@ -221,7 +206,8 @@ class LinearTransform(FilterBank):
         "The centres of the bands, (M,), from `fmin` to `fmax`."
         return np.linspace(self.front_end.fmin, self.front_end.fmax, self.bands)
 
-FRONT_ENDS = {"mel": MelTransform, "linear": LinearTransform} # by the name that `FrontEnd.kind` gives
+# by the name that `FrontEnd.kind` gives
+FRONT_ENDS:dict[str, Callable[[FrontEnd], SpectralTransform]] = {"mel": MelTransform, "linear": LinearTransform}
 
 def transform_of(
     front_end:FrontEnd,

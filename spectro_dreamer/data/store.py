@@ -77,6 +77,10 @@ def _fingerprints(clips, sha256, attrs):
     settings = f"{inputs} {attrs['front_end']} {attrs['tokens']} {attrs['dtype']}"
     return inputs, hashlib.sha256(settings.encode()).hexdigest()[:16]
 
+def _stacked(prepared, name, width):
+    "A row of each clip (C, width), also where there are none."
+    return np.array([getattr(p, name) for p in prepared], np.float32).reshape(len(prepared), width)
+
 def _read_column(f, name):
     "A column of what the table said, as a list."
     column = f[f"clips/{name}"]
@@ -110,11 +114,10 @@ class Tables(NamedTuple):
     ):
         "Of what workers returned."
         good = [p for p in prepared if not p.reason]
-        sums, squares = (np.array([getattr(p, name) for p in good], np.float32).reshape(len(good), n_mels)
-                         for name in ("sums", "squares"))
-        return cls([p.clip for p in good], [p.sha256 for p in good], np.array([len(p.spec) for p in good], int),
-                   sums, squares, np.array([p.quiet for p in good], np.float32),
-                   [(p.clip.path, p.reason) for p in prepared if p.reason])
+        skipped = [(p.clip.path, p.reason) for p in prepared if p.reason]
+        lengths, quiet = np.array([len(p.spec) for p in good], int), np.array([p.quiet for p in good], np.float32)
+        sums, squares = (_stacked(good, name, n_mels) for name in ("sums", "squares"))
+        return cls([p.clip for p in good], [p.sha256 for p in good], lengths, sums, squares, quiet, skipped)
 
     @classmethod
     def read(cls,
@@ -179,16 +182,19 @@ class PatientFile:
         try: return do(*args)
         except OSError as e: self.error = self.error or e
 
-    def write(self, b):
+    def write(self, b)->int:
+        "Bytes; after an error they are dropped."
         left = memoryview(b).cast("B")
         while len(left) and not self.error: left = left[self._try(self.f.write, left) or 0:]
         return len(b)
 
     def truncate(self, size=None):
+        "To so many bytes."
         self._try(self.f.truncate, size)
         return size
 
-    def readinto(self, b):
+    def readinto(self, b)->int:
+        "Bytes into a buffer; after an error any will do."
         n = self.f.readinto(b)
         return len(b) if self.error else n
 

@@ -231,6 +231,15 @@ def _gap_scores(gap, done, rivals, scale): # name → measure → value
     filled |= {name: fill(z, gap.start, gap.end) for name, fill in rivals.items()} | gap.made
     return {name: score_gap(x, gap.truth) for name, x in filled.items()}
 
+def _check_counts(counts, context): # length → [gaps of each clip], seconds
+    for length, n in counts.items():
+        if not n:
+            raise SpectroError(f"no clip is long enough for a gap of {length:g} s with {context:g} s on either side")
+
+def _means(found): # list of name → measure → value → (name, measure) → mean
+    keys = [(name, m) for name in found[0] for m in GAP_UNITS] if found else []
+    return {(name, m): float(np.mean([f[name][m] for f in found])) for name, m in keys}
+
 def gap_errors(
     model:DreamerModel,
     data:SpectrogramData,      # from `open_split`
@@ -249,19 +258,16 @@ def gap_errors(
     frame_rate, scale = data.front_end.frame_rate, data.band_scale
     rivals = TRIVIAL_FILLINGS | (rivals or {})
     scores, counts = {m: {} for m in GAP_UNITS}, {length: [] for length in lengths}
-    for length, i in show([(length, int(i)) for length in lengths for i in clips]):
-        found = []
-        for g in gaps(data, i, length, context, most):
+    for length, i in show(list(itertools.product(lengths, map(int, clips)))):
+        here, found = gaps(data, i, length, context, most), []
+        for g in here:
             done = complete(model, g.spec, g.start/frame_rate, g.end/frame_rate, particles=particles, keep=keep,
                             seed=seed*1_000_003 + i)
             found.append(_gap_scores(g, done, rivals, scale))
-        if not found: continue
-        counts[length].append(len(found))
-        for m, name in itertools.product(GAP_UNITS, found[0]):
-            of_name = scores[m].setdefault(name, {length: [] for length in lengths})
-            of_name[length].append(float(np.mean([f[name][m] for f in found])))
-    if empty := [f"{length:g}" for length, n in counts.items() if not n]:
-        raise SpectroError(f"no clip is long enough for a gap of {empty[0]} s with {context:g} s on either side")
+        if found: counts[length].append(len(found))
+        for (name, m), value in _means(found).items():
+            scores[m].setdefault(name, {length: [] for length in lengths})[length].append(value)
+    _check_counts(counts, context)
     return GapErrors(scores, counts, f"both shores; style: none; {particles} particles, {keep} kept")
 
 # %% ../../nbs/61b_gaps.ipynb #b3bbcd4f

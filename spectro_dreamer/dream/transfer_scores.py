@@ -137,6 +137,10 @@ def share(
     left = (m.sum() - m)/(d.sum() - d)
     return float(m.sum()/d.sum()), float(np.sqrt((len(m) - 1)/len(m)*((left - left.mean())**2).sum()))
 
+def _with_another_clip(clips, speakers): # of those clips, the ones whose speaker has a second among them
+    counts = Counter(speakers[i] for i in clips)
+    return [i for i in clips if counts[speakers[i]] > 1]
+
 def transfer_pairs(
     data:SpectrogramData,
     clips,           # to choose from
@@ -147,9 +151,8 @@ def transfer_pairs(
 
     Every clip is content once before any is again. Raises `SpectroError` without two such speakers.
     """
-    clips, rng, speakers = [int(i) for i in clips], np.random.default_rng(seed), data.speakers
-    counts = Counter(speakers[i] for i in clips)
-    clips = [i for i in clips if counts[speakers[i]] > 1]
+    rng, speakers = np.random.default_rng(seed), data.speakers
+    clips = _with_another_clip([int(i) for i in clips], speakers)
     if len({speakers[i] for i in clips}) < 2: raise SpectroError("pairs need two speakers with two clips each")
     n = n or len(clips)
     order = [int(i) for _ in range(-(-n//len(clips))) for i in rng.permutation(clips)][:n]

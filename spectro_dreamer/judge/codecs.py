@@ -27,7 +27,7 @@ from dataclasses import asdict
 from typing import Callable, NamedTuple
 import numpy as np, torch
 from ..config import FrontEnd, SpectroError
-from ..data.dataset import Scale, SpectrogramData
+from ..data.dataset import SpectrogramData
 from ..data.front_ends import log_spectrogram, transform_of
 from ..data.observations import tokens_to_frames
 from ..data.preprocessing import resample
@@ -156,7 +156,7 @@ def mel_error(
     wave:np.ndarray, # (S,) at the front end's rate
 )->tuple[float, float]: # of all bands, of those below `LOW`
     "Squared error per bin of a sound's log-mel against that of a clip, standardised per band."
-    scale, truth = Scale(data.mean, data.std), data.clip(clip)
+    scale, truth = data.band_scale, data.clip(clip)
     made = torch.as_tensor(log_spectrogram(wave, data.front_end))
     n = min(len(truth), len(made))
     error = (scale.apply(made[:n]) - scale.apply(truth[:n].cpu())).pow(2).mean(0)

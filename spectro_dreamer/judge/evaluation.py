@@ -36,12 +36,6 @@ from ..model.rssm import Trajectory
 from ..model.world_model import DreamerModel, check_front_end
 
 # %% ../../nbs/50_evaluation.ipynb #79ac7f49
-def _in_units_of(data:SpectrogramData, model:DreamerModel)->SpectrogramData:
-    "The same data with the model's band statistics in place of its own, which are kept as `statistics`."
-    own = copy.copy(data)
-    own.statistics, own.mean, own.std = Scale(data.mean, data.std), model.mean, model.std
-    return own
-
 def open_split(
     model:DreamerModel,
     dataset_path,       # HDF5 file from `prepare`
@@ -52,7 +46,7 @@ def open_split(
     if split not in ("val", "train", "all"): raise SpectroError(f"split must be val, train or all, got {split!r}")
     data = SpectrogramData(dataset_path, t.val_split, t.split_seed, model.config.tokens, t.standardise, model.device)
     check_front_end(model, data)
-    data = _in_units_of(data, model)
+    data = data.in_units_of(model)
     clips = np.concatenate([data.train, data.val]) if split == "all" else getattr(data, split)
     if not len(clips):
         raise SpectroError(f"{dataset_path} has no clip in the split {split!r} of this checkpoint "
@@ -271,7 +265,7 @@ def trivial_metrics(
     clips,                # which of them
 )->dict[str, Metric]:     # "band mean", "previous token", "last frame held"
     "The error of what needs no model, on whole clips, per bin of a token, standardised per band."
-    cut, band = data.tokens, Scale(data.mean, data.std)
+    cut, band = data.tokens, data.band_scale
     clips = [i for i in clips if cut.n_tokens(int(data.lengths[i])) > 1]  # a single token has none before it
     tokens = [cut.n_tokens(int(n)) - 1 for n in data.lengths[clips]]
     errors = []

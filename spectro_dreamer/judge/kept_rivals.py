@@ -33,7 +33,6 @@ from ..progress import show_progress
 from ..data.batches import Batches
 from ..data.dataset import SpectrogramData
 from ..model.rssm import LATENTS
-from ..model.rssm import LATENTS
 from ..model.world_model import DreamerModel
 from .autoregression import BandClips, GRUForecaster, VAR, count_parameters, fit_gru, fit_var
 from .token_vae import Blue, Held, TokenVAE, fit_vae

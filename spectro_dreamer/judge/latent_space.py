@@ -30,7 +30,6 @@ from typing import Callable, NamedTuple
 import numpy as np
 from ..progress import show_progress
 from ..data.corpus import read_labels
-from ..data.corpus import read_labels
 from ..data.dataset import SpectrogramData
 from .autoregression import GRUForecaster
 from .readers import clip_vectors, few_labels, make_readers
@@ -51,14 +50,6 @@ class LatentMaterial:
     digits:SpectrogramData # from `open_short`
     digit_recordings:str   # the folder of the digits' recordings
     labels:str             # their labels.tsv, with the columns path, digit and speaker
-
-def column_of(
-    table,                # a file with a column `path`
-    data:SpectrogramData, # whose clips are looked for
-    column:str,
-)->dict[int, str]:        # clip → value
-    "A column of a table of labels. Raises `SpectroError` if it is missing, or if no clip has a value."
-    return {i: value for i, (value,) in read_labels(table, (column,), data.paths).items()}
 
 def column_of(
     table,                # a file with a column `path`

@@ -27,14 +27,10 @@ import numpy as np, torch
 from torch import Tensor
 from ..config import SpectroError
 from ..data.observations import frames_to_tokens
-from ..data.dataset import Scale, SpectrogramData
+from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, build
 
 # %% ../../nbs/54_latents.ipynb #09a50ac4
-def _posterior_means(model, tokens): # (B, T, M, F) → the path, no style given
-    return model.observe(tokens, model.no_style(*tokens.shape[:2]),
-                         noise=tokens.new_zeros(*tokens.shape[:2], model.config.model.z_state_size))
-
 @torch.no_grad()
 def follow_clips(
     model:DreamerModel,
@@ -47,7 +43,7 @@ def follow_clips(
         tokens = [model.to_tokens(specs[i]) for i in some]
         longest = max(map(len, tokens))
         padded = [torch.cat([t, t[-1:].expand(longest - len(t), *t.shape[1:])]) for t in tokens]
-        path = _posterior_means(model, torch.stack(padded))
+        path = model.follow(tokens := torch.stack(padded), model.no_style(*tokens.shape[:2]))
         for k, (i, t) in enumerate(zip(some, tokens)):
             out[i] = path.h[k, :len(t)].cpu(), path.z[k, :len(t)].cpu()
     return [out[i] for i in range(len(specs))]
@@ -77,7 +73,7 @@ def collect_latents(
 )->Latents:
     "The states a model goes through while it hears some clips. Raises `SpectroError` if there are none."
     if not len(clips): raise SpectroError("there are no clips to collect states of")
-    cut, scale = data.tokens, Scale(data.mean, data.std)
+    cut, scale = data.tokens, data.band_scale
     specs = [data.clip(int(i))[:None if tokens is None else cut.n_frames(tokens)] for i in clips]
     h, z = (np.concatenate([x.numpy() for x in xs]) for xs in zip(*follow_clips(model, specs)))
     mel = [frames_to_tokens(scale.apply(s), cut.frames, cut.hop).mean(-1).cpu().numpy() for s in specs]

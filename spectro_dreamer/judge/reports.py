@@ -29,7 +29,6 @@ from ..figures import styled_figures
 from ..progress import show_progress
 from ..data.corpus import clip_file
 from ..data.preprocessing import read_audio
-from ..data.dataset import Scale
 from ..model.world_model import load_of_sound
 from ..learn.compute import pick_device
 from ..sound.metrics import PAIR_METRICS
@@ -173,7 +172,7 @@ def _about(model, data, clips, **more): # what was judged, on what
 def _gaussian(data, clips, distortions=DISTORTIONS, segment=128):
     "The Gaussian line of these clips, or None if they hold fewer than four segments a band, too few to estimate it."
     if sum(max(1, int(n)//(segment//2) - 1) for n in data.lengths[clips]) < 4*len(data.mean): return None
-    density = spectral_density([Scale(data.mean, data.std).apply(data.clip(i)).cpu() for i in clips])
+    density = spectral_density([data.band_scale.apply(data.clip(i)).cpu() for i in clips])
     nats = [data.tokens.hop*r for r in gaussian_line(density, distortions)]
     return dict(mse_frames=list(distortions), nats_per_token=nats)
 

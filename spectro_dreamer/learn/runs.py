@@ -32,7 +32,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 from ..config import SpectroError
-from ..files import is_intact, read_checkpoint, write_checkpoint, write_text
+from ..files import atomic_write, is_intact, read_checkpoint, write_checkpoint, write_text
 from ..progress import ProgressBar
 from .tracking import Tracker
 
@@ -74,12 +74,11 @@ def rotate(
     folder, # of checkpoints
 ):
     "Give `last.pt` the second name `previous.pt`; it keeps its own until another takes it."
-    last, spare = Path(folder)/"last.pt", Path(folder)/"previous.pt.partial"
+    last = Path(folder)/"last.pt"
     if not last.is_file(): return
-    spare.unlink(missing_ok=True)
-    try: os.link(last, spare)
-    except OSError: os.replace(last, spare)  # a file system without links
-    os.replace(spare, Path(folder)/"previous.pt")
+    with atomic_write(Path(folder)/"previous.pt") as part:
+        try: os.link(last, part)
+        except OSError: os.replace(last, part)  # a file system without links
 
 def _warn(text): print(text, file=sys.stderr)
 
@@ -131,7 +130,8 @@ def check_same_data(
 class Run:
     "A run under way: what it keeps, what it reports, and how it ends. A context manager, made by `begin`."
     def __init__(self, folder:Path, tracker:Tracker | None, unit:str, done:int, show:bool):
-        self.folder, self.tracker, self.unit, self.done, self.show = folder, tracker, unit, done, show
+        self.folder, self.tracker, self.show = folder, tracker, show
+        self.unit, self.done = unit, done
         self.is_new = not (folder/"checkpoints"/"last.pt").is_file()  # then its first checkpoint is to be kept at once
 
     @property

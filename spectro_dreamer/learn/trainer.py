@@ -177,9 +177,8 @@ def drawn_and_expected(
     second half, MSE per bin.
     """
     def spread(x): return x.var(dim=(0, 1)).sum()
-    B, T = batch.tokens.shape[:2]
-    still = batch.tokens.new_zeros(B, T, model.config.model.z_state_size)  # no noise: the posterior's mean
-    path = model.observe(batch.tokens, batch.styles, noise=still)
+    T = batch.tokens.shape[1]
+    path = model.follow(batch.tokens, batch.styles)
     expected = model.drawing_errors(path.h, [path.prior.mean], batch.tokens)[0]
     return dict(recon_variance=(spread(model.decode(path))/spread(batch.tokens)).item(),
                 prior_mse=expected[:, T//2:].mean().item())

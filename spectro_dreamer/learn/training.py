@@ -165,6 +165,9 @@ def resume_config(
 
 def _config_of(cfg, saved, source):
     "The configuration of a run: the checkpoint's, of which `cfg` may change a little; or `cfg`, or the source's."
+    if saved and source:
+        raise SpectroError("either go on with a run (resume_from) or begin a new one with its weights (init_from), "
+                           "not both")
     if not saved: return cfg or (source.config if source else preset("seed"))
     old = Config.from_dict(saved.data["config"])
     return replace(old, train=resumed(old.train, cfg.train)) if cfg else old
@@ -185,9 +188,6 @@ def train(
     Raises `SpectroError` on bad input; after Ctrl-C or a kill the run can be resumed.
     """
     saved = find_checkpoint(resume_from) if resume_from else None
-    if saved and init_from:
-        raise SpectroError("either go on with a run (resume_from) or begin a new one with its weights (init_from), "
-                           "not both")
     source = load(init_from) if init_from else None
     cfg = _config_of(cfg, saved, source)
     device = our_device(cfg.train.device)
@@ -202,7 +202,7 @@ def train(
         if source: start_from(trainer, source)
         if saved: go_on_from(trainer, saved, run_dir)
         t, more = cfg.train, dict(mix=mix.about()) if mix else {}
-        about = manifest(cfg.train.seed, cfg.preset, data.fingerprint, device=str(device), processes=team.size, **more)
+        about = manifest(cfg, data.fingerprint, device=str(device), processes=team.size, **more)
         with begin(run_dir, cfg.to_dict(), about, saved, trainer.epoch, experiment=t.experiment_name,
                    progress=progress, use_mlflow=use_mlflow, leads=team.leads) as run:
             if short := trainer.batches(0).left_out:

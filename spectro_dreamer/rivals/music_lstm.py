@@ -307,7 +307,7 @@ def train_music(
     elif (run_dir/"checkpoints"/"last.pt").exists():
         raise SpectroError(f"{run_dir} already holds a run: resume it, or choose another folder")
     save_config(cfg, run_dir/"config.yaml")
-    if not saved: write_text(run_dir/"manifest.json", json.dumps(manifest(cfg.seed, cfg.preset, corpus.fingerprint), indent=2) + "\n")
+    if not saved: write_text(run_dir/"manifest.json", json.dumps(manifest(cfg, corpus.fingerprint), indent=2) + "\n")
     tracker, status = Tracker(run_dir, cfg, use_mlflow), "FAILED"
     try:
         _steps(trainer, run_dir/"checkpoints", tracker, progress)

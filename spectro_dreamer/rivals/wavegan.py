@@ -678,7 +678,7 @@ def train_wavegan(
         if saved: restore(trainer, saved.data)
         else:
             write_text(run_dir/"manifest.json",
-                       json.dumps(manifest(cfg.seed, cfg.preset, parts.fingerprint, windows=[len(p) for p in parts],
+                       json.dumps(manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts],
                                                                     left_out=len(parts.train.left_out)), indent=2)
                                                                     + "\n")
         for name in ("config.yaml", "epochs_statistics/configuration.json"): save_config(cfg, run_dir/name)

@@ -151,13 +151,15 @@ def setting_flags(
     presets:dict,      # preset's name → configuration of one class
     title:str="",      # heading in the help; default: the class's docstring
     but:tuple=(),      # settings that get no flag
+    names:dict|None=None, # setting → flag, where the flag has another name, with dashes
 ):
     "Add a flag for each setting of a configuration."
     cls = type(next(iter(presets.values())))
     group = p.add_argument_group(title or (cls.__doc__ or "").splitlines()[0].rstrip("."))
     for f in askable(cls):
         if f.name in but: continue
-        spellings = dict.fromkeys([f"--{f.name.replace('_', '-')}", f"--{f.name}"])
+        name = (names or {}).get(f.name, f.name.replace("_", "-"))
+        spellings = dict.fromkeys([f"--{name}", f"--{name.replace('-', '_')}"])
         help = f"{f.metadata.get('help', '')} ({default_in_words(presets, f.name)})".replace("%", "%%")
         kind, choices = type(f.default), f.metadata.get("choices")
         if kind is bool:

@@ -93,7 +93,7 @@ def prepare_main(argv=None):
     flag(p, "keep-shards", False, "leave the shards and let the output refer to them, without a copy")
     sections = {part: {name: getattr(preset(name), part) for name in PRESET_NAMES} for part in ("front_end", "tokens")}
     config_flags(p, sections)
-    setting_flags(p, sections["front_end"], "the spectrogram")
+    setting_flags(p, sections["front_end"], "the spectrogram", names={"kind": "front-end"})
     setting_flags(p, sections["tokens"], "its tokens, in frames instead of seconds")
     a = p.parse_args(argv)
     said = settings_said(a, PARTS, ("front_end", "tokens"))
@@ -136,12 +136,15 @@ def train_config(
     a, # what the parser of spectro_train made of the arguments
 )->Config:
     "The configuration that flags, file and preset ask for; of a run that goes on, its own with what may change."
-    from spectro_dreamer.learn.training import resume_config
     from spectro_dreamer.model.world_model import load
     said = settings_said(a, PARTS, ("model", "train"))
-    if not a.resume_from:
-        if a.init_from and not a.preset: return load(a.init_from).config.override(**said.values)
-        return preset(a.preset or said.preset or "seed").override(**said.values)
+    if a.resume_from: return _resumed_config(a, said)
+    if a.init_from and not a.preset: return load(a.init_from).config.override(**said.values)
+    return preset(a.preset or said.preset or "seed").override(**said.values)
+
+def _resumed_config(a, said):
+    "The configuration of a run that goes on. Raises `SpectroError` if another is asked for than it can have."
+    from spectro_dreamer.learn.training import resume_config
     old = resume_config(a.resume_from)
     has = vars(old.model) | vars(old.train)
     given = settings_given(a, ModelConfig, TrainConfig)
