@@ -40,6 +40,7 @@ WORDS = [
 ]
 ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?: \(([^)]*)\))?\. (.+) \[([^\]]+)\]\(([^)\s]+)\)$")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```", re.M | re.S)
 
 
 def configuration():
@@ -253,7 +254,7 @@ def page_problems():
     made = {make_pages.page_name(p) for p in chapters()} | {p.stem for p in NBS.glob("*.qmd")}
     yield from (f"{p.name} would be overwritten by the page of that name" for p in NBS.glob("*.html") if p.stem in made)
     for path in sorted(NBS.rglob("*.qmd")):
-        for target in LINK.findall(path.read_text(encoding="utf-8")):
+        for target in LINK.findall(FENCE.sub("", path.read_text(encoding="utf-8"))):
             if re.match(r"\w+:", target):
                 continue
             file, _, place = unquote(target).partition("#")

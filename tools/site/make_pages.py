@@ -72,6 +72,8 @@ class Module:
                 names = [node.name]
             elif isinstance(node, ast.Assign):  # `Class.method = f` defines no name: the method has its own section
                 names = [n.id for t in node.targets for n in getattr(t, "elts", [t]) if isinstance(n, ast.Name)]
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names = [node.target.id]
             else:
                 continue
             yield from ((name, node) for name in names if name in self.exported)
@@ -282,7 +284,12 @@ def block(words):
 
 def module_page(module, s):
     """The page of one module."""
-    kinds = {ast.FunctionDef: function_section, ast.ClassDef: class_section, ast.Assign: constant_section}
+    kinds = {
+        ast.FunctionDef: function_section,
+        ast.ClassDef: class_section,
+        ast.Assign: constant_section,
+        ast.AnnAssign: constant_section,
+    }
     source = f"{s['git_url']}/blob/{s['branch']}/spectro_dreamer/{module.path.as_posix()}"
     where = f"[{chapter_title(NBS / module.notebook)}](../{module.notebook}) · [source]({source})"
     about = "\n\n".join(block(b) for b in re.split(r"\n{2,}", module.about.strip("\n")))
