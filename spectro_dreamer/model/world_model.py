@@ -23,6 +23,7 @@ Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); spec (N, M)
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 import torch
 from torch import Tensor, nn
 from ..files import read_checkpoint, shipped_weights, write_checkpoint, write_safetensors
@@ -31,7 +32,7 @@ from ..data.observations import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
 from ..data.batches import Batch
 from ..data.dataset import Scale, clip_scale
 from .encoder import Encoder
-from .rssm import RSSM, Trajectory, State, kl_loss
+from .rssm import RSSM, Distribution, Trajectory, State, kl_loss
 from .unrolled import imagine_fast, observe_fast, supports
 from .decoder import Decoder, RewardHead
 from .contrastive import Contrast, two_views
@@ -40,6 +41,9 @@ from .objective import Losses, bin_error, reconstruction_nll
 # %% ../../nbs/26_world_model.ipynb #4e6866f1
 class WorldParts(nn.Module):
     "Encoder, RSSM, decoder and two reward heads, and the ways through them."
+    mean:Tensor # (M,) of the training frames, nats
+    std:Tensor  # (M,)
+
     def __init__(self,
         **fields, # of `ModelConfig`: h_state_size, z_state_size, action_size, …
     ):
@@ -132,7 +136,7 @@ class WorldObjective(WorldParts):
         """
         T, bins = seen.shape[1], seen[0, 0].numel()
         last = T - 1 - min(cfg.forecast_steps, T - 1) # moment that leaves as many
-        at = torch.randint(last + 1, ()).item() if self.training else last//2
+        at = int(torch.randint(last + 1, ()).item()) if self.training else last//2
         ahead = slice(at + 1, at + T - last)
         begin, actions = State(path.h[:, at], path.z[:, at]), batch.styles[:, ahead]
         noise = path.z.new_zeros(*actions.shape[:2], self.rssm.z_size)
@@ -158,7 +162,8 @@ class WorldObjective(WorldParts):
         path = self.observe(seen, batch.styles, state, batch.reset, noise, generator)
         feature, forecast = path.feature, [path.prior.mean] if cfg.beta_forecast > 0 else []
         recon, *ahead = self.drawing_errors(path.h, [path.z, *forecast], seen)
-        kl = kl_loss(path.posterior, path.prior, cfg.free_nats, cfg.kl_dyn, cfg.kl_rep)
+        posterior = cast(Distribution, path.posterior) # None in a dream only
+        kl = kl_loss(posterior, path.prior, cfg.free_nats, cfg.kl_dyn, cfg.kl_rep)
         reward = self.reward_error(feature, batch.rewards)
         total = reconstruction_nll(recon, M*F, cfg.likelihood, batch.mask)
         total = total + beta_factor*cfg.beta_kl*kl + cfg.beta_reward*reward
@@ -169,7 +174,7 @@ class WorldObjective(WorldParts):
             total = total + cfg.beta_forecast*reconstruction_nll(error, M*F, cfg.likelihood, batch.mask)
         if ahead and cfg.forecast_steps > 1:
             total = total + cfg.beta_forecast*self.rollout_nll(path, batch, seen, cfg)
-        nats = path.posterior.kl(path.prior).sum(-1).detach()
+        nats = posterior.kl(path.prior).sum(-1).detach()
         assert all(x.shape == (B, T) for x in (total, recon, nats, reward))
         return Losses(total, recon, nats, reward, State(*(x.detach() for x in path.last)), batch.mask)
 
