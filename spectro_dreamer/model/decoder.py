@@ -30,7 +30,7 @@ class TokenDeCNN(nn.Module):
         super().__init__()
         sizes, c, layers = conv_sizes(cfg.n_mels, cfg.token_frames)[::-1], conv_channels(cfg)[::-1], []
         for i, (small, large) in enumerate(zip(sizes, sizes[1:])):
-            m, f = (l - ((s - 1)*STRIDE - 2*PADDING + k) for s, l, k in zip(small, large, KERNEL)) # bands, frames missing
+            m, f = (l - ((s - 1)*STRIDE - 2*PADDING + k) for s, l, k in zip(small, large, KERNEL)) # what is missing
             layers += [nn.ConvTranspose2d(c[i], c[i + 1], KERNEL, STRIDE, PADDING, output_padding=(m, f))]
             layers += [ACTIVATIONS[cfg.activation]()] if i < len(sizes) - 2 else []
         self.layers, self.shape = nn.Sequential(*layers), (c[0], *sizes[0])

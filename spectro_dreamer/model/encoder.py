@@ -19,7 +19,7 @@ Tensors: tokens (B, T, M, F); features (B, T, C); h (B, H) deterministic state; 
 """
 
 # %% ../../nbs/20_encoder.ipynb #9892f643
-from typing import cast
+from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,8 +67,8 @@ def for_each(
 )->list[Tensor]:        # of (..., n_out)
     "`net(cat([common, part]))` for each part, with what is the same for all computed once."
     if len(parts) == 1: return [net(torch.cat([common, parts[0]], dim=-1))]
-    deep = net.deep if isinstance(net, WithLinearSkip) else cast(nn.Sequential, net)
-    first = cast(list[nn.Linear], [deep[0], net.linear] if isinstance(net, WithLinearSkip) else [deep[0]])
+    deep:Any = net.deep if isinstance(net, WithLinearSkip) else net
+    first = [deep[0], net.linear] if isinstance(net, WithLinearSkip) else [deep[0]]
     weights, rest = [l.weight.split([common.shape[-1], parts[0].shape[-1]], dim=1) for l in first], deep[1:]
     begun = [F.linear(common, w, l.bias) for l, (w, _) in zip(first, weights)]
     def ends(part):

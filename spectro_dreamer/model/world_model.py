@@ -23,7 +23,6 @@ Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); spec (N, M)
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import cast
 import torch
 from torch import Tensor, nn
 from ..files import read_checkpoint, shipped_weights, write_checkpoint, write_safetensors
@@ -32,7 +31,7 @@ from ..data.observations import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
 from ..data.batches import Batch
 from ..data.dataset import Scale, clip_scale
 from .encoder import Encoder
-from .rssm import RSSM, Distribution, Trajectory, State, kl_loss
+from .rssm import RSSM, Trajectory, State, kl_loss
 from .unrolled import imagine_fast, observe_fast, supports
 from .decoder import Decoder, RewardHead
 from .contrastive import Contrast, two_views
@@ -162,8 +161,8 @@ class WorldObjective(WorldParts):
         path = self.observe(seen, batch.styles, state, batch.reset, noise, generator)
         feature, forecast = path.feature, [path.prior.mean] if cfg.beta_forecast > 0 else []
         recon, *ahead = self.drawing_errors(path.h, [path.z, *forecast], seen)
-        posterior = cast(Distribution, path.posterior) # None in a dream only
-        kl = kl_loss(posterior, path.prior, cfg.free_nats, cfg.kl_dyn, cfg.kl_rep)
+        assert path.posterior is not None # as in a dream
+        kl = kl_loss(path.posterior, path.prior, cfg.free_nats, cfg.kl_dyn, cfg.kl_rep)
         reward = self.reward_error(feature, batch.rewards)
         total = reconstruction_nll(recon, M*F, cfg.likelihood, batch.mask)
         total = total + beta_factor*cfg.beta_kl*kl + cfg.beta_reward*reward
@@ -174,7 +173,7 @@ class WorldObjective(WorldParts):
             total = total + cfg.beta_forecast*reconstruction_nll(error, M*F, cfg.likelihood, batch.mask)
         if ahead and cfg.forecast_steps > 1:
             total = total + cfg.beta_forecast*self.rollout_nll(path, batch, seen, cfg)
-        nats = posterior.kl(path.prior).sum(-1).detach()
+        nats = path.posterior.kl(path.prior).sum(-1).detach()
         assert all(x.shape == (B, T) for x in (total, recon, nats, reward))
         return Losses(total, recon, nats, reward, State(*(x.detach() for x in path.last)), batch.mask)
 
