@@ -95,10 +95,11 @@ def least_step(
 def figure_style()->dict: # the settings, by matplotlib's names
     "Make every figure drawn from now on look like this book's."
     import matplotlib.pyplot as plt
-    settings = {"axes.prop_cycle": plt.cycler(color=CYCLE), "image.cmap": LEVEL_MAP, "image.interpolation": "nearest",
-                "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.labelsize": 9,
-                "legend.fontsize": 8, "legend.frameon": False, "xtick.labelsize": 8, "ytick.labelsize": 8,
-                "lines.linewidth": 1.5, "grid.alpha": .3, "savefig.dpi": 110, "figure.dpi": 90}
+    settings:dict = {
+        "axes.prop_cycle": plt.cycler(color=CYCLE), "image.cmap": LEVEL_MAP, "image.interpolation": "nearest",
+        "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.labelsize": 9,
+        "legend.fontsize": 8, "legend.frameon": False, "xtick.labelsize": 8, "ytick.labelsize": 8,
+        "lines.linewidth": 1.5, "grid.alpha": .3, "savefig.dpi": 110, "figure.dpi": 90}
     plt.rcParams.update(settings)
     return settings
 

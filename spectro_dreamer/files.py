@@ -10,7 +10,8 @@ __all__ = ['atomic_write', 'write_text', 'write_bytes', 'save_config', 'load_con
 # %% ../nbs/02_files.ipynb #d06c5c76
 __doc__ += """
 
-Writing that is whole or nothing, configurations, checkpoints, safetensors, fingerprints and the weights that come with the library.
+Writing that is whole or nothing, configurations, checkpoints, safetensors, fingerprints and the weights that come with
+the library.
 
     with atomic_write("scores.json") as part: part.write_text("{}")     # scores.json appears when the block ends well
     write_checkpoint("last.pt", dict(weights=model.state_dict()))       # on the disk before it has its name
@@ -131,7 +132,8 @@ def _checkpoint_of(path, device):
     import torch
     if Path(path).suffix != ".safetensors": return torch.load(path, map_location=device, weights_only=True)
     weights, about = read_safetensors(path, device)
-    return dict(model_state_dict=weights, **{k: json.loads(v) for k, v in about.items() if k in ("config", "style_names")})
+    known = {k: json.loads(v) for k, v in about.items() if k in ("config", "style_names")}
+    return dict(model_state_dict=weights, **known)
 
 def read_checkpoint(
     path,         # a file of `write_checkpoint`, or safetensors with a configuration
@@ -163,8 +165,8 @@ def model_fingerprint(
     seen = hashlib.sha256()
     for name, x in sorted(model.state_dict().items()):
         seen.update(f"{name} {tuple(x.shape)} {x.dtype}".encode())
-        content = x.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if x.ndim else str(x.item()).encode()
-        seen.update(content)
+        x = x.detach().cpu().contiguous()
+        seen.update(x.view(torch.uint8).numpy().tobytes() if x.ndim else str(x.item()).encode())
     return seen.hexdigest()[:16]
 
 # %% ../nbs/02_files.ipynb #a0880c8d

@@ -60,7 +60,7 @@ class Batch(NamedTuple):
         device, # torch's
     )->"Batch":
         "The same on a device."
-        return Batch(*(x if x is None else x.to(device, non_blocking=True) for x in self))
+        return Batch._make(x if x is None else x.to(device, non_blocking=True) for x in self)
 
 STYLE_PARTS = ("none", "global", "global+local")
 
@@ -145,7 +145,7 @@ def in_turn(
         yield from map(make, range(n))
         return
     with ThreadPoolExecutor(num_workers) as pool:
-        ahead = deque()
+        ahead:deque = deque()
         for k in range(n):
             ahead.append(pool.submit(make, k))
             if len(ahead) > 2*num_workers: yield ahead.popleft().result()
@@ -221,7 +221,8 @@ def deal(
     rows:int, # how many rows they go to
 )->list[list[int]]: # which of them go to each row
     "Give each in turn to the row that has least so far."
-    heap, out = [(0, r) for r in range(rows)], [[] for _ in range(rows)]
+    heap = [(0, r) for r in range(rows)]
+    out:list[list[int]] = [[] for _ in range(rows)]
     for i, size in enumerate(sizes):
         total, r = heapq.heappop(heap)
         out[r].append(i)

@@ -131,7 +131,7 @@ def file_problem(
     path:str,   # as the table gives it
 )->str|None:
     "Why the file of a table row cannot be used, or None."
-    try: file = clip_file(clips_dir, path)
+    try: file = Path(clip_file(clips_dir, path))
     except SpectroError as e: return str(e)
     try: size = file.stat().st_size if file.is_file() else None
     except OSError: size = None # a name too long to exist
@@ -168,7 +168,8 @@ def clean(
     if (output_dir/"validated.tsv").resolve() == Path(metadata_file).resolve():
         raise SpectroError(f"{output_dir} holds the table to be cleaned, which would be overwritten: choose another "
                            "output folder")
-    kept, rejected, seen = {}, {}, Counter()
+    kept, rejected = {}, {}
+    seen:Counter[str] = Counter()
     for clip in read_table(metadata_file, ("path", *VOTES)):
         reason = "listed twice" if clip.path in kept else rejection_reason(clip, clips_dir, min_votes)
         name = _row_name(clip.path, seen)

@@ -168,7 +168,8 @@ class FilterBank:
     def magnitudes(self, spec, n_iter:int=30, magnitude=None):
         "Magnitudes (..., N, K) whose band power matches, by `invert_bands`."
         wanted = band_power(spec, self.front_end)
-        return invert_bands(wanted, *self.weights(wanted.device), n_iter, magnitude)
+        w, share = self.weights(wanted.device)
+        return invert_bands(wanted, w, share, n_iter, magnitude)
 
 class MelTransform(FilterBank):
     "Bands as wide as the ear's: the log-mel spectrogram of `log_mel`."
@@ -267,7 +268,7 @@ def band_ticks(
     hertz:np.ndarray, # (M,) of the bands
 )->dict[int, float]:  # hertz → height on the axis, in bands
     "Round frequencies for the axis of a figure, from the top down, none too near to the one above it."
-    ticks = {}
+    ticks:dict[int, float] = {}
     for t in reversed([t for t in TICKS if hertz[0] < t < hertz[-1]]):
         height = float(np.interp(t, hertz, np.arange(len(hertz)) + 0.5))
         if not ticks or min(ticks.values()) - height > len(hertz)/20: ticks[t] = height

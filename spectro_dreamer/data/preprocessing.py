@@ -27,7 +27,7 @@ import io, math, os, sys, types
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from ..config import FrontEnd, SpectroError
@@ -230,7 +230,8 @@ def log_bands(
     """
     from scipy import fft
     if not len(wave): raise SpectroError("nothing to hear: the waveform is empty")
-    wave = np.pad(np.asarray(wave, dtype=np.float32), front_end.n_fft//2, mode=front_end.pad_mode)
+    mode = cast(Literal["constant", "reflect"], front_end.pad_mode)
+    wave = np.pad(np.asarray(wave, dtype=np.float32), front_end.n_fft//2, mode=mode)
     frames = sliding_window_view(wave, front_end.n_fft)[::front_end.hop_length]
     window = _window(front_end.n_fft)
     bands_power = np.empty((len(frames), front_end.n_mels), np.float32)

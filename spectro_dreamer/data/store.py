@@ -41,11 +41,16 @@ class PreparedClip(NamedTuple):
     clip:Clip
     reason:str=""              # why it cannot be used
     sha256:str=""              # of the file's bytes
-    spec:np.ndarray=None       # (N, M) log-mel in nats, float32 or float16
-    local:np.ndarray=None      # (N, 3) local style
-    sums:np.ndarray=None       # (M,) Σx over frames
-    squares:np.ndarray=None    # (M,) Σx²
+    spec:np.ndarray|None=None  # (N, M) log-mel in nats, float32 or float16
+    local:np.ndarray|None=None # (N, 3) local style
+    sums:np.ndarray|None=None  # (M,) Σx over frames
+    squares:np.ndarray|None=None # (M,) Σx²
     quiet:float=0.0            # level (mean log-mel of a frame, nats) that 5 % of the frames stay below
+
+    @property
+    def n_frames(self)->int:
+        "N; 0 if it cannot be used."
+        return 0 if self.spec is None else len(self.spec)
 
 # reasons that another run may not have
 NO_MEMORY = "too long for the memory that was there"
@@ -115,7 +120,7 @@ class Tables(NamedTuple):
         "Of what workers returned."
         good = [p for p in prepared if not p.reason]
         skipped = [(p.clip.path, p.reason) for p in prepared if p.reason]
-        lengths, quiet = np.array([len(p.spec) for p in good], int), np.array([p.quiet for p in good], np.float32)
+        lengths, quiet = np.array([p.n_frames for p in good], int), np.array([p.quiet for p in good], np.float32)
         sums, squares = (_stacked(good, name, n_mels) for name in ("sums", "squares"))
         return cls([p.clip for p in good], [p.sha256 for p in good], lengths, sums, squares, quiet, skipped)
 
@@ -311,7 +316,8 @@ def plan_shards(
     n_clips:int=64, # clips in a shard
 )->list[Shard]:
     "Cut the work. The same jobs and settings always give the same shards."
-    groups, size = [[]], 0
+    groups:list[list[Job]] = [[]]
+    size = 0
     for job in jobs:
         if groups[-1] and (len(groups[-1]) >= n_clips or size + job.size > SHARD_BYTES):
             groups.append([])
@@ -333,4 +339,4 @@ def write_shard(
     with atomic_write(shard.file) as part:
         with PatientFile(part) as target: places = _lay_out(target, tables, key=shard.key, try_again=passing, **about)
         fill_frames(part, places, dict(zip(FRAME_ARRAYS, ([p.spec for p in good], [p.local for p in good]))))
-    return [0 if p.reason else len(p.spec) for p in prepared]
+    return [p.n_frames for p in prepared]

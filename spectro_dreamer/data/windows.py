@@ -47,8 +47,8 @@ def read_npz(
     try:
         with np.load(path, allow_pickle=False) as d:
             about = json.loads(str(d["about"]))
-            return Episode(about["episode_id"], about["agent_id"], *(d[k] for k in ARRAYS), about["meta"],
-                           d["z"] if "z" in d else None)
+            return Episode(about["episode_id"], about["agent_id"], **{k: d[k] for k in ARRAYS}, meta=about["meta"],
+                           z=d["z"] if "z" in d else None)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as err:
         raise SpectroError(f"{path} is not a readable episode: {err}") from None
 
@@ -75,7 +75,7 @@ def fit_normaliser(
     episodes, # any iterable
 )->Normaliser:
     "The statistics of episodes, in one pass that keeps its digits also where the mean is far from zero."
-    n, mean, total = 0, 0., 0.
+    n, mean, total = 0, np.zeros(1), np.zeros(1)
     for e in episodes: # Chan et al. 1983: join the moments of two groups
         x = e.features.astype(np.float64)
         k, m = len(x), x.mean(0)

@@ -110,8 +110,8 @@ class Processes:
     def __init__(self,
         n:int, # how many
     ):
-        self.n, self.pool = n, None
-        self.revive()
+        self.n = n
+        self._start()
         try: self.submit(list, []).result()
         except BrokenExecutor:
             raise SpectroError("worker processes do not start: a script that uses them must call prepare under `if "
@@ -120,6 +120,9 @@ class Processes:
     def revive(self):
         "Start anew, with as many workers."
         self.close()
+        self._start()
+
+    def _start(self):
         context = get_context("spawn")
         other_end, self.leash = context.Pipe(duplex=False)
         self.pool = ProcessPoolExecutor(self.n, context, initializer=_manners, initargs=(other_end,))
@@ -131,13 +134,12 @@ class Processes:
         "Let somebody work on a unit."
         try: return self.pool.submit(work, unit)
         except BrokenExecutor as e:
-            future = Future()
+            future:Future = Future()
             future.set_exception(e)
             return future
 
     def close(self):
         "End all workers at once, whatever they are doing."
-        if not self.pool: return
         self.leash.close()
         self.pool.shutdown(cancel_futures=True)
 
@@ -249,7 +251,7 @@ def _shards_here(prepared, shards, about):
             results = []
             for p in islice(prepared, len(shard.jobs)):
                 results.append(p)
-                yield 0 if p.reason else len(p.spec)
+                yield p.n_frames
             if last: last.result()
             last = writer.submit(write_shard, shard, results, about)
         if last: last.result()

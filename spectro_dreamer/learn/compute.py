@@ -37,8 +37,10 @@ def pick_device(
     if name == "auto": name = "cuda" if torch.cuda.is_available() else "cpu"
     try: device = torch.device(name)
     except RuntimeError: raise SpectroError(f"no such device: {name!r}; use cpu, cuda or cuda:N") from None
-    there = dict(cuda=torch.cuda.is_available, mps=torch.backends.mps.is_available).get(device.type, lambda: True)
-    if not there():
+    there = True
+    if device.type == "cuda": there = torch.cuda.is_available()
+    if device.type == "mps": there = torch.backends.mps.is_available()
+    if not there:
         raise SpectroError(f"--device {name} was asked for, but this machine has none that torch can use; use "
                            "--device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

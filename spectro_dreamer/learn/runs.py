@@ -28,6 +28,7 @@ steps, is the run's `unit`.
 
 # %% ../../nbs/32_runs.ipynb #b022bfcd
 import json, os, sys, zipfile
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -157,7 +158,7 @@ class Run:
     def log(self,
         done:int,     # epochs or steps done
         metrics:dict, # name → number
-        alerts:list[str]=(), # sentences of watchers
+        alerts:Sequence[str]=(), # sentences of watchers
     ):
         "Keep the numbers of an epoch, or of a step; once for each."
         self.done = done

@@ -25,6 +25,7 @@ that grows; a run of steps logs its step.
 
 # %% ../../nbs/30_tracking.ipynb #a35cf264
 import contextlib, importlib.util, json, math, os, statistics, sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from ..config import SpectroError, TrainConfig
@@ -124,7 +125,7 @@ class Tracker:
     def log(self,
         epoch:int,         # or step: whatever the run counts
         metrics:dict,      # name → number
-        alerts:list[str]=(), # what the watchers said
+        alerts:Sequence[str]=(), # what the watchers said
     ):
         "Keep an epoch's numbers, and what the watchers said of them."
         row = dict(epoch=epoch, **metrics) | (dict(alerts=list(alerts)) if alerts else {})
@@ -179,18 +180,21 @@ def posterior_collapsed(metrics:dict, past:list[dict], cfg:TrainConfig)->str|Non
     if (kl := _judged(metrics, "kl_loss")) < NO_NATS:
         return (f"the posterior has collapsed: {kl:.3f} nats per token, the latent state says nothing that the prior "
                 "did not know")
+    return None
 
 def kl_at_floor(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether the KL lies where free nats leave it without a gradient."
     if cfg.free_nats and (kl := metrics["train_kl_loss"]) <= 1.02*cfg.free_nats:
         return (f"the KL is at its floor: {kl:.2f} nats per token of {cfg.free_nats:g} that are free, so nothing "
                 "trains the prior")
+    return None
 
 def drawing_flat(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether reconstructions hardly vary."
     if (share := metrics.get("recon_variance", 1.0)) < FLAT:
         return (f"the reconstructions are flat: they hold {share:.1%} of the data's variance, about the same picture "
                 "for every sound")
+    return None
 
 def gradient_exploding(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     """Whether the largest norm of the gradient is far from what is usual; healthy epochs stay within a few times their
@@ -200,11 +204,13 @@ def gradient_exploding(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None
     if (norm := metrics.get("grad_norm_max", 0.0)) > EXPLODED*usual:
         return (f"the gradient explodes: a norm of {norm:.3g}, {norm/usual:.0f} times what was usual before (it is "
                 f"clipped at {cfg.grad_clip:g})")
+    return None
 
 def getting_worse(metrics:dict, past:list[dict], cfg:TrainConfig)->str|None:
     "Whether the training loss is above that of the first epoch."
     if past and metrics["train_loss"] > (first := past[0]["train_loss"]) + 0.1*abs(first):
         return f"training makes it worse: a loss of {metrics['train_loss']:.4g}, it began at {first:.4g}"
+    return None
 
 WATCHERS = (posterior_collapsed, kl_at_floor, drawing_flat, gradient_exploding, getting_worse)
 

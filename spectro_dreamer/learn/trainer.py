@@ -66,8 +66,8 @@ def loss_means(
     seconds:float, # from token to token
 )->dict[str, float]:
     "Means over tokens by the names of the report, and the KL in bits per second of sound."
-    *sums, n = sums.tolist()
-    means = {name: x/n for name, x in zip(TERMS.values(), sums)}
+    *totals, n = sums.tolist()
+    means = {name: x/n for name, x in zip(TERMS.values(), totals)}
     return means | dict(kl_bits_per_second=means["kl_loss"]/math.log(2)/seconds)
 
 # %% ../../nbs/32b_trainer.ipynb #7af513c4
@@ -120,11 +120,12 @@ class Stepper:
         self.average = copy.deepcopy(self.model) if cfg.train.ema else None
         self.optimizer = _adam(self.model.world(), cfg.train.lr, self.device)
         self.heads_optimizer = _adam(self.model.heads(), cfg.train.reward_lr, self.device)
-        self.objective = Objective(self.model, cfg.train)
+        self.objective:nn.Module = Objective(self.model, cfg.train)
         if self.team.size > 1:
             self.objective = nn.parallel.DistributedDataParallel(self.objective, static_graph=True)
         self.step, self.total_steps, self.done = 0, 0, 0  # steps; steps of the whole run; batches of this epoch
-        self.progress, self.carried = Progress(), None    # carried: where the last sequences ended
+        self.progress = Progress()
+        self.carried:State | None = None # where the last sequences ended
         self.sums, self.norms = self._zeros(len(TERMS) + 1), self._zeros(2) # of the epoch; norms: their sum and maximum
 
     def _zeros(self, shape): return torch.zeros(shape, dtype=torch.float64, device=self.device)
@@ -134,7 +135,7 @@ class Stepper:
         B, T = batch.tokens.shape[:2]
         noise = torch.randn(B, T, self.cfg.model.z_state_size, generator=generator, device=self.device)
         at = self.team.part(B)
-        return Batch(*(x if x is None else x[at] for x in batch)), noise[at]
+        return Batch._make(x if x is None else x[at] for x in batch), noise[at]
 
     def lr_factor(self)->float:
         "What the learning rates are multiplied by at this step."
@@ -205,7 +206,7 @@ def sum_losses(
     carry:bool,  # each batch goes on from the state in which the one before ended
 )->Tensor:       # (terms + 1,) of `loss_sums`
     "The losses of a whole pass, without a gradient."
-    carried, total = None, 0
+    carried, total = None, torch.zeros((), dtype=torch.float64)
     for batch, noise in parts:
         losses = objective(batch, noise, carried)
         total = total + loss_sums(losses)
@@ -222,7 +223,7 @@ class EpochTrainer(Stepper):
         mix=None,               # puts other sequences among those of training: `Mix` of chapter 72
     ):
         super().__init__(cfg, data, team)
-        self.mix, self.epoch, self.noise = mix, 0, None  # noise: this epoch's generator
+        self.mix, self.epoch, self.noise = mix, 0, self.generator(0)  # noise: this epoch's generator
         self.total_steps = cfg.train.epochs*len(self.batches(0))
         if len(data.val): self.batches(None)  # sequences too long for them are an error now, not after an epoch
 

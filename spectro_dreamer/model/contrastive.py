@@ -51,7 +51,8 @@ def two_views(
 )->tuple[Tensor, Tensor]: # (B, T, M, F) both
     "Two independently shifted versions."
     def draw(n): return torch.randint(-n, n + 1, (len(tokens),), generator=generator, device=tokens.device)
-    return tuple(shift_views(tokens, hop, draw(SHIFT_FRAMES), draw(SHIFT_BANDS)) for _ in range(2))
+    def view(): return shift_views(tokens, hop, draw(SHIFT_FRAMES), draw(SHIFT_BANDS))
+    return view(), view()
 
 # %% ../../nbs/24_contrastive.ipynb #e817cecc
 def neighbours(B:int, T:int, overlap:int, device=None)->Tensor: # (B·T, B·T) true where left out
@@ -94,7 +95,7 @@ class Contrast(nn.Module):
         candidates, skip = self.latent(self.from_token(features.flatten(0, 1))), neighbours(B, T, overlap, device)
         # tokens of this recording before t
         begun = torch.arange(T, device=device).expand(B, T) if reset is None else _since(reset)
-        total, guess = 0, z
+        total, guess = z.new_zeros(B, T), z
         for k in range(min(steps, T - 1) + 1):
             if k: guess = self.ahead(guess[:, :-1], actions[:, k:]) # (B, T - k, Z): of tokens k..T-1
             own = (torch.arange(B, device=device)[:, None]*T + torch.arange(k, T, device=device)).flatten()

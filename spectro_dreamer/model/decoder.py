@@ -30,8 +30,8 @@ class TokenDeCNN(nn.Module):
         super().__init__()
         sizes, c, layers = conv_sizes(cfg.n_mels, cfg.token_frames)[::-1], conv_channels(cfg)[::-1], []
         for i, (small, large) in enumerate(zip(sizes, sizes[1:])):
-            extra = tuple(l - ((s - 1)*STRIDE - 2*PADDING + k) for s, l, k in zip(small, large, KERNEL))
-            layers += [nn.ConvTranspose2d(c[i], c[i + 1], KERNEL, STRIDE, PADDING, output_padding=extra)]
+            m, f = (l - ((s - 1)*STRIDE - 2*PADDING + k) for s, l, k in zip(small, large, KERNEL)) # what is missing
+            layers += [nn.ConvTranspose2d(c[i], c[i + 1], KERNEL, STRIDE, PADDING, output_padding=(m, f))]
             layers += [ACTIVATIONS[cfg.activation]()] if i < len(sizes) - 2 else []
         self.layers, self.shape = nn.Sequential(*layers), (c[0], *sizes[0])
         self.n_in = c[0]*sizes[0][0]*sizes[0][1]
@@ -47,8 +47,9 @@ class Decoder(nn.Module):
     def __init__(self, cfg:ModelConfig):
         super().__init__()
         n, self.shape = cfg.h_state_size + cfg.z_state_size, (cfg.n_mels, cfg.token_frames)
-        self.cnn = TokenDeCNN(cfg) if cfg.backbone == "cnn" else nn.Unflatten(-1, self.shape)
-        self.mlp = mlp(n, self.cnn.n_in if cfg.backbone == "cnn" else cfg.n_mels*cfg.token_frames, cfg)
+        cnn = TokenDeCNN(cfg) if cfg.backbone == "cnn" else None
+        self.cnn = nn.Unflatten(-1, self.shape) if cnn is None else cnn
+        self.mlp = mlp(n, cfg.n_mels*cfg.token_frames if cnn is None else cnn.n_in, cfg)
 
     def forward(self, feature:Tensor)->Tensor: # (..., H + Z) → (..., M, F)
         "Every feature by itself."

@@ -19,6 +19,7 @@ Tensors: tokens (B, T, M, F); features (B, T, C); h (B, H) deterministic state; 
 """
 
 # %% ../../nbs/20_encoder.ipynb #9892f643
+from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,8 +53,7 @@ class WithLinearSkip(nn.Module):
     def __init__(self, deep:nn.Sequential, linear:nn.Linear):
         super().__init__()
         self.deep, self.linear = deep, linear
-        nn.init.zeros_(deep[-1].weight)
-        nn.init.zeros_(deep[-1].bias)
+        for p in deep[-1].parameters(): nn.init.zeros_(p)
 
     def forward(self, x:Tensor)->Tensor: # (..., n) → (..., m)
         "Both, added."
@@ -67,7 +67,8 @@ def for_each(
 )->list[Tensor]:        # of (..., n_out)
     "`net(cat([common, part]))` for each part, with what is the same for all computed once."
     if len(parts) == 1: return [net(torch.cat([common, parts[0]], dim=-1))]
-    deep, first = (net.deep, [net.deep[0], net.linear]) if isinstance(net, WithLinearSkip) else (net, [net[0]])
+    deep:Any = net.deep if isinstance(net, WithLinearSkip) else net
+    first = [deep[0], net.linear] if isinstance(net, WithLinearSkip) else [deep[0]]
     weights, rest = [l.weight.split([common.shape[-1], parts[0].shape[-1]], dim=1) for l in first], deep[1:]
     begun = [F.linear(common, w, l.bias) for l, (w, _) in zip(first, weights)]
     def ends(part):
@@ -86,7 +87,8 @@ def conv_sizes(
     "Height and width of the feature maps."
     sizes = [(n_mels, n_frames)]
     for _ in range(n_layers):
-        sizes.append(tuple((s + 2*PADDING - k)//STRIDE + 1 for s, k in zip(sizes[-1], KERNEL)))
+        height, width = ((s + 2*PADDING - k)//STRIDE + 1 for s, k in zip(sizes[-1], KERNEL))
+        sizes.append((height, width))
     return sizes
 
 def conv_channels(cfg:ModelConfig)->list[int]:
@@ -115,8 +117,9 @@ class Encoder(nn.Module):
     def __init__(self, cfg:ModelConfig):
         super().__init__()
         self.sees_h = cfg.encoder_sees_h
-        self.cnn = TokenCNN(cfg) if cfg.backbone == "cnn" else nn.Flatten(-2)
-        n = self.cnn.n_out if cfg.backbone == "cnn" else cfg.n_mels*cfg.token_frames
+        cnn = TokenCNN(cfg) if cfg.backbone == "cnn" else None
+        self.cnn = nn.Flatten(-2) if cnn is None else cnn
+        n = cfg.n_mels*cfg.token_frames if cnn is None else cnn.n_out
         self.from_token = nn.Linear(n, cfg.hidden_size)
         self.from_h = nn.Linear(cfg.h_state_size, cfg.hidden_size, bias=False) if self.sees_h else None
         self.head = mlp(n, cfg.embedding_size, cfg, skip_first=True)
@@ -129,7 +132,7 @@ class Encoder(nn.Module):
 
     def embed(self, x:Tensor, h:Tensor)->Tensor: # (B, C), (B, H) → (B, E)
         "The rest of the embedding of one step."
-        return self.head(x + self.from_h(h)) if self.sees_h else x
+        return x if self.from_h is None else self.head(x + self.from_h(h))
 
     def forward(self, tokens:Tensor, h:Tensor)->Tensor: # (..., M, F), (..., H) → (..., E)
         "Both parts, where the states are known."

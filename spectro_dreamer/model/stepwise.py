@@ -81,7 +81,7 @@ def take_apart(net:nn.Module)->Net | None:
     deep, beside = (net.deep, net.linear) if type(net) is WithLinearSkip else (net, None)
     if type(deep) is not nn.Sequential or has_hooks(net): return None
     if beside is not None and not linear_like(beside): return None
-    layers = list(deep)
+    layers:list = list(deep)
     first = layers.pop(0) if linear_like(layers[0]) else None
     found = _hidden_layers(layers)
     if found is None or len({act for _, act, _ in found}) != 1: return None
@@ -93,9 +93,9 @@ def steps(x:Tensor)->tuple[Tensor, ...]: # (T, …) → T views
     "A sequence, step by step."
     return x.unbind(0)
 
-def swap_batch_time(x:Tensor | None)->Tensor | None: # (B, T, …) ↔ (T, B, …)
+def swap_batch_time(x:Tensor)->Tensor: # (B, T, …) ↔ (T, B, …)
     "Time first instead of batch first, or the other way round."
-    return None if x is None else x.transpose(0, 1).contiguous()
+    return x.transpose(0, 1).contiguous()
 
 def weight_gradient(dy:Tensor, x:Tensor)->Tensor: # (T, B, n), (T, B, m) → (n, m)
     "A weight's gradient, over all steps at once."
@@ -105,16 +105,18 @@ class Layer(NamedTuple):
     "An activation, the normalisation before it if any, and the linear layer after it."
     weight:Tensor
     bias:Tensor
-    norm:list | None=None # scale and shift
+    norm:list[Tensor] # scale and shift; empty without normalisation
     eps:float=0.0
 
     def normal(self, x:Tensor)->tuple[Tensor, Tensor, Tensor]: # → normalised, mean, 1/std
         "The normalisation."
-        return torch.native_layer_norm(x, self.norm[0].shape, *self.norm, self.eps)
+        scale, shift = self.norm
+        return torch.native_layer_norm(x, scale.shape, scale, shift, self.eps)
 
     def normal_back(self, dy, x, mean, rstd, *wanted:bool): # wanted: gradients to input, scale, shift?
         "Its derivative."
-        return aten.native_layer_norm_backward.default(dy, x, list(self.norm[0].shape), mean, rstd, *self.norm, wanted)
+        scale, shift = self.norm
+        return aten.native_layer_norm_backward.default(dy, x, list(scale.shape), mean, rstd, scale, shift, wanted)
 
     def slopes(self, slope:Callable, x:Tensor, y:Tensor): # what was read, the activation's output → (T, B, n), list
         "The activation's slope at every step, and what `normal_back` takes; None without normalisation."
@@ -130,8 +132,8 @@ def layers_of(
     "The layers after the first linear one, with given weights."
     given, found = iter(params), []
     for norm in net.norms:
-        scale = [next(given), next(given)] if norm else None
-        found.append(Layer(next(given), next(given), scale, norm.eps if norm else 0.0))
+        scale_shift = [next(given), next(given)] if norm else []
+        found.append(Layer(next(given), next(given), scale_shift, norm.eps if norm else 0.0))
     return found
 
 class DeepForward:

@@ -21,7 +21,7 @@ noise (B, T, Z), reset (B, T).
 # %% ../../nbs/22_unrolled.ipynb #29346528
 from functools import partial
 from itertools import islice
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -63,7 +63,7 @@ class Weights(NamedTuple):
         n = len(cls._fields) - 2
         rest = tensors[n:]
         k = len(plan.net.deep)
-        return cls(*tensors[:n], list(rest[:k]), list(rest[k:]))
+        return cls._make([*tensors[:n], list(rest[:k]), list(rest[k:])])
 
     @property
     def flat(self)->tuple:
@@ -81,7 +81,7 @@ class Loop:
         self.plan, self.w, self.noise, self.keep, self.draw = plan, w, noise, keep, plan.draw()
         (self.T, self.B, self.Z), self.H = noise.shape, w.h.shape[1]
         g, n = 3*self.H, plan.net.linears[0].in_features
-        c = len(w.w_from) if plan.encoder else 0
+        c = 0 if w.w_from is None else len(w.w_from)
         self.gates, self.at_head, self.rest = slice(g), slice(g, g + c), slice(g + c, None)
         self.at_net, self.beside = slice(g + c, g + c + n), slice(g + c + n, None)
         self.w_z, self.w_a, self.w_e = w.w_x[:, :self.Z], w.w_x[:, self.Z:], w.w_net[:, self.H:]
@@ -125,7 +125,7 @@ class ForwardLoop(Loop):
         self.bases = steps(base) if known else [base]*(T + 1)
         self.skipped = steps(y[1:, :, self.beside]) if plan.net.beside else [None]*T
         self.ready_gates(y[..., self.gates])
-        if plan.encoder: self.ready_head(y[1:])
+        if plan.encoder: self.ready_head(plan.encoder, y[1:])
 
     def ready_gates(self, gates:Tensor): # (T + 1, B, 3H)
         "Where a step finds h, z and the gates' part of the common product: as they are, or after forgetting."
@@ -137,10 +137,10 @@ class ForwardLoop(Loop):
             self.before, gates = [steps(x) for x in forgot[:2]], forgot[2]
         self.gh_ru, self.gh_n = steps(gates[..., :2*self.H]), steps(gates[..., 2*self.H:])
 
-    def ready_head(self, y:Tensor): # (T, B, K)
+    def ready_head(self, head:Net, y:Tensor): # y (T, B, K)
         "The rest of an encoder that sees h."
         e, heard = self.room(self.w_e.shape[1]), y[..., self.at_head]
-        self.head = DeepForward(self.plan.encoder, self.w.head, heard, self.room)
+        self.head = DeepForward(head, self.w.head, heard, self.room)
         self.kept += [e, *self.head.kept]
         self.e, self.heard, self.to_net = (steps(x) for x in (e, heard, y[..., self.rest]))
 
@@ -152,8 +152,8 @@ class ForwardLoop(Loop):
 
     def embed(self, t:int):
         "What an encoder that sees h adds to the net's first layer."
-        w = self.w
-        beside = None if w.w_skip is None else torch.addmm(w.b_skip, self.heard[t], w.w_skip.t())
+        skip, bias = self.w.w_skip, self.w.b_skip
+        beside = None if skip is None or bias is None else torch.addmm(bias, self.heard[t], skip.t())
         self.head.forward(t, self.e[t], beside)
         self.to_net[t].addmm_(self.e[t], self.to_e)
 
@@ -181,7 +181,7 @@ class ForwardLoop(Loop):
 # %% ../../nbs/22_unrolled.ipynb #slopes22
 def head_gradients(loop, h:Tensor)->dict: # a `BackwardLoop` that has gone all steps, (T, B, H) → some of `Weights`
     "Of the weights of an encoder that sees h."
-    found = dict(w_from=None, w_skip=None, b_skip=None, head=[])
+    found:dict = dict(w_from=None, w_skip=None, b_skip=None, head=[])
     if loop.plan.encoder: found |= dict(w_from=weight_gradient(loop.dheard, h), head=loop.head.gradients(loop.de))
     if loop.w.w_skip is None: return found
     return found | dict(w_skip=weight_gradient(loop.de, loop.heard), b_skip=loop.de.sum((0, 1)))
@@ -198,10 +198,11 @@ def all_gradients(
     read = loop.e if encoder else w.heard # what the net reads beside h
     torch.mm(drest.flatten(0, 1).t(), h.flatten(0, 1), out=dw_net[:, :H])
     if w.heard is not None: torch.mm(drest.flatten(0, 1).t(), read.flatten(0, 1), out=dw_net[:, H:])
+    dactions:Any = dg @ loop.w_a if wanted("actions") else None # of `Weights`, a gradient that nobody wants is None
     dheard = None
     if w.heard is not None and wanted("heard"): dheard = loop.dheard if encoder else drest @ loop.w_e
     return Weights(
-        h=dh, z=dz, actions=dg @ loop.w_a if wanted("actions") else None, heard=dheard,
+        h=dh, z=dz, actions=dactions, heard=dheard,
         w_x=weight_gradient(dg, torch.cat([loop.z, w.actions], -1)),
         w_h=weight_gradient(loop.dy[:-1, :, loop.gates], loop.h[:-1]),
         b_x=db, b_h=torch.cat([db[:2*H], (dg[..., 2*H:]*loop.r).sum((0, 1))]),
@@ -235,15 +236,15 @@ class BackwardLoop(Loop):
         self.draws = self.draw.ready_back(raw, noise, out, dout, dz)
         after = self.dy[1:]
         self.net = DeepBackward(plan.net, w.deep, y[1:, :, self.at_net], net_kept, after[..., self.at_net])
-        if plan.encoder: self.ready_head(list(rest), after)
+        if plan.encoder: self.ready_head(plan.encoder, list(rest), after)
         self.dh_, self.draws_, self.dy_ = steps(dh), steps(self.draws), steps(self.dy)
         self.dskipped_ = steps(after[..., self.beside]) if plan.net.beside else None
 
-    def ready_head(self, kept:list[Tensor], dy:Tensor): # dy (T, B, K)
+    def ready_head(self, head:Net, kept:list[Tensor], dy:Tensor): # dy (T, B, K)
         "The slopes of an encoder that sees h."
         self.e, *head_kept = kept
         self.de, self.heard, self.dheard = torch.empty_like(self.e), self.y[1:, :, self.at_head], dy[..., self.at_head]
-        self.head = DeepBackward(self.plan.encoder, self.w.head, self.heard, head_kept, self.dheard)
+        self.head = DeepBackward(head, self.w.head, self.heard, head_kept, self.dheard)
         self.de_, self.dheard_, self.dto_net_ = steps(self.de), steps(self.dheard), steps(dy[..., self.rest])
 
     def embed(self, t:int):
@@ -270,8 +271,8 @@ class BackwardLoop(Loop):
 
     def run(self, wanted:Callable)->Weights: # wanted: name of a weight → is its gradient wanted?
         "All steps in reverse, then one product for each weight: the gradients."
-        carry, dz = self.dh_[-1], None
-        for t in reversed(range(self.T)): carry, dz = self.step(t, carry, dz)
+        carry, dz = self.step(self.T - 1, self.dh_[-1], None)
+        for t in reversed(range(self.T - 1)): carry, dz = self.step(t, carry, dz)
         return all_gradients(self, carry.addmm_(self.dy_[0][:, self.gates], self.w.w_h), dz, wanted)
 
 # %% ../../nbs/22_unrolled.ipynb #fed6ab72
@@ -305,13 +306,14 @@ def loop_weights(
     encoder:Encoder | None, # if it sees h
 )->Weights:
     "The tensors that the loop reads."
-    gru, first = rssm.gru, [net.first, *([net.beside] if net.beside else [])]
+    gru, first = rssm.gru, [l for l in (net.first, net.beside) if l is not None]
+    from_h = None if encoder is None else encoder.from_h
     w_net, b_net = (torch.cat(p) if len(p) > 1 else p[0] for p in zip(*((l.weight, l.bias) for l in first)))
     w_skip, b_skip = (head.beside.weight, head.beside.bias) if head and head.beside else (None, None)
     return Weights(
-        *state, actions=swap_batch_time(actions), heard=swap_batch_time(heard),
+        *state, actions=swap_batch_time(actions), heard=None if heard is None else swap_batch_time(heard),
         w_x=gru.weight_ih, w_h=gru.weight_hh, b_x=gru.bias_ih, b_h=gru.bias_hh, w_net=w_net, b_net=b_net,
-        w_from=encoder.from_h.weight if encoder else None, w_skip=w_skip, b_skip=b_skip,
+        w_from=None if from_h is None else from_h.weight, w_skip=w_skip, b_skip=b_skip,
         deep=net.deep, head=head.deep if head else [])
 
 def unroll(
@@ -325,7 +327,8 @@ def unroll(
     reset:Tensor | None=None,    # (B, T)
 )->tuple[Tensor, Tensor, tuple]: # h (T, B, H), z (T, B, Z), their distribution: time first
     "Run the recurrence with automatic differentiation if anything asks for it, otherwise in little memory."
-    parts, head, latent = take_apart(net), take_apart(encoder.head) if encoder else None, rssm.latent
+    parts = cast(Net, take_apart(net)) # None is nothing that `supports` lets through
+    head, latent = take_apart(encoder.head) if encoder else None, rssm.latent
     w = loop_weights(rssm, parts, head, state, actions, heard, encoder)
     keep = None if reset is None else swap_batch_time(1 - reset).unsqueeze(-1).to(noise)
     asked = torch.is_grad_enabled() and any(x.requires_grad for x in w.flat if x is not None)
@@ -351,11 +354,12 @@ def supports(
 )->bool:
     "Whether `observe_fast` and `imagine_fast` can take these parts here and now; otherwise the readable loop has to."
     if not _mode_allows(rssm) or not _are_ours(rssm, encoder): return False
-    sees = encoder is not None and encoder.sees_h
-    parts = [take_apart(net) for net in (rssm.prior_net, rssm.posterior_net, *([encoder.head] if sees else []))]
-    if not all(parts): return False
-    seen = [encoder.from_h.weight] if sees else []
-    return _are_alike([rssm.gru.weight_ih, *seen, *(p for net in parts for p in net.deep)])
+    nets, weights = [rssm.prior_net, rssm.posterior_net], [rssm.gru.weight_ih]
+    if encoder is not None and encoder.from_h is not None:
+        nets.append(encoder.head)
+        weights.append(encoder.from_h.weight)
+    parts = [part for part in map(take_apart, nets) if part is not None]
+    return len(parts) == len(nets) and _are_alike([*weights, *(p for part in parts for p in part.deep)])
 
 def _check(rssm, encoder, noise):
     instead = "use the readable one (rssm.observe, rssm.imagine)"
@@ -379,7 +383,7 @@ def observe_fast(
     "What `rssm.observe(encoder.embed, features, actions, ...)` gives. Raises `SpectroError` where `supports` says no."
     _check(rssm, encoder, noise)
     state = rssm.initial(len(actions)) if state is None else state
-    noise = rssm.noise(state.h, *actions.shape[:2], generator) if noise is None else noise
+    noise = rssm.noise(state.h, len(actions), actions.shape[1], generator) if noise is None else noise
     seer = encoder if encoder is not None and encoder.sees_h else None
     h, z, q = unroll(rssm, rssm.posterior_net, state, actions, noise, features, seer, reset)
     return Trajectory(h.transpose(0, 1), z.transpose(0, 1), _batch_first(rssm.prior_at(h)), _batch_first(q))
@@ -393,7 +397,8 @@ def imagine_fast(
     generator:torch.Generator | None=None, # draws the noise if it is not given
 )->Trajectory:
     "What `rssm.imagine(state, actions, ...)` gives. Raises `SpectroError` where `supports` says no."
-    noise = temperature*(rssm.noise(state.h, *actions.shape[:2], generator) if noise is None else noise)
+    noise = rssm.noise(state.h, len(actions), actions.shape[1], generator) if noise is None else noise
+    noise = temperature*noise
     _check(rssm, None, noise)
     h, z, p = unroll(rssm, rssm.prior_net, state, actions, noise)
     return Trajectory(h.transpose(0, 1), z.transpose(0, 1), _batch_first(p))

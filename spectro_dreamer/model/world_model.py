@@ -40,6 +40,9 @@ from .objective import Losses, bin_error, reconstruction_nll
 # %% ../../nbs/26_world_model.ipynb #4e6866f1
 class WorldParts(nn.Module):
     "Encoder, RSSM, decoder and two reward heads, and the ways through them."
+    mean:Tensor # (M,) of the training frames, nats
+    std:Tensor  # (M,)
+
     def __init__(self,
         **fields, # of `ModelConfig`: h_state_size, z_state_size, action_size, …
     ):
@@ -132,7 +135,7 @@ class WorldObjective(WorldParts):
         """
         T, bins = seen.shape[1], seen[0, 0].numel()
         last = T - 1 - min(cfg.forecast_steps, T - 1) # moment that leaves as many
-        at = torch.randint(last + 1, ()).item() if self.training else last//2
+        at = int(torch.randint(last + 1, ()).item()) if self.training else last//2
         ahead = slice(at + 1, at + T - last)
         begin, actions = State(path.h[:, at], path.z[:, at]), batch.styles[:, ahead]
         noise = path.z.new_zeros(*actions.shape[:2], self.rssm.z_size)
@@ -158,6 +161,7 @@ class WorldObjective(WorldParts):
         path = self.observe(seen, batch.styles, state, batch.reset, noise, generator)
         feature, forecast = path.feature, [path.prior.mean] if cfg.beta_forecast > 0 else []
         recon, *ahead = self.drawing_errors(path.h, [path.z, *forecast], seen)
+        assert path.posterior is not None # as in a dream
         kl = kl_loss(path.posterior, path.prior, cfg.free_nats, cfg.kl_dyn, cfg.kl_rep)
         reward = self.reward_error(feature, batch.rewards)
         total = reconstruction_nll(recon, M*F, cfg.likelihood, batch.mask)
