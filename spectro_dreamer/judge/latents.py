@@ -43,7 +43,7 @@ def follow_clips(
         tokens = [model.to_tokens(specs[i]) for i in some]
         longest = max(map(len, tokens))
         padded = [torch.cat([t, t[-1:].expand(longest - len(t), *t.shape[1:])]) for t in tokens]
-        path = model.follow(tokens := torch.stack(padded), model.no_style(*tokens.shape[:2]))
+        path = model.follow(torch.stack(padded), model.no_style(len(padded), longest))
         for k, (i, t) in enumerate(zip(some, tokens)):
             out[i] = path.h[k, :len(t)].cpu(), path.z[k, :len(t)].cpu()
     return [out[i] for i in range(len(specs))]
