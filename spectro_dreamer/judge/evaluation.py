@@ -22,7 +22,7 @@ Tensors: tokens (T, M, F) standardised log-mel of a whole clip; styles (T, A); s
 """
 
 # %% ../../nbs/50_evaluation.ipynb #b443404d
-import copy, math
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 import numpy as np, torch
