@@ -32,7 +32,7 @@ def plain(
 )->str:
     "A value as a person writes it."
     if isinstance(value, bool): return "yes" if value else "no"
-    if value in ("", None): return "none"
+    if value in ("", None, (), []): return "none"
     if isinstance(value, float): return f"{value:g}"
     if isinstance(value, (tuple, list)): return " ".join(map(plain, value))
     return str(value)

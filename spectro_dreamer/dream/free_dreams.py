@@ -64,8 +64,8 @@ class Classifier(nn.Module):
         specs:list, # of (N, M) nats
     )->tuple[Tensor, Tensor]: # (n, N, M) standardised, (n, N) ones where there is a clip
         "Clips of any length side by side, without each clip's mean in each band."
-        z, there = [(x - x.mean(0))/self.std for x in specs], [torch.ones(len(x)) for x in specs]
-        return tuple(nn.utils.rnn.pad_sequence(x, batch_first=True) for x in (z, there))
+        def padded(rows): return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return padded([(x - x.mean(0))/self.std for x in specs]), padded([torch.ones(len(x)) for x in specs])
 
     @torch.no_grad()
     def hear(self,

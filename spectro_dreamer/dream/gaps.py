@@ -257,7 +257,8 @@ def gap_errors(
     "Fill the same gaps with a world model and with rivals. Raises `SpectroError` if no clip is long enough."
     frame_rate, scale = data.front_end.frame_rate, data.band_scale
     rivals = TRIVIAL_FILLINGS | (rivals or {})
-    scores, counts = {m: {} for m in GAP_UNITS}, {length: [] for length in lengths}
+    scores:dict[str, dict] = {m: {} for m in GAP_UNITS}
+    counts:dict[float, list[int]] = {length: [] for length in lengths}
     for length, i in show(list(itertools.product(lengths, map(int, clips)))):
         here, found = gaps(data, i, length, context, most), []
         for g in here:

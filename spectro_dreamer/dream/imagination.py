@@ -198,7 +198,7 @@ def hold_last(
 )->Tensor:       # (N, M) nats
     "The trivial rival: the context as recorded, then its last frame held to the end."
     k = dream.context_frames
-    if not k: raise SpectroError("a dream without a context has no last frame to hold")
+    if dream.truth is None or not k: raise SpectroError("a dream without a context has no last frame to hold")
     return torch.cat([dream.truth[:k], dream.truth[k - 1:k].expand(dream.spec.shape[1] - k, -1)])
 
 def _plot_rows(panels, dream):
@@ -264,7 +264,8 @@ def _show_players(panels, front_end):
 def _hear_file(checkpoint, audio_path, device):
     "A model, and the log-mel (N, M) of a recording."
     model = load_of_sound(checkpoint, device)
-    return model, torch.from_numpy(log_spectrogram(read_audio(audio_path, model.front_end.sample_rate), model.front_end))
+    wave = read_audio(audio_path, model.front_end.sample_rate)
+    return model, torch.from_numpy(log_spectrogram(wave, model.front_end))
 
 def save_results(
     output_dir,     # made if it is missing

@@ -235,7 +235,9 @@ def restyle_scores(
 )->dict:                      # task → method → {"moved": [of each clip], …}; "frechet" is one number
     "Restyle every clip for each task in every way."
     female, std = model.style_names.index("gender=female"), model.std.cpu()
-    ends, scores, frames = _score_ends(model, data, clips, listeners), {t: {} for t in TASKS}, {}
+    scores:dict[str, dict] = {t: {} for t in TASKS}
+    frames:dict[tuple[str, str], list[Tensor]] = {}  # (task, method) → what was drawn
+    ends = _score_ends(model, data, clips, listeners)
     for task in restyle_tasks(model, data, list(clips), show=show):
         up = not data.global_styles[task.clip, female]
         said = restyled_versions(model, task.spec, task.own, task.target, task.energy, task.partner, up, guides)
@@ -249,7 +251,8 @@ def restyle_scores(
             for k, v in (moved | kept | taken).items(): row.setdefault(k, []).append(v)
             if task.name in ("contour", "voice"): frames.setdefault((task.name, method), []).append(x)
     real = torch.cat([data.clip(j).cpu() for j in others])
-    for (name, method), x in frames.items(): scores[name][method]["frechet"] = frechet(torch.cat(x)/std, real/std)
+    for (name, method), drawn in frames.items():
+        scores[name][method]["frechet"] = frechet(torch.cat(drawn)/std, real/std)
     return scores
 
 # %% ../../nbs/62b_restyle_scores.ipynb #81c19288

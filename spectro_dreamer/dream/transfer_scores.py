@@ -197,7 +197,8 @@ def transfer_scores(
     The measures "level", "spread" and "voice, …" are as for `share`; "taken for B, …", "kept" and "cepstral" are
     numbers.
     """
-    scores, where, std = {}, {name: places(ear, data, clips) for name, ear in ears.items()}, model.std.cpu()
+    scores:dict[str, dict] = {}
+    where, std = {name: places(ear, data, clips) for name, ear in ears.items()}, model.std.cpu()
     for i, j in show(pairs):
         a, b = data.clip(i).cpu(), data.clip(j).cpu()
         said = transfer_versions(model, a, b, data.global_styles[i], data.global_styles[j], guides)

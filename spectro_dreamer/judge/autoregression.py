@@ -24,7 +24,7 @@ B sequences, T tokens, M mel bands, F frames in a token.
 # %% ../../nbs/51b_autoregression.ipynb #3695f926
 import copy, math
 from functools import partial
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, TypeVar
 import numpy as np, torch
 from torch import Tensor, nn
 from ..config import SpectroError, TrainConfig
@@ -69,7 +69,7 @@ def lagged_moments(
     order:int=5, # P
 )->Moments:
     "Go through the clips once. Raises `SpectroError` if none is longer than the order."
-    total, n = 0, 0
+    total, n = torch.zeros((), dtype=torch.double), 0
     for z in clips:
         z = z.double().cpu()
         if len(z) <= order: continue
@@ -118,7 +118,7 @@ class VAR:
     def go_on(self,
         frames:Tensor,     # (..., C, M), at least P of them
         n:int,             # frames to add
-        noise:Tensor=None, # (..., n, M) standard normal; None gives the mean
+        noise:Tensor | None=None, # (..., n, M) standard normal; None gives the mean
     )->Tensor:             # (..., n, M)
         "Iterate the recursion."
         order, out = len(self.weights), list(frames[..., -len(self.weights):, :].unbind(-2))
@@ -151,7 +151,7 @@ def fit_var(
     M = (len(fit.total) - 1)//(order + 1)
     errors = {r: residual_covariance(tune, ridge_weights(fit, r, M)).diagonal().mean().item() for r in ridges}
     both = fit + tune
-    weights = ridge_weights(both, min(errors, key=errors.get), M)
+    weights = ridge_weights(both, min(errors, key=errors.__getitem__), M)
     lags = weights[1:].unflatten(0, (order, M)).float()
     return VAR(lags, weights[0].float(), residual_covariance(both, weights).float()), errors
 
@@ -205,7 +205,7 @@ class GRUForecaster(nn.Module):
     def go_on(self,
         tokens:Tensor,     # (B, T, M, F)
         n:int,             # tokens to add
-        noise:Tensor=None, # (B, n, hop, M) standard normal; None feeds the mean back
+        noise:Tensor | None=None, # (B, n, hop, M) standard normal; None feeds the mean back
     )->Tensor:             # (B, n*hop, M) their new frames
         "Iterate on its own output."
         out, token, state, said = [], tokens, None, None
@@ -245,15 +245,17 @@ def _train_step(model, optimizer, loss, lr, grad_clip):
     optimizer.step()
     return True
 
+_Network = TypeVar("_Network", bound=nn.Module)
+
 def fit_rival(
     name:str,             # for the error
-    make:Callable,        # () → the network
+    make:Callable[[], _Network], # () → the network
     loss:Callable,        # (network, tokens (B, T, M, F), generator of noise) → nats, in any shape
     data:SpectrogramData, # training speakers to learn from, validation speakers to choose the epoch
     cfg:TrainConfig,      # of the world model it is compared with: sequences, learning rate, schedule, seed
     steps:int | None=None, # gradient steps; default: as many as cfg.epochs epochs have
     show=lambda epochs: epochs, # wraps the epochs, for a progress bar
-)->tuple[nn.Module, dict]: # the best epoch's network, and {steps, tokens, best_epoch, curve: [nats a token]}
+)->tuple[_Network, dict]: # the best epoch's network, and {steps, tokens, best_epoch, curve: [nats a token]}
     """Train any network on tokens standardised per band as a world model is trained.
 
     Raises `SpectroError` if it diverges.

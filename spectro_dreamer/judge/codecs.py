@@ -283,7 +283,7 @@ def plot_codecs(
     if line:
         bits = np.array(line["nats_per_token"])*per_second/math.log(2)
         ax.plot(bits, line["mse"], "k", label="Gaussian line of these clips, log-mels")
-    families = {}
+    families:dict[str, list[tuple[str, dict]]] = {}
     for name, p in result["points"].items(): families.setdefault(name.split(",")[0], []).append((name, p))
     for k, (family, members) in enumerate(families.items()):
         coded = [p for _, p in members if "bits_per_second" in p]

@@ -22,9 +22,9 @@ Tensors: tokens (T, M, F) standardised log-mel of a whole clip; styles (T, A); s
 """
 
 # %% ../../nbs/50_evaluation.ipynb #b443404d
-import copy, math
+import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import numpy as np, torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError
@@ -57,7 +57,7 @@ def open_split(
 @dataclass(frozen=True)
 class Metric:
     "One number with what is needed to read it."
-    value:float|list|None # a list if there is one for each latent dimension or mel band; None where there is none
+    value:Any             # a number; a list with one for each latent dimension or mel band; None where there is none
     unit:str
     given:str             # what the model was told
     n_clips:int
@@ -122,8 +122,8 @@ def follow_clip(
     "Observe a whole clip from its first token, by the posterior's mean and by samples of it."
     tokens, styles = clip_inputs(model, data, clip, style_parts)
     noise = clip_noise(model, clip, 1, len(tokens), seed)
-    twice = [x.expand(2, *x.shape) for x in (tokens, styles)]
-    return Followed(tokens, styles, model.observe(*twice, noise=torch.cat([0*noise, noise])))
+    heard, told = (x.expand(2, *x.shape) for x in (tokens, styles))
+    return Followed(tokens, styles, model.observe(heard, told, noise=torch.cat([0*noise, noise])))
 
 # %% ../../nbs/50_evaluation.ipynb #076394d3
 UNITS = dict(

@@ -86,8 +86,8 @@ def forecast_noise(
 # %% ../../nbs/51_forecasts.ipynb #fb59c4ff
 class Forecast(NamedTuple):
     "What a forecaster says of n windows: its guess, samples, or both."
-    mean:Tensor=None    # (n, K, M, F) per-band standardised
-    samples:Tensor=None # (n, S, K, M, F)
+    mean:Tensor | None=None    # (n, K, M, F) per-band standardised
+    samples:Tensor | None=None # (n, S, K, M, F)
 
 TRIVIAL = ("band mean", "previous token", "last frame held")  # forecasts that need no model
 
@@ -150,8 +150,11 @@ def score_forecast(
     said:Forecast, # of the windows of one clip
     truth:Tensor,  # (n, K, M, F) standardised per band
 )->dict[str, np.ndarray]: # measure → (K,) means over windows
-    "The four measures of one forecaster."
-    samples = said.mean[:, None] if said.samples is None else said.samples       # (n, S, K, M, F)
+    "The four measures of one forecaster. Raises `SpectroError` if it said nothing."
+    samples = said.samples                                                       # (n, S, K, M, F)
+    if samples is None:
+        if said.mean is None: raise SpectroError("a forecast needs a guess, samples or both")
+        samples = said.mean[:, None]
     S, drawn = samples.shape[1], samples.mean(dim=1)
     noise = samples.var(dim=1).mean(dim=(0, 2, 3))/S if S > 1 else 0.
     mean = drawn if said.mean is None else said.mean
@@ -316,12 +319,17 @@ def format_forecasts(
             "± is one standard error over clips")
     return "\n\n".join([head, *tables])
 
+def _line_of(name, k, models):
+    "Of a curve: solid for a world model, dashed for the first rivals, dotted for the others."
+    if name in models: return "-"
+    return "--" if k < 6 else ":"
+
 def _plot_measure(ax, result, measure, part):
     "Every forecaster's curve of one measure."
     others = [f for f in result.forecasters if f not in (*result.models, *TRIVIAL)]
     for k, name in enumerate([*result.models, *others]):
         x = result.metric(name, measure, part)
-        style = "os^Dv"[k % 5] + ("-" if name in result.models else "--" if k < 6 else ":")
+        style = "os^Dv"[k % 5] + _line_of(name, k, result.models)
         ax.errorbar(result.horizons, [v.value for v in x], [2*(v.se or 0) for v in x], fmt=style, ms=4, capsize=2,
                     color=f"C{k}", label=name)
     for name, style in zip(TRIVIAL, ("k:", "0.75", "0.5")):

@@ -18,6 +18,7 @@ Arrays: clips (N, M) log-mels standardised per band; density (W, M, M) complex, 
 """
 
 # %% ../../nbs/50b_gaussian.ipynb #b443404d
+from typing import Any
 import numpy as np
 
 # %% ../../nbs/50b_gaussian.ipynb #0b59e4b2
@@ -27,7 +28,8 @@ def spectral_density(
 )->np.ndarray:           # (W, M, M) complex, Hermitian; its mean over frequencies is the covariance
     "Welch's estimate of the cross-spectral density between mel bands, Hann window, mean not removed."
     window = np.hanning(segment + 1)[:-1]
-    total, energy = 0, 0.0
+    total:Any = 0  # (W, M, M) from the first segment on
+    energy = 0.0
     for z in clips:
         z = np.asarray(z, np.float64)
         if len(z) < segment: z = np.pad(z, ((0, segment - len(z)), (0, 0)))

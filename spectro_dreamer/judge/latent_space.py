@@ -26,8 +26,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 import numpy as np
+from ..config import SpectroError
 from ..progress import show_progress
 from ..data.corpus import read_labels
 from ..data.dataset import SpectrogramData
@@ -72,7 +73,8 @@ def first_of_each(
     most:int,  # clips of each
 )->list[int]:
     "The first clips of every kind."
-    seen, out = Counter(), []
+    seen:Counter = Counter()
+    out = []
     for i in clips:
         seen[key(i)] += 1
         if seen[key(i)] <= most: out.append(int(i))
@@ -167,7 +169,8 @@ class ProbeTask(NamedTuple):
 
     @property
     def files(self)->list[Path]:
-        "The recordings of the clips."
+        "The recordings of the clips. Raises `SpectroError` for a task without."
+        if self.recordings is None: raise SpectroError("this task has no recordings: it is not asked in noise")
         return [Path(self.recordings)/self.data.paths[i] for i in self.clips]
 
 def speaker_folds(
@@ -294,7 +297,7 @@ def _ask_in_noise(task, name, read, what, seed):
 def judge_latent_space(
     models:dict,             # label → model; the first is probed and drawn
     what:LatentMaterial,
-    gru:GRUForecaster=None,  # read beside them
+    gru:GRUForecaster | None=None, # read beside them
     max_digits:int=1000,     # about so many digits are probed; 0 for all
     seed:int=0,              # of all noise
     keep:Callable=_quiet,    # (result, figures by name): called after each part with what there is so far
@@ -302,11 +305,13 @@ def judge_latent_space(
     "Use, movement, neighbours, probes, probes in noise: what is in the states of trained runs."
     name, first = next(iter(models.items()))
     read = make_readers({name: first}, gru, seed)
-    result, figures = dict(readers=list(read)), {}
+    result:dict[str, Any] = dict(readers=list(read))
+    figures:dict[str, Any] = {}
     for numbers, drawn in (_ask_use(models, what), _ask_spaces(models, what, seed)):
         result, figures = result | numbers, figures | drawn
     keep(result, figures)
-    tasks, result["probes"], noise = probe_tasks(what, max_digits), {}, {}
+    tasks, noise = probe_tasks(what, max_digits), {}
+    result["probes"] = {}
     for task_name, task in tasks.items():
         result["probes"][task_name] = ask_readers(task, read, seed)
         print(format_answers(task_name, result["probes"][task_name]), flush=True)

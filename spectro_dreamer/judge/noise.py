@@ -164,10 +164,10 @@ def probe_in_noise(
     clean = clip_vectors(by_name, noisy_specs(files, front_end, None, longest=longest))
     probes = {name: linear_probe(x, labels, groups, l2s) for name, x in clean.items()}
     kinds = ("white", "babble") if voices else ("white",)
-    found = {kind: {} for kind in kinds}
+    found:dict[str, dict] = {kind: {} for kind in kinds}
     for kind, snr in show([(k, s) for k in kinds for s in snrs]):
         found[kind][snr] = clip_vectors(by_name, noisy_specs(files, front_end, snr, kind, voices, seed, longest))
-    out = dict(clean=probes)
+    out:dict[str, dict] = dict(clean=probes)
     for kind, by_snr in found.items():
         out[kind] = {}
         for name in by_name:

@@ -23,6 +23,7 @@ Tensors: features (n, D), a row for each clip; the feature [h, z] (T, H + Z) of 
 # %% ../../nbs/53_probes.ipynb #8388ec8f
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import cast
 import numpy as np, torch
 from torch import Tensor, nn
 from ..config import SpectroError
@@ -97,7 +98,7 @@ def linear_probe(
         raise SpectroError("a probe needs three groups (to fit, to choose, to test) and two classes; got "
                            f"{len(kinds)} and {len(names)}")
     if not x.isfinite().all(): raise SpectroError("a probe needs finite features")
-    right, chance, chosen = np.zeros(len(y)), 0, []
+    right, chance, chosen = np.zeros(len(y)), 0., []
     for g in kinds:
         test = groups == g
         l2 = _choose_l2(x[~test], y[~test], groups[~test], l2s, inner, len(names))
@@ -107,7 +108,7 @@ def linear_probe(
         chosen.append(l2)
     by_group = {str(g): float(right[groups == g].mean()) for g in kinds}
     se = pool_clips(list(by_group.values()), [int((groups == g).sum()) for g in kinds], "", "").se
-    return Probe(float(right.mean()), se, by_group, chance/len(y), len(y), len(names), chosen)
+    return Probe(float(right.mean()), cast(float, se), by_group, chance/len(y), len(y), len(names), chosen)
 
 # %% ../../nbs/53_probes.ipynb #d53724e3
 def over_time(
@@ -151,7 +152,8 @@ def clip_turns(
     parts:int, # how many
 )->list[int]:  # (n,) 0 … parts - 1
     "Deal the clips of each label out in turn, so that every part has some of every label."
-    seen, turns = Counter(), []
+    seen:Counter = Counter()  # clips of each label so far
+    turns = []
     for label in labels:
         turns.append(seen[label] % parts)
         seen[label] += 1

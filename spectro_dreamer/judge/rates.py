@@ -22,7 +22,7 @@ Clips are heard whole, with no style given.
 """
 
 # %% ../../nbs/52_rates.ipynb #01300ce9
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 import numpy as np, torch
 from torch import Tensor
 from ..data.observations import tokens_to_frames
@@ -44,9 +44,9 @@ class RatePoint:
     mse_sampled_se:float     # standard error over clips
     mse_sampled_frames:float # of a posterior sample, per bin of the joined frames
     mse_frames:float         # of the posterior's mean, per bin of the joined frames
-    line:float               # the Gaussian line's error at this rate; None if there is no line
-    ratio:float              # mse_sampled over the line's error
-    ratio_frames:float       # mse_sampled_frames over it
+    line:float | None        # the Gaussian line's error at this rate; None if there is no line
+    ratio:float | None       # mse_sampled over the line's error
+    ratio_frames:float | None # mse_sampled_frames over it
 
 @torch.no_grad()
 def rate_point(
@@ -70,7 +70,7 @@ def rate_line(
     clips,
     segments:float=4.,     # least number of Welch segments for each band; with fewer the density is not known
     distortions=LINE_ERRORS, # MSE per bin
-)->dict:                   # {"mse": [...], "nats_per_token": [...]}, or None
+)->dict | None:            # {"mse": [...], "nats_per_token": [...]}, or None
     "The Gaussian line of some clips; None if they are too short to estimate it."
     pieces = sum(max(1, int(n)//64 - 1) for n in data.lengths[np.asarray(clips)])
     if pieces < segments*len(data.mean): return None
@@ -162,29 +162,31 @@ class LatentUse:
     active:int             # with more than 0.01 nats per token
     nats_per_token:float
     by_unit:list[float]    # nats per token of each
-    classes:int=None       # C of a categorical state
-    perplexity:float=None  # of the aggregated posterior, mean over groups
-    perplexity_single:float=None # of each token's posterior, geometric mean over tokens, mean over groups
-    perplexity_by_unit:list=None
+    classes:int | None=None # C of a categorical state
+    perplexity:float | None=None # of the aggregated posterior, mean over groups
+    perplexity_single:float | None=None # of each token's posterior, geometric mean over tokens, mean over groups
+    perplexity_by_unit:list | None=None
 
 def latent_use_of(
     paths,    # (posterior, KL (T, units)) of each clip
     kind:str, # of the latent
 )->LatentUse:
     "Add up what a sequence of clips used."
-    kl, n, total, entropy = 0, 0, 0, 0
+    kl, total, entropy = (torch.zeros((), dtype=torch.double) for _ in range(3))
+    n = 0
     for q, nats in paths:
         kl, n = kl + nats.double().sum(0), n + len(nats)
         p = each_part(Tensor.double, q).probs
         if p is not None:
             total, entropy = total + p.sum(0), entropy - torch.xlogy(p, p).sum(-1).sum(0)
     kl = kl/n
-    base = dict(units=len(kl), active=int((kl > ACTIVE).sum()), nats_per_token=kl.sum().item(), by_unit=kl.tolist())
-    if isinstance(total, int): return LatentUse(kind, **base)
+    use = LatentUse(kind, units=len(kl), active=int((kl > ACTIVE).sum()), nats_per_token=kl.sum().item(),
+                    by_unit=kl.tolist())
+    if not total.ndim: return use  # no classes, so nothing was added
     mean = total/n
     each = perplexity(mean)
-    return LatentUse(kind, **base, classes=mean.shape[-1], perplexity=each.mean().item(),
-                     perplexity_by_unit=each.tolist(), perplexity_single=torch.exp(entropy/n).mean().item())
+    return replace(use, classes=mean.shape[-1], perplexity=each.mean().item(), perplexity_by_unit=each.tolist(),
+                   perplexity_single=torch.exp(entropy/n).mean().item())
 
 @torch.no_grad()
 def latent_use(

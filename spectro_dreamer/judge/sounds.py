@@ -87,7 +87,8 @@ def pick_clips(
     n:int,                # at most so many
 )->list[int]:
     "Up to n of the clips: first one of each speaker, then a second of each, in the order of the file."
-    counts, ranks = {}, []
+    counts:dict[str, int] = {}  # clips of each speaker so far
+    ranks = []
     for i in clips:
         speaker = data.speakers[i]
         ranks.append(counts.get(speaker, 0))
@@ -167,7 +168,8 @@ def write_sounds(
 
     The answer says what the scores refer to, their means, what is known of the sets, and each clip's files and scores.
     """
-    sample_rate, clips, sets = model.front_end.sample_rate, [], {}
+    sets:dict[str, list[np.ndarray]] = {}  # condition → waves
+    sample_rate, clips = model.front_end.sample_rate, []
     for k, i in enumerate(show(picks)):
         sounds = make_sounds(model, data, i, conditions, recordings.get(i))
         files = {name: f"{k}_{SOUND_FILES.get(name, 'reconstruction_with_style')}.wav" for name in sounds}

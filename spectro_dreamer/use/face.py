@@ -186,6 +186,12 @@ def complete_recording(
     sounds = {"recording": wave, "with its gap": waves[0], "completed": waves[-1]}
     return Rendition(specs, model.front_end, _voice(model, None), sounds, marks=gap, detail=done)
 
+def _redrawn(model, spec, louder, like, was, to, guide):
+    "A recording with another loudness or as another speaker, by the styles that the model was told."
+    energy = restyling.energy_of(spec) if like is None else restyling.energy_contour(spec, _spec(model, like))
+    target = restyling.style_of(model, spec, was | to, energy + louder*math.log(10)/40)
+    return restyling.restyle(model, spec, target, restyling.style_of(model, spec, was), guide=guide)
+
 def restyle_recording(
     model,               # or its name
     audio,               # a recording's path, or its waveform (S,)
@@ -203,9 +209,7 @@ def restyle_recording(
     spec, quiet = _spec(model, audio), not louder and like is None
     if style_from is None:
         if quiet and not to: raise SpectroError("nothing to change: give louder, like, style_from or to")
-        energy = restyling.energy_of(spec) if like is None else restyling.energy_contour(spec, _spec(model, like))
-        target = restyling.style_of(model, spec, was | to, energy + louder*math.log(10)/40)
-        new = restyling.restyle(model, spec, target, restyling.style_of(model, spec, was), guide=guide)
+        new = _redrawn(model, spec, louder, like, was, to, guide)
     else:
         if not quiet:
             raise SpectroError("style_from takes the other recording's loudness too: leave out louder and like")

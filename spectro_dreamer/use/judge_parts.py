@@ -212,7 +212,7 @@ def judge_completion(
     def both_sides(z, start, end): return var_gap(var, z, start, end), var_gap(var, z, start, end, samples=8)
     others = {"VAR(5), both sides": both_sides, "bend alone, nothing imagined": _bend_alone(c.data),
               "world model, near side": near_side(c.first, c.data, s.seed)}
-    kinds = {"gaps of frames": {}}
+    kinds:dict[str, dict] = {"gaps of frames": {}}
     in_sound = GapsInSound(c.recording, {"Janssen AR(512) of the waveform": janssen})
     if s.clips: kinds["gaps in the sound"] = dict(gaps=in_sound)
     result = dict(about=c.about(clips), model=name, rivals={"VAR(5)": told}, gaps_of_each_clip=s.gaps)

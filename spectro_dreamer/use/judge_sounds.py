@@ -80,7 +80,8 @@ def judge_words(
     s, (shortest, longest) = c.settings, c.settings.word_seconds
     seconds = c.data.lengths/c.data.front_end.frame_rate
     fitting = [int(i) for i in c.clips if shortest <= seconds[i] <= longest and c.data.sentences[i]]
-    some, found = pick_clips(c.data, fitting, s.word_clips), {}
+    found:dict[str, dict] = {}
+    some = pick_clips(c.data, fitting, s.word_clips)
     if not some: raise SpectroError(f"no clip of {shortest:g} to {longest:g} s has a sentence")
     about = c.about(some)
     print(f"words: {len(some)} clips of {about['n_speakers']} speakers, {about['seconds']:.0f} s", flush=True)
