@@ -1,5 +1,7 @@
 """WaveGAN and a world model, taught the same recordings of engines and judged on others (chapters 80 and 81).
 
+For recordings of your own: `spectro_wavegan train` and `spectro_engines judge`. This script makes the report's numbers.
+
     python experiments/engine.py train --engines engine --run runs/engine  # the WaveGAN
     python experiments/engine.py world --engines engine --world runs/engine_world                  # the world model
     python experiments/engine.py judge --engines engine --run runs/engine --world runs/engine_world \
@@ -9,7 +11,7 @@ The folder holds `clips/`, `segments_2s.tsv` (path, start_s) and `labels.tsv` (p
 by who recorded them, as the credits say: nobody is heard on two sides.
 """
 
-import argparse, csv, json, os, re, sys, tempfile, time
+import argparse, json, os, re, sys, tempfile, time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,34 +21,30 @@ import numpy as np
 import torch
 
 from spectro_dreamer.config import SpectroError, preset
-from spectro_dreamer.files import write_text
-from spectro_dreamer.rivals.engine_judges import fad, format_verdicts, judge, usual_sets
-from spectro_dreamer.figures import figure_style
-from spectro_dreamer.dream.free_dreams import free_dreams
+from spectro_dreamer.data.corpus import read_rows
 from spectro_dreamer.data.preparation import prepare
-from spectro_dreamer.data.front_ends import log_spectrogram
+from spectro_dreamer.figures import figure_style
+from spectro_dreamer.files import write_text
+from spectro_dreamer.learn.runs import holds_run
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.learn.training import train
-from spectro_dreamer.sound.vocoder import save_audio, vocode
-from spectro_dreamer.rivals.wavegan import (
-    Critic,
-    Generator,
+from spectro_dreamer.model.world_model import load
+from spectro_dreamer.progress import show_progress
+from spectro_dreamer.rivals.engine_judges import format_verdicts, judge
+from spectro_dreamer.rivals.engine_sets import describe_run, draw_again, engine_sets, random_makers, write_sounds
+from spectro_dreamer.rivals.wave_settings import wavegan_config
+from spectro_dreamer.rivals.wave_windows import (
     Parts,
-    WaveGANTrainer,
-    generate,
     levelled,
-    load_wavegan,
-    plot_sounds,
     profiles,
-    read_csv,
     read_windows,
     set_distance,
     split_windows,
     spread,
-    train_wavegan,
-    wavegan_config,
 )
-from spectro_dreamer.model.world_model import load
+from spectro_dreamer.rivals.wavegan_runs import generate, load_wavegan, plot_sounds, read_csv, train_wavegan
+from spectro_dreamer.rivals.wavegan_trainer import WaveGANTrainer
+from spectro_dreamer.sound.vocoder import save_audio
 
 
 def recordist(credit):
@@ -64,12 +62,6 @@ def recordist(credit):
     return found[1]
 
 
-def rows_of(path):
-    """The rows of a table divided by tabs."""
-    with open(path, newline="", encoding="utf-8") as f:
-        return list(csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
 KINDS = ("helicopter", "chainsaw")  # and all others
 
 
@@ -79,8 +71,8 @@ def windows_of(a, cfg):
     Each part has its share of the recordists of helicopters, of chainsaws, and of other vehicles.
     """
     engines = Path(a.engines).resolve()
-    labels, lines, kind = {r["path"]: r for r in rows_of(engines / "labels.tsv")}, [], {}
-    for r in rows_of(engines / "segments_2s.tsv"):
+    labels, lines, kind = {r["path"]: r for r in read_rows(engines / "labels.tsv", ("path", "class", "credit"))}, [], {}
+    for r in read_rows(engines / "segments_2s.tsv", ("path", "start_s")):
         who = recordist(labels[r["path"]]["credit"])
         kind.setdefault(who, labels[r["path"]]["class"] if labels[r["path"]]["class"] in KINDS else "other")
         lines.append(f"{engines / r['path']}\t{r['start_s']}\t{who}\n")
@@ -118,7 +110,7 @@ def config(a):
 def train_part(a):
     """The WaveGAN: begun, gone on with, or left as it is."""
     cfg = config(a)
-    going = (Path(a.run) / "checkpoints" / "last.pt").is_file()
+    going = holds_run(a.run)
     train_wavegan(windows_of(a, cfg), cfg, a.run, a.run if going else None, progress=False, use_mlflow=False)
 
 
@@ -166,30 +158,6 @@ def world_part(a):
         )
 
 
-def dreams(model, n, cfg, seed, temperature=1.0):
-    """Sounds of the world model out of nothing, as long and as loud as the windows."""
-    front_end = model.front_end
-    frames = -(-cfg.length // front_end.hop_length) + 1
-    specs = free_dreams(model, [frames] * n, temperature, seed)
-    return levelled(
-        np.stack([np.asarray(vocode(np.asarray(x), front_end, seed=k))[: cfg.length] for k, x in enumerate(specs)]),
-        cfg.level,
-    )
-
-
-def revoiced(waves, front_end, level):
-    """What the vocoder makes of the log-mels of recordings: no dream can sound better."""
-    return levelled(
-        np.stack(
-            [
-                np.pad(y := vocode(log_spectrogram(w, front_end), front_end, seed=k)[: len(w)], (0, len(w) - len(y)))
-                for k, w in enumerate(waves)
-            ]
-        ),
-        level,
-    )
-
-
 def speeds(parts, sizes=((4, 8), (8, 8), (8, 16), (16, 8), (32, 8))):
     """CPU seconds of a step of the critic with its share of the generator's, by model_dim and batch."""
     out = []
@@ -210,44 +178,6 @@ def speeds(parts, sizes=((4, 8), (8, 8), (8, 16), (16, 8), (32, 8))):
         )
         print(out[-1], flush=True)
     return out
-
-
-def training_of(run):
-    """What a run of the WaveGAN was and took."""
-    epochs, checks = (
-        read_csv(Path(run) / "epochs_statistics" / f"{t}.csv") for t in ("epoch_statistics", "checkpoint_metrics")
-    )
-    model = load_wavegan(run)
-    cfg, best = model.config, min(checks, key=lambda r: r["distance"])
-    keys = (
-        "epoch",
-        "distance",
-        "diversity",
-        "train_wasserstein",
-        "val_wasserstein",
-        "critic_grad",
-        "generator_grad",
-        "critic_loss",
-        "generator_loss",
-        "learning_rate",
-    )
-    return dict(
-        config=cfg.to_dict()["wavegan"],
-        parameters=dict(
-            generator=sum(p.numel() for p in model.parameters()),
-            critic=sum(p.numel() for p in Critic(cfg).parameters()),
-        ),
-        epochs=int(epochs[-1]["epoch"]),
-        steps=int(epochs[-1]["step"]),
-        generator_steps=int(epochs[-1]["step"]) // cfg.n_critic,
-        best_epoch=int(best["epoch"]),
-        best_step=int(best["step"]),
-        seconds=sum(r["seconds"] for r in epochs),
-        cpu_seconds=sum(r["cpu_seconds"] for r in epochs),
-        converged_at=next((int(r["epoch"]) for r in checks if r["converged"]), None),
-        curve=[[r[k] for k in keys] for r in checks],
-        columns=keys,
-    )
 
 
 def tried(a, parts, curve):
@@ -272,77 +202,27 @@ def tried(a, parts, curve):
     return out
 
 
-def judge_part(a):
-    """All sets in one table, with what making them took."""
-    model = load_wavegan(a.run)
-    cfg = model.config
-    parts = windows_of(a, cfg)
-    world, n = load(a.world), len(parts.test)
-    untrained = Generator(cfg)
-    untrained.load_state_dict(WaveGANTrainer(parts, cfg).generator.state_dict())
-    final = load_wavegan(Path(a.run) / "checkpoints" / "final_model.pt")
-    sets = usual_sets(parts, a.seed, cfg.sample_rate)
-    sets |= {
-        "recorded, vocoded": revoiced(sets["recorded, training"], world.front_end, cfg.level),
-        "WaveGAN, untrained": levelled(generate(untrained, n, a.seed), cfg.level),
-        "WaveGAN, best": generate(model, n, a.seed),
-        "WaveGAN, last": generate(final, n, a.seed),
-        "world model, dreams": dreams(world, n, cfg, a.seed),
-    }
-    if a.sounds:
-        for name, waves in sets.items():
-            for k in range(6):
-                save_audio(
-                    Path(a.sounds) / f"{re.sub(r'[^a-z]+', '_', name.lower())}_{k}.wav", waves[k], cfg.sample_rate
-                )
-    if a.figure:
-        figure_style()
-        shown = {
-            name: sets[name][:: max(1, n // 5)][:5]
-            for name in (
-                "recorded, training",
-                "recorded, held out",
-                "phases drawn anew",
-                "noise, mean spectrum",
-                "recorded, vocoded",
-                "WaveGAN, best",
-                "world model, dreams",
-            )
-        }
-        fig = plot_sounds(shown, cfg.sample_rate)
-        fig.savefig(a.figure, dpi=70)
+SHOWN = (
+    "recorded, training",
+    "recorded, held out",
+    "phases drawn anew",
+    "noise, mean spectrum",
+    "recorded, vocoded",
+    "WaveGAN, best",
+    "world model, dreams",
+)
 
-    def told(names):
-        for name in names:
-            print(f"  {name} …", flush=True)
-            yield name
 
-    verdicts = judge(sets, parts, cfg.sample_rate, show=told)
-    print(format_verdicts(verdicts), flush=True)
-    held, there, rng = parts.test.all(), profiles(parts.test.all(), cfg.sample_rate), np.random.default_rng(a.seed)
-    again = {
-        "recorded, training": lambda k: parts.train.some(rng.permutation(len(parts.train))[:n]),
-        "WaveGAN, best": lambda k: generate(model, n, a.seed + k),
-        "world model, dreams": lambda k: dreams(world, n, cfg, a.seed + k),
-    }
-    draws = {}
-    for name, make in again.items():
-        found = [
-            (
-                fad(w, held, cfg.sample_rate),
-                set_distance(p := profiles(w, cfg.sample_rate), there),
-                spread(p) / spread(there),
-            )
-            for w in map(make, range(1, 1 + a.draws))
-        ]
-        draws[name] = {
-            key: dict(mean=float(np.mean(v)), std=float(np.std(v, ddof=1)))
-            for key, v in zip(("frechet", "distance", "diversity"), zip(*found))
-        }
-        print(name, draws[name], flush=True)
-    cost = json.loads((Path(a.world) / "cost.json").read_text(encoding="utf-8"))
-    last = history(a.world)[-1]
-    about = dict(
+def write_figure(path, sets, n, sample_rate):
+    """The sets of the report, five sounds of each."""
+    figure_style()
+    shown = {name: sets[name][:: max(1, n // 5)][:5] for name in SHOWN}
+    plot_sounds(shown, sample_rate).savefig(path, dpi=70)
+
+
+def about_of(a, parts, cfg):
+    """Which windows were judged, and how."""
+    return dict(
         windows=dict(zip(("train", "val", "test"), map(len, parts))),
         recordists=dict(zip(("train", "val", "test"), (len(set(p.groups)) for p in parts))),
         left_out=len(parts.train.left_out),
@@ -351,16 +231,38 @@ def judge_part(a):
         draws=a.draws,
         machine=f"a CPU, {torch.get_num_threads()} thread, on a machine that others used too",
     )
+
+
+def world_of(a, world):
+    """What the world model was and took."""
+    cost = json.loads((Path(a.world) / "cost.json").read_text(encoding="utf-8"))
+    last = history(a.world)[-1]
+    return dict(
+        parameters=sum(p.numel() for p in world.world()),
+        epochs=last["epoch"],
+        mse=last["train_recon_loss"],
+        kl=last["train_kl_loss"],
+        **cost,
+    )
+
+
+def judge_part(a):
+    """All sets in one table, with what making them took."""
+    cfg = load_wavegan(a.run).config
+    parts, world = windows_of(a, cfg), load(a.world)
+    sets = engine_sets(a.run, parts, world, seed=a.seed)
+    if a.sounds:
+        write_sounds(sets, a.sounds, cfg.sample_rate)
+    if a.figure:
+        write_figure(a.figure, sets, len(parts.test), cfg.sample_rate)
+    verdicts = judge(sets, parts, cfg.sample_rate, show=lambda names: show_progress(names, "sets"))
+    print(format_verdicts(verdicts), flush=True)
+    draws = draw_again(random_makers(a.run, parts, world, a.seed), parts, a.draws, cfg.sample_rate)
+    print(draws, flush=True)
     result = dict(
-        about=about,
-        wavegan=training_of(a.run),
-        world=dict(
-            parameters=sum(p.numel() for p in world.world()),
-            epochs=last["epoch"],
-            mse=last["train_recon_loss"],
-            kl=last["train_kl_loss"],
-            **cost,
-        ),
+        about=about_of(a, parts, cfg),
+        wavegan=describe_run(a.run),
+        world=world_of(a, world),
         verdicts={k: v._asdict() for k, v in verdicts.items()},
         again=draws,
         speeds=speeds(parts),

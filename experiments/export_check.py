@@ -23,16 +23,8 @@ import torch
 from spectro_dreamer.config import SpectroError
 from spectro_dreamer.files import write_text
 from spectro_dreamer.judge.evaluation import open_split
-from spectro_dreamer.use.export import (
-    OnnxDreamer,
-    check_export,
-    export_onnx,
-    format_latency,
-    largest,
-    latency,
-    quantise,
-    redrawing_error,
-)
+from spectro_dreamer.use.export import OnnxDreamer, check_export, export_onnx, largest
+from spectro_dreamer.use.publishing import format_latency, latency, quantise, redrawing_error
 from spectro_dreamer.model.world_model import load
 
 

@@ -7,7 +7,7 @@ Each part writes its own entry of the JSON file and leaves the others. A run tha
 complete is only judged again.
 """
 
-import argparse, json, os, sys, time
+import argparse, json, os, sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,46 +16,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from spectro_dreamer.learn.compute import pick_device
 from spectro_dreamer.config import SpectroError
 from spectro_dreamer.files import write_text
-from spectro_dreamer.rivals.music_lstm import (
-    MusicConfig,
-    NGram,
-    check_tune,
-    compose,
-    decode_text,
-    format_survey,
-    judge_tunes,
-    latent_corpus,
-    load_music,
-    lstm_nats,
-    read_tunes,
-    render,
-    rival_priors,
-    split_tunes,
-    survey,
-    title,
-    train_music,
-)
+from spectro_dreamer.learn.compute import pick_device
+from spectro_dreamer.learn.runs import holds_run
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.model.world_model import load
+from spectro_dreamer.progress import show_progress
+from spectro_dreamer.rivals.abc_tunes import MusicConfig, read_tunes, title
+from spectro_dreamer.rivals.composing import check_tune, compose, format_survey, judge_tunes, survey
+from spectro_dreamer.rivals.latent_priors import latent_corpus, rival_priors
+from spectro_dreamer.rivals.music_lstm import (
+    NGram,
+    decode_text,
+    load_music,
+    lstm_nats,
+    mean_nats,
+    split_tunes,
+    train_music,
+)
+from spectro_dreamer.rivals.playing import render
 
 
 def machine_of(model):
     """What a model runs on, in words."""
     if model.out.weight.device.type != "cpu": return torch.cuda.get_device_name()
     return f"a CPU, {torch.get_num_threads()} thread(s)"
-
-
-def bar(items):
-    """Says now and then how far it is."""
-    start, told, items = time.time(), time.time(), list(items)
-    for k, c in enumerate(items):
-        yield c
-        if time.time() - told > 20:
-            told = time.time()
-            print(f"  {k + 1} of {len(items)}, {told - start:.0f} s", flush=True)
 
 
 def config(a):
@@ -77,7 +63,7 @@ def config(a):
 def trained(corpus, a):
     """Train, go on, or leave as it is; the run's folder and what it took."""
     run, cfg = Path(a.run), config(a)
-    going = (run / "checkpoints" / "last.pt").is_file()
+    going = holds_run(run)
     train_music(corpus, cfg, run, run if going else None, progress=sys.stderr.isatty(), use_mlflow=False)
     rows, model = history(run), load_music(run, pick_device(a.device))
     best, timed = min(rows, key=lambda r: r["val_loss"]), [r for r in rows if "cpu_seconds" in r]
@@ -108,16 +94,16 @@ def heads(text):
     )
 
 
+def standard_error(costs):
+    """Of the mean per symbol, with sequences as the units of chance."""
+    apart = [c.sum() for c in costs] - mean_nats(costs) * np.array([len(c) for c in costs])
+    return float(np.std(apart, ddof=1) * len(costs) ** 0.5 / sum(map(len, costs)))
+
+
 def tunes_part(a):
     """Held-out nats beside n-grams, validity by temperature and nucleus, two tunes as in the original."""
     tunes = read_tunes(a.abc)
     corpus = split_tunes(tunes)
-    mean = lambda costs: float(np.concatenate(costs).mean())
-    se = lambda costs: float(
-        np.std([c.sum() for c in costs] - mean(costs) * np.array([len(c) for c in costs]), ddof=1)
-        * len(costs) ** 0.5
-        / sum(map(len, costs))
-    )
     V, end, counts = len(corpus.symbols), corpus.end, {}
     for n in (1, 2, 3, 5, 6, 8):
         counts[n] = NGram(n, V).fit(corpus.train, end)
@@ -125,12 +111,12 @@ def tunes_part(a):
     model, said = trained(corpus, a)
     costs = {f"{n}-gram": g.nats(corpus.test, end) for n, g in counts.items()} | {"LSTM": lstm_nats(model, corpus.test)}
     val = lstm_nats(model, corpus.val), counts[5].nats(corpus.val, end)
-    weight = max(np.arange(0.5, 1, 0.05), key=lambda w: -mean(mixed(*val, w)))
+    weight = max(np.arange(0.5, 1, 0.05), key=lambda w: -mean_nats(mixed(*val, w)))
     costs[f"LSTM and 5-gram mixed ({weight:.2f} : {1 - weight:.2f})"] = mixed(costs["LSTM"], costs["5-gram"], weight)
     text = [decode_text(s.tolist(), corpus.symbols) for s in corpus.test]
     music = [~heads(t) for t in text]
     nats = {
-        name: dict(nats=mean(c), se=se(c), music_only=mean([x[m] for x, m in zip(c, music)]))
+        name: dict(nats=mean_nats(c), se=standard_error(c), music_only=mean_nats([x[m] for x, m in zip(c, music)]))
         for name, c in costs.items()
     }
     for name, v in nats.items():
@@ -139,7 +125,7 @@ def tunes_part(a):
             flush=True,
         )
     known = [decode_text(s.tolist(), corpus.symbols) for s in corpus.train]
-    rows, real = survey(model, known, n=a.samples, show=bar), judge_tunes(text, known)
+    rows, real = survey(model, known, n=a.samples, show=show_progress), judge_tunes(text, known)
     print(format_survey(rows))
     print("held out:", real, flush=True)
     songs = []
@@ -172,7 +158,7 @@ def latents_part(a):
         world,
         a.dataset,
         max_clips=tuple(max(1, a.max_clips // k) if a.max_clips else None for k in (1, 10, 3)),
-        show=bar,
+        show=show_progress,
     )
     print(
         f"{len(corpus.train)} + {len(corpus.val)} + {len(corpus.test)} clips, {sum(map(len, corpus.train)):,} classes",

@@ -55,7 +55,7 @@ class WorldWindows(NamedTuple):
     heard:Tensor     # (n, C, D)
     truth:Tensor     # (n, H, D)
     action:Tensor    # (n, C + H, A)
-    agent:list       # n names
+    agent:list[str]  # n names
 
 def world_windows(
     data:SpectrogramData,
@@ -66,7 +66,7 @@ def world_windows(
     "Windows that forecast nothing twice. Raises `SpectroError` if no episode is long enough."
     if context < 1 or horizon < 1:
         raise SpectroError(f"need a context and a horizon of at least one frame, got {context} and {horizon}")
-    cut = lambda x: x.unfold(0, context + horizon, horizon).mT # (n, C + H, W)
+    def cut(x:Tensor)->Tensor: return x.unfold(0, context + horizon, horizon).mT # (n, C + H, W)
     long = [i for i in clips if data.lengths[i] >= context + horizon]
     if not long:
         raise SpectroError(f"no episode has the {context + horizon} frames of a window: try a smaller context or "
@@ -112,15 +112,18 @@ class WorldScores:
     reward_variance:float
 
     @property
-    def discrepancy(self)->float: # largest error of an agent over the smallest
+    def discrepancy(self)->float:
+        "Largest error of an agent over the smallest."
         return max(self.agents.values())/min(self.agents.values())
 
     @property
-    def spread(self)->float: # deviation over agents, relative to their mean
+    def spread(self)->float:
+        "Deviation over agents, relative to their mean."
         errors = list(self.agents.values())
         return float(np.std(errors)/np.mean(errors))
 
-def _guesses(model, w, samples, seed): # forecaster → (n, H, D)
+def _guesses(model:DreamerModel, w:WorldWindows, samples:int, seed:int)->dict[str, Tensor]:
+    "What each forecaster says: name → (n, H, D)."
     return {"world model": forecast_world(model, w, samples, seed),
             "last frame held": w.heard[:, -1:].expand_as(w.truth),
             "training mean": torch.zeros_like(w.truth)}
@@ -155,18 +158,19 @@ def judge_world(
                        *_reward_errors(model, data, clips))
 
 @torch.no_grad()
-def _reward_errors(model, data, clips):
+def _reward_errors(model:DreamerModel, data:SpectrogramData, clips)->tuple[float, float]:
     "Mean squared error of the reward head where the model hears, and the variance of the rewards."
-    said, true = [], []
+    said, true = list[Tensor](), list[Tensor]()
     for i in clips:
-        path = model.observe(model.to_tokens(data.clip(i))[None], data.style(i)[None],
-                             noise=torch.zeros(1, int(data.lengths[i]), model.config.model.z_state_size))
+        path = model.follow(model.to_tokens(data.clip(i))[None], data.style(i)[None])
         said.append(model.reward_head(path.feature)[0])
         true.append(data.rewards(i)[:, 0])
-    said, true = torch.cat(said), torch.cat(true)
-    return float((said - true).pow(2).mean()), float(true.var(unbiased=False))
+    rewards = torch.cat(true)
+    return float((torch.cat(said) - rewards).pow(2).mean()), float(rewards.var(unbiased=False))
 
-def format_world(s:WorldScores)->str:
+def format_world(
+    s:WorldScores,
+)->str:
     "Aligned text: errors and likelihoods at some horizons, then agents."
     at = sorted({0, len(s.shuffled)//3 - 1, len(s.shuffled) - 1} - {-1})
     head = "".join(f"{f't+{k + 1}':>9}" for k in at)

@@ -12,7 +12,7 @@ __doc__ += """
 Sets of sounds that have no originals, judged: closeness to held-out recordings, diversity, copying, coverage; and
 rivals that learn almost nothing.
 
-Waves (n, S), n sounds of S samples; profiles (n, 2M) dB, of chapter 80; recordings, a list of (R,).
+Waves (n, S), n sounds of S samples; profiles (n, 2M) dB, of chapter 80c; recordings, a list of (R,).
 
     parts = split_windows(read_windows("engine/segments_2s.tsv", cfg := wavegan_config("test")), cfg)
     sets = usual_sets(parts) | {"WaveGAN": generate(load_wavegan("runs/engines"), len(parts.test))}
@@ -21,16 +21,19 @@ Waves (n, S), n sounds of S samples; profiles (n, 2M) dB, of chapter 80; recordi
 
 # %% ../../nbs/81_engine_judges.ipynb #e1a70005
 import contextlib
+from collections.abc import Callable
 from typing import NamedTuple
 import numpy as np
 from ..config import SpectroError
 from ..sound.metrics import calculate_mcd, calculate_pesq, calculate_stoi
-from ..sound.sound_sets import frechet
-from ..sound.sound_sets import mfcc_statistics
-from .wavegan import Parts, between, profiles, set_distance, spread
+from ..sound.sound_sets import frechet, mfcc_statistics
+from .wave_windows import Parts, between, profiles, set_distance, spread
 
 # %% ../../nbs/81_engine_judges.ipynb #f90d7ab0
-def shaped_noise(waves, seed:int=0)->np.ndarray: # (n, S) → (n, S)
+def shaped_noise(
+    waves,      # (n, S)
+    seed:int=0, # of the noise
+)->np.ndarray:  # (n, S)
     "Noise with the mean spectrum of some sounds, smoothed over 21 Hz, and their root mean square."
     rng, (n, S) = np.random.default_rng(seed), np.shape(waves)
     power = np.mean(np.abs(np.fft.rfft(waves))**2, 0)
@@ -38,7 +41,10 @@ def shaped_noise(waves, seed:int=0)->np.ndarray: # (n, S) → (n, S)
     made = np.fft.irfft(np.fft.rfft(rng.normal(size=(n, S)))*np.sqrt(power), S)
     return (made*np.sqrt(np.mean(np.square(waves))/np.mean(made**2))).astype(np.float32)
 
-def without_phases(waves, seed:int=0)->np.ndarray: # (n, S) → (n, S)
+def without_phases(
+    waves,      # (n, S)
+    seed:int=0, # of the phases
+)->np.ndarray:  # (n, S)
     "Each sound with its own magnitudes at every frequency and phases drawn at random."
     spectrum = np.fft.rfft(waves)
     turn = np.exp(2j*np.pi*np.random.default_rng(seed).random(spectrum.shape))
@@ -53,7 +59,8 @@ def closest_copy(
     "The largest correlation of each sound with any equally long stretch of any recording, whatever its sign."
     from scipy import fft
     waves = np.asarray(waves, np.float32)
-    S, best, known = waves.shape[1], np.zeros(len(waves)), {}
+    S, best = waves.shape[1], np.zeros(len(waves))
+    known:dict[int, np.ndarray] = {}
     scale = np.maximum(np.sqrt((waves.astype(np.float64)**2).sum(1)), 1e-9)
     for r in recordings:
         # wrapping round spoils only what is cut off
@@ -76,43 +83,48 @@ class EngineVerdict(NamedTuple):
     popular:float      # share of the sounds that have the most popular one
     nearest:float      # mean distance to the nearest training window, dB
     copied:float       # mean of the largest correlations with any stretch of a training recording
-    mcd:float          # mean over held-out windows of the mel cepstral distance of the nearest sound, dB
-    stoi:float         # the same of STOI
+    mcd:float|None     # mean over held-out windows of the mel cepstral distance of the nearest sound, dB
+    stoi:float|None    # the same of STOI
     pesq:float|None    # the same of narrow-band PESQ; None without its library, or where it finds no speech at all
 
-def fad(waves, held, rate:int=22050)->float: # (n, S), (m, S)
+def fad(
+    waves,          # (n, S)
+    held,           # (m, S)
+    sample_rate:int=22050, # hertz
+)->float:
     "Fréchet distance between MFCC statistics of half seconds, overlapping by half, of two sets."
-    a, b = (np.concatenate([mfcc_statistics(w, rate, hop=.25) for w in x]) for x in (waves, held))
+    a, b = (np.concatenate([mfcc_statistics(w, sample_rate, hop=.25) for w in x]) for x in (waves, held))
     return frechet(a, b)
 
-def _narrow_pesq(x, y, rate): return calculate_pesq(x, y, rate, narrow=True)
+def _narrow_pesq(x, y, sample_rate): return calculate_pesq(x, y, sample_rate, narrow=True)
 
-def _mean_score(score, pairs, rate):
+def _mean_score(score, pairs, sample_rate):
     "Mean over the pairs for which a metric is defined, or None."
     found = []
     for x, y in pairs:
-        with contextlib.suppress(SpectroError): found.append(score(x, y, rate))
+        with contextlib.suppress(SpectroError): found.append(score(x, y, sample_rate))
     return float(np.mean(found)) if found else None
 
-def _verdict(waves, held, there, known, recordings, rate): # there, known: profiles of held-out and training windows
-    "What is found about one set."
-    p = profiles(waves, rate)
+def _verdict(waves, held, there, known, recordings, sample_rate):
+    "What is found about one set; there, known: profiles of held-out and of training windows."
+    p = profiles(waves, sample_rate)
     near, taken = between(p, known), between(there, p).argmin(1)
     nearest = near.argmin(1)
     pairs = [(h, waves[j]) for h, j in zip(held, taken)]
-    return EngineVerdict(n=len(waves), frechet=fad(waves, held, rate), distance=set_distance(p, there),
+    return EngineVerdict(n=len(waves), frechet=fad(waves, held, sample_rate), distance=set_distance(p, there),
                          diversity=spread(p)/spread(there),
-                   neighbours=len(set(nearest.tolist())), popular=float(np.bincount(nearest).max()/len(waves)),
-                   nearest=float(near.min(1).mean()), copied=float(closest_copy(waves, recordings).mean()),
-                   **{k: _mean_score(f, pairs, rate)
-                      for k, f in dict(mcd=calculate_mcd, stoi=calculate_stoi, pesq=_narrow_pesq).items()})
+                         neighbours=len(set(nearest.tolist())), popular=float(np.bincount(nearest).max()/len(waves)),
+                         nearest=float(near.min(1).mean()), copied=float(closest_copy(waves, recordings).mean()),
+                         mcd=_mean_score(calculate_mcd, pairs, sample_rate),
+                         stoi=_mean_score(calculate_stoi, pairs, sample_rate),
+                         pesq=_mean_score(_narrow_pesq, pairs, sample_rate))
 
 # %% ../../nbs/81_engine_judges.ipynb #e1a70011
 def judge(
     sets:dict,       # name → waves (n, S)
     parts:Parts,
-    rate:int=22050,  # hertz
-    show=iter,       # wraps the sets, for a progress bar
+    sample_rate:int=22050,  # hertz
+    show:Callable=iter, # wraps the sets, for a progress bar
 )->dict:             # name → `EngineVerdict`
     """Judge sets of sounds.
 
@@ -123,25 +135,31 @@ def judge(
         raise SpectroError(f"each set must have {len(held)} sounds, as many as there are held-out windows; got "
                            f"{', '.join(wrong)}")
     if len(held) < 8: raise SpectroError(f"judging needs 8 held-out windows, there are {len(held)}: raise test_split")
-    there, known = profiles(held, rate), profiles(parts.train.all(), rate)
+    there, known = profiles(held, sample_rate), profiles(parts.train.all(), sample_rate)
     recordings = [parts.train.waves[i] for i in sorted(set(parts.train.spans[:, 0].tolist()))]
-    return {name: _verdict(np.asarray(sets[name], np.float32), held, there, known, recordings, rate)
+    return {name: _verdict(np.asarray(sets[name], np.float32), held, there, known, recordings, sample_rate)
             for name in show(list(sets))}
 
-def usual_sets(parts:Parts, seed:int=0, rate:int=22050)->dict: # name → waves (n, S), n held-out windows
+def usual_sets(
+    parts:Parts,
+    seed:int=0,     # of what is drawn
+    sample_rate:int=22050, # hertz
+)->dict[str, np.ndarray]: # name → waves (n, S), n held-out windows
     "Recordings and the rivals that learn almost nothing."
     n, rng = len(parts.test), np.random.default_rng(seed)
     held, learned = parts.test.all(), parts.train.all()
     enough = len(learned) >= n
     some = learned[rng.permutation(len(learned))[:n] if enough else rng.integers(0, len(learned), n)]
-    near = between(profiles(held, rate), profiles(learned, rate)).argmin(1)
+    near = between(profiles(held, sample_rate), profiles(learned, sample_rate)).argmin(1)
     return {"recorded, training": some, "recorded, held out": held, "nearest in training": learned[near],
             "phases drawn anew": without_phases(some, seed), "noise, mean spectrum": shaped_noise(some, seed)}
 
-def format_verdicts(verdicts:dict)->str:
+def format_verdicts(
+    verdicts:dict[str, EngineVerdict], # by the name of the set
+)->str:
     "A table."
     columns = ("Fréchet", "distance", "diversity", "neighbours", "popular", "nearest", "copied", "MCD", "STOI", "PESQ")
     shapes = ("11.1f", "11.2f", "11.2f", "11", "11.0%", *["11.2f"]*5)
-    cell = lambda value, shape: f"{'none':>11}" if value is None else f"{value:{shape}}"
+    def cell(value, shape): return f"{'none':>11}" if value is None else f"{value:{shape}}"
     head = f"{next(iter(verdicts.values())).n} sounds each".ljust(24) + "".join(f"{h:>11}" for h in columns)
     return "\n".join([head, *(f"{name:<24}" + "".join(map(cell, v[1:], shapes)) for name, v in verdicts.items())])

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 import numpy as np, torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError
@@ -54,39 +54,41 @@ def _sound(audio, sample_rate=22050):
     "A waveform (S,) float32 and its sample rate, from a file or as given."
     if isinstance(audio, (np.ndarray, Tensor)): audio = (audio, sample_rate)
     if isinstance(audio, tuple):
-        wave, rate = np.asarray(torch.as_tensor(audio[0]).detach().cpu(), dtype=np.float32), int(audio[1])
+        wave, sample_rate = np.asarray(torch.as_tensor(audio[0]).detach().cpu(), dtype=np.float32), int(audio[1])
         if wave.ndim != 1: raise SpectroError(f"need a waveform of shape (S,), got {wave.shape}")
         if not np.isfinite(wave).all(): raise SpectroError("the waveform holds NaN or infinite samples")
-        return wave, rate
+        return wave, sample_rate
     import soundfile
-    try: rate = soundfile.info(audio).samplerate
+    try: sample_rate = soundfile.info(audio).samplerate
     except (soundfile.LibsndfileError, OSError, TypeError):
         raise SpectroError(f"{Path(audio).name} does not decode, or does not exist") from None
-    return read_audio(audio, rate), rate
+    return read_audio(audio, sample_rate), sample_rate
 
 def _pair(original, reconstructed, sample_rate, what, least:float=0., silence=False):
     """Two waves of one length and their rate; `SpectroError` if they cannot be compared, are shorter than `least`
     seconds, or are silent.
     """
-    (x, rate), (y, other) = (_sound(a, sample_rate) for a in (original, reconstructed))
-    if rate != other:
-        raise SpectroError(f"{what} needs one sample rate, got {rate} and {other} Hz: resample one of the sounds")
-    if abs(len(x) - len(y)) > SLACK*rate:
-        raise SpectroError(f"{what} compares sample with sample, but the sounds last {len(x)/rate:.2f} s and "
-                           f"{len(y)/rate:.2f} s")
+    (x, sample_rate), (y, other) = (_sound(a, sample_rate) for a in (original, reconstructed))
+    if sample_rate != other:
+        raise SpectroError(f"{what} needs one sample rate, got {sample_rate} and {other} Hz: resample one of the "
+                           "sounds")
+    if abs(len(x) - len(y)) > SLACK*sample_rate:
+        raise SpectroError(f"{what} compares sample with sample, but the sounds last {len(x)/sample_rate:.2f} s and "
+                           f"{len(y)/sample_rate:.2f} s")
     n = min(len(x), len(y))
-    if n < max(1, least*rate): raise SpectroError(f"{what} needs at least {least:g} s of sound, got {n/rate:.3f} s")
+    if n < max(1, least*sample_rate):
+        raise SpectroError(f"{what} needs at least {least:g} s of sound, got {n/sample_rate:.3f} s")
     for name, w in (("an original", x), ("a reconstruction", y)):
         if not (silence and w is y) and not np.abs(w[:n]).max() > 0:
             raise SpectroError(f"{what} needs {name} that is not silent")
-    return x[:n], y[:n], rate
+    return x[:n], y[:n], sample_rate
 
 # %% ../../nbs/41_metrics.ipynb #dadf9cf1
 def calculate_mcd(
     original_audio,        # a file, or (wave (S,), sample rate), or a bare wave at `sample_rate`
     reconstructed_audio,   # the same; compared at the lower of the two sample rates, and lengths may differ
     sample_rate:int=22050, # hertz, of bare waves
-    fmax:float=7600.0,     # hertz, upper edge of the mel bands; None is the library's default, half the sample rate
+    fmax:float | None=7600.0, # hertz, upper edge of the mel bands; None is the library's default, half the sample rate
 )->float:                  # dB
     """Mel cepstral distance (Kubichek 1993) by `mel-cepstral-distance` on 16-bit PCM, at its defaults but for `fmax`.
 
@@ -98,13 +100,13 @@ def calculate_mcd(
     # it warns of every window that is not a power of two
     logging.getLogger("mel_cepstral_distance").setLevel(logging.ERROR)
     waves, rates = zip(*(_sound(a, sample_rate) for a in (original_audio, reconstructed_audio)))
-    rate = min(rates)
+    sample_rate = min(rates)
     with tempfile.TemporaryDirectory() as d:
         for k, (w, r) in enumerate(zip(waves, rates)):
             if len(w) < 0.064*r or not np.abs(w).max() > 0:
                 raise SpectroError("MCD needs at least 64 ms of sound that is not silent")
-            save_audio(f"{d}/{k}.wav", resample(w, r, rate), rate)
-        top = None if fmax is None else int(min(fmax, rate//2))
+            save_audio(f"{d}/{k}.wav", resample(w, r, sample_rate), sample_rate)
+        top = None if fmax is None else int(min(fmax, sample_rate//2))
         return float(compare_audio_files(f"{d}/0.wav", f"{d}/1.wav", fmax=top)[0])
 
 # %% ../../nbs/41_metrics.ipynb #512f964c
@@ -119,13 +121,13 @@ def calculate_stoi(
     Raises `SpectroError` if less than 0.4 s is not silence.
     """
     from pystoi import stoi
-    x, y, rate = _pair(original, reconstructed, sample_rate, "STOI")
+    x, y, sample_rate = _pair(original, reconstructed, sample_rate, "STOI")
     state = np.random.get_state()
     try:
         np.random.seed(0)  # ESTOI adds a grain of noise
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
-            return float(stoi(x.astype(np.float64), y.astype(np.float64), rate, extended))
+            return float(stoi(x.astype(np.float64), y.astype(np.float64), sample_rate, extended))
     except (RuntimeWarning, ValueError, IndexError):
         raise SpectroError("STOI needs at least 0.4 s of sound that is not silent") from None
     finally: np.random.set_state(state)
@@ -140,11 +142,11 @@ def calculate_pesq(
     "PESQ by `pesq`. Raises `SpectroError` if it finds no speech, `MissingLibrary` if it is not installed."
     with needs("pesq", "PESQ"): from pesq import PesqError, pesq
     to = 8000 if narrow else 16000
-    x, y, rate = _pair(original, reconstructed, sample_rate, "PESQ", 0.25)
-    if rate < to:
-        if narrow: raise SpectroError(f"PESQ needs 8 kHz, the sound has {rate} Hz")
-        raise SpectroError(f"wide-band PESQ needs 16 kHz, the sound has {rate} Hz: use narrow=True")
-    try: return float(pesq(to, resample(x, rate, to), resample(y, rate, to), "nb" if narrow else "wb"))
+    x, y, sample_rate = _pair(original, reconstructed, sample_rate, "PESQ", 0.25)
+    if sample_rate < to:
+        if narrow: raise SpectroError(f"PESQ needs 8 kHz, the sound has {sample_rate} Hz")
+        raise SpectroError(f"wide-band PESQ needs 16 kHz, the sound has {sample_rate} Hz: use narrow=True")
+    try: return float(pesq(to, resample(x, sample_rate, to), resample(y, sample_rate, to), "nb" if narrow else "wb"))
     except (PesqError, ValueError): raise SpectroError("PESQ finds no speech in the sounds") from None
 
 # %% ../../nbs/41_metrics.ipynb #70dd8808
@@ -176,7 +178,8 @@ def calculate_psnr(
         raise SpectroError(f"PSNR needs two arrays of one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
     if not data_range > 0: raise SpectroError(f"PSNR needs a range above 0, got {data_range}")
     if not (x.isfinite().all() and y.isfinite().all()): raise SpectroError("PSNR cannot judge NaN or infinite values")
-    return float(psnr(y, x, data_range=torch.tensor(float(data_range), dtype=torch.double)))
+    span:Any = torch.tensor(float(data_range), dtype=torch.double)  # a float would be rounded to single precision
+    return float(psnr(y, x, data_range=span))
 
 # %% ../../nbs/41_metrics.ipynb #8b3433f6
 def calculate_stft_distance(
@@ -196,11 +199,11 @@ def calculate_log_mel_mse(
     original,            # a sound
     reconstructed,       # another, aligned with it to a few milliseconds
     sample_rate:int,     # hertz, of bare waves
-    front_end:FrontEnd=None,    # whose log-mel; None: the default one at this sample rate
+    front_end:FrontEnd | None=None, # whose log-mel; None: the default one at this sample rate
 )->float:                # in variances of the original's log-mel; 0 is identity
     "Mean squared error of the log-mel, in the z-score of the original clip."
-    x, y, rate = _pair(original, reconstructed, sample_rate, "the log-mel error", silence=True)
-    front_end = front_end or FrontEnd(sample_rate=rate, fmax=rate/2)
+    x, y, sample_rate = _pair(original, reconstructed, sample_rate, "the log-mel error", silence=True)
+    front_end = front_end or FrontEnd(sample_rate=sample_rate, fmax=sample_rate/2)
     a, b = (log_spectrogram(w, front_end).astype(np.float64) for w in (x, y))
     return float(((a - b)**2).mean()/a.var())
 
@@ -213,8 +216,8 @@ class PairMetric(NamedTuple):
     score:Callable  # (original, reconstructed, sample rate) → float
     package:str=""  # of the extra `hearing`
 
-def _psnr_of_waves(x, y, rate):
-    x, y, _ = _pair(x, y, rate, "PSNR", silence=True)
+def _psnr_of_waves(x, y, sample_rate):
+    x, y, _ = _pair(x, y, sample_rate, "PSNR", silence=True)
     return calculate_psnr(x, y)
 
 PAIR_METRICS = dict(
@@ -240,7 +243,7 @@ def left_out()->dict[str, str]: # library → what is missing with it, and how t
     "The libraries of the extra `hearing` that are not installed."
     wanted = [(m.package, m.label) for m in PAIR_METRICS.values() if m.package]
     wanted += [("pocketsphinx", "WER"), ("jiwer", "WER")]
-    labels = {}
+    labels:dict = {}
     for package, label in wanted: labels.setdefault(package, []).append(label)
     return {p: f"{', '.join(said)}: {_how(p)}" for p, said in labels.items() if find_spec(p) is None}
 
@@ -256,11 +259,11 @@ def sound_scores(
     """
     if unknown := set(names or ()) - PAIR_METRICS.keys():
         raise SpectroError(f"no such metric: {', '.join(sorted(unknown))}; there are {', '.join(PAIR_METRICS)}")
-    x, y, rate = _pair(original, reconstructed, sample_rate, "a comparison", silence=True)
-    if names: return {n: PAIR_METRICS[n].score(x, y, rate) for n in names}
+    x, y, sample_rate = _pair(original, reconstructed, sample_rate, "a comparison", silence=True)
+    if names: return {n: PAIR_METRICS[n].score(x, y, sample_rate) for n in names}
     scores = {}
     for n, m in PAIR_METRICS.items():
-        try: value = m.score(x, y, rate)
+        try: value = m.score(x, y, sample_rate)
         except MissingLibrary: continue
         except SpectroError: value = None  # too short, too low a rate, silent
         scores[n] = value if value is not None and math.isfinite(value) else None

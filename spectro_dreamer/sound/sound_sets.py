@@ -156,7 +156,7 @@ def fad_by_size(
     sets = {name: _embed(s, sample_rate, embedding, window, hop) for name, s in ({"real": reference} | others).items()}
     if len({len(s) for s in sets.values()} | ({len(groups)} if groups is not None else set())) != 1:
         raise SpectroError("the sets, and the groups, must be of one size")
-    found = {}
+    found:dict = {}
     for draw in range(draws):
         rng = np.random.default_rng([seed, draw])
         a, b = _halves(len(reference), groups, rng)

@@ -68,7 +68,8 @@ def griffin_lim(
     if n < 2 or m.numel() == 0: raise SpectroError(f"need at least 2 frames to make sound, got shape {tuple(m.shape)}")
     m = m.reshape(-1, n, k)                                                       # (B, N, K)
     phase = 2*math.pi*torch.rand(n, k, generator=torch.Generator().manual_seed(seed)).to(m.device)
-    spec, last = torch.polar(m, phase.expand_as(m)), 0
+    spec = torch.polar(m, phase.expand_as(m))
+    last:torch.Tensor | float = 0.
     for _ in range(n_iter):
         # the nearest consistent array
         near = stft(istft(spec, front_end), front_end)

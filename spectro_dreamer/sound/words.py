@@ -36,7 +36,8 @@ def recognise(
     The same sound always gives the same words.
     """
     with needs("pocketsphinx", "recognition"): from pocketsphinx import Decoder
-    x = resample(*_sound(wave, sample_rate), 16000)
+    x, sample_rate = _sound(wave, sample_rate)
+    x = resample(x, sample_rate, 16000)
     if len(x) < 1600: return ""
     pruning = dict(fwdflat=False, maxhmmpf=3000) if quick else {}
     decoder = Decoder(samprate=16000, cmn="batch", loglevel="FATAL", **pruning)
@@ -75,7 +76,7 @@ def calculate_wer(
 
 def wer_error(
     words:WordErrors,
-    against:WordErrors=None, # of the same transcripts: the error of the difference
+    against:WordErrors | None=None, # of the same transcripts: the error of the difference
     draws:int=1000,
     seed:int=0,
 )->float:

@@ -30,6 +30,7 @@ from ..config import FrontEnd, SpectroError
 from ..figures import CYCLE, DECIBELS, SIGNED_MAP
 from ..data.preprocessing import DB_PER_NAT, read_audio
 from ..data.front_ends import log_spectrogram, transform_of, plot_log_mel
+from ..model.rssm import each_part
 from ..model.world_model import DreamerModel
 from ..dream.spread import busiest
 from ..dream.imagination import clip_spec, dream_audio, imagine, show_dream
@@ -111,8 +112,9 @@ def spectrogram_explorer(
     if isinstance(clip, (np.ndarray, Tensor)): wave = np.asarray(clip, np.float32)
     else: wave = read_audio(clip, front_end.sample_rate)
     longest = math.floor(20*len(wave)/front_end.sample_rate)/20
-    powers = lambda value, name, options: w.SelectionSlider(options=sorted({*options, value}), value=value,
-                                                            description=name, continuous_update=False)
+    def powers(value, name, options):
+        return w.SelectionSlider(options=sorted({*options, value}), value=value, description=name,
+                                 continuous_update=False)
     controls = {"n_fft": powers(front_end.n_fft, "window", (256, 512, 1024, 2048, 4096)),
                 "hop": powers(front_end.hop_length, "hop", (64, 128, 256, 512)),
                 "n_mels": _slider("IntSlider", "bands", front_end.n_mels, 20, 128, 4),
@@ -143,15 +145,15 @@ def traverse(
 
     Raises `SpectroError` for a model of classes, or where there is no such unit or token.
     """
-    size = model.config.model.z_state_size
-    if model.config.model.latent != "gaussian": raise SpectroError("a unit can be pushed in a Gaussian model only")
+    size = model.rssm.z_size
     if not 0 <= unit < size: raise SpectroError(f"the state has units 0 to {size - 1}, not {unit}")
     spec = clip_spec(model, clip).to(model.device)
     tokens, n = model.to_tokens(spec)[None], _token_at(model, spec, at) + 1     # (1, T, M, F)
-    path = model.observe(tokens[:, :n], model.no_style(1, n), noise=tokens.new_zeros(1, n, size))
-    step = torch.zeros(len(pushes), size, device=model.device)
-    step[:, unit] = torch.as_tensor(pushes, dtype=torch.float32, device=model.device)*path.prior.std[0, -1, unit]
-    z, h = path.last.z + step, path.last.h.expand(len(pushes), -1)              # (P, Z), (P, H)
+    path = model.follow(tokens[:, :n], model.no_style(1, n))
+    by = torch.zeros(len(pushes), size, device=model.device)                    # in standard deviations
+    by[:, unit] = torch.as_tensor(pushes, dtype=torch.float32)
+    z = each_part(lambda x: x[:, -1], path.prior).pushed(path.last.z, by)       # (P, Z)
+    h = path.last.h.expand(len(pushes), -1)                                     # (P, H)
     drawn = model.decoder(torch.cat([h, z], -1)[None])[0]                       # (P, M, F)
     return model.scale(spec).undo(drawn.transpose(1, 2)).cpu()
 
@@ -163,8 +165,9 @@ def latent_figure(
     unit:int=0,     # of the stochastic state
     push:float=2.0, # standard deviations of the prior
 ):
-    """A clip with one token marked; the token as the model draws it, as it draws it with one unit moved, and the
-    difference; returns the matplotlib figure.
+    """A clip with one token marked, and what moving one unit does to the drawing of it; returns the matplotlib figure.
+
+    Below the clip: the token as the model draws it, as it draws it with the unit moved, and the difference.
     """
     import matplotlib.pyplot as plt
     spec, front_end = clip_spec(model, clip), model.front_end
@@ -176,7 +179,8 @@ def latent_figure(
     for x in (start, start + len(own)/front_end.frame_rate): top.axvline(x, color="w", ls="--", lw=1)
     for ax, x, title in zip(row, (own, moved), ("as the model draws it", f"z[{unit}] moved by {push:+g} deviations")):
         plot_log_mel(x, front_end, ax, title, start=start, bar=ax is row[1])
-    plot_log_mel(moved - own, front_end, row[2], "difference", vmin=-6, vmax=6, start=start).images[0].set_cmap(SIGNED_MAP)
+    plot_log_mel(moved - own, front_end, row[2], "difference", vmin=-6, vmax=6, start=start)
+    row[2].images[0].set_cmap(SIGNED_MAP)
     return fig
 
 # %% ../../nbs/93_explore.ipynb #36ddab5c
@@ -185,9 +189,7 @@ def latent_explorer(
     clip,       # a recording's path or its log-mel (N, M) in nats
     units=None, # of the stochastic state, to choose from; None: the twelve with most nats over the clip
 ):              # an ipywidgets box, see `panel`; controls at, unit, push
-    """The drawing of one token, with knobs for the moment, the unit of the state, and how far it is pushed; for
-    notebooks.
-    """
+    "One token as drawn, with knobs for the moment, the unit of the state, and how far it is pushed; for notebooks."
     import ipywidgets as w
     spec = clip_spec(model, clip)
     units = list(busiest(model, spec, 12) if units is None else units)
@@ -205,7 +207,7 @@ def dream_figure(
     clip,                  # a recording's path or its log-mel (N, M) in nats
     context:float=0.5,     # seconds to listen to
     temperature:float=1.0, # scales the prior's noise
-    seed:int=0,
+    seed:int=0,            # of the dream's noise
     seconds:float=1.5,     # to imagine
 ):                         # the matplotlib figure, and the `Dream` it shows
     "A recording, its last frame held, and one dream of how it goes on."

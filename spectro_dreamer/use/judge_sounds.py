@@ -27,7 +27,8 @@ from ..data.corpus import clip_file
 from ..data.front_ends import log_spectrogram
 from ..sound.metrics import PAIR_METRICS, left_out
 from ..sound.sound_sets import WINDOW, enough_vectors, fad_by_size
-from ..sound.neural_vocoder import HOLD, compare_vocoders, format_vocoders, load_vocoder, vocoder_ways
+from ..sound.neural_vocoder import HOLD, load_vocoder
+from ..sound.vocoder_training import compare_vocoders, format_vocoders, vocoder_ways
 from ..sound.vocoder import vocode
 from ..judge.autoregression import count_parameters
 from ..judge.codecs import (

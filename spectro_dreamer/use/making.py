@@ -265,7 +265,8 @@ def export_main(argv=None):
 
 def _export(a):
     "Write a model, and its graphs."
-    from spectro_dreamer.use.export import export_files, largest
+    from spectro_dreamer.use.publishing import export_files
+    from spectro_dreamer.use.export import largest
     files, checks = export_files(a.checkpoint, a.output_dir, graphs=not a.no_onnx, int8=a.int8, audio_path=a.audio_path)
     say_wrote(files)
     for folder, found in checks.items():
@@ -274,7 +275,7 @@ def _export(a):
 
 def _keep(a):
     "Keep what matters of a run."
-    from spectro_dreamer.use.export import keep_artifacts
+    from spectro_dreamer.use.publishing import keep_artifacts
     folder, told = keep_artifacts(a.checkpoint, a.output_dir or "artifacts/worldmodel", graphs=not a.no_onnx)
     say_wrote([folder/name for name in (*told["files"], "manifest.json")])
     if "onnx" in told:
@@ -315,5 +316,9 @@ def bench_main(argv=None):
     for q in (prepare, load):
         flag(q, "work-dir", help="where temporary files go (default: the system's folder for them)")
     a = vars(p.parse_args(argv))
-    from spectro_dreamer.use import benchmark
-    print(benchmark.format_bench(getattr(benchmark, a.pop("do"))(**a)))
+    do = a.pop("do")
+    from spectro_dreamer.use.benchmark import bench_prepare, format_bench
+    from spectro_dreamer.use.load_benchmark import bench_load
+    from spectro_dreamer.use.step_benchmark import bench_train
+    measured = dict(bench_prepare=bench_prepare, bench_load=bench_load, bench_train=bench_train)[do](**a)
+    print(format_bench(measured))
