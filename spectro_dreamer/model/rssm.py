@@ -23,7 +23,7 @@ noise (B, T, Z) standard normal for any kind; reset (B, T) ones where history is
 """
 
 # %% ../../nbs/21_rssm.ipynb #6625739f
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -253,8 +253,8 @@ class Trajectory(NamedTuple):
     "States along time, with the distributions they were sampled from."
     h:Tensor           # (B, T, H)
     z:Tensor           # (B, T, Z)
-    prior:Any          # a distribution of the latent's kind, each part (B, T, …)
-    posterior:Any=None # the same; None in a dream
+    prior:tuple        # a distribution, each part (B, T, …)
+    posterior:tuple | None=None # the same; None in a dream
 
     @property
     def last(self)->State:
