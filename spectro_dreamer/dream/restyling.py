@@ -104,7 +104,8 @@ def restyled_path(
         state = State(h, z)
         hs.append(h)
         zs.append(z)
-    return Trajectory(torch.stack(hs, 1), torch.stack(zs, 1), None)
+    drawn = torch.stack(hs, 1), torch.stack(zs, 1)
+    return Trajectory(*drawn, None)  # type: ignore[arg-type]  # states to draw: they come from no prior
 
 @torch.no_grad()
 def restyle(

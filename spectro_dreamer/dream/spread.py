@@ -25,6 +25,7 @@ from torch import Tensor
 from ..config import SpectroError
 from ..model.rssm import State
 from ..model.world_model import DreamerModel
+from ..judge.evaluation import heard_nats
 from .imagination import (Dream, clip_spec, dream_frames, dream_noise, hear_context,
                                                join_dream)
 
@@ -43,7 +44,7 @@ def busiest(
         raise SpectroError("latent dimensions can be pushed in a Gaussian model only")
     tokens = model.to_tokens(clip_spec(model, spec))[None]
     path = model.follow(tokens, model.no_style(1, tokens.shape[1]))
-    return path.posterior.kl(path.prior)[0].mean(0).argsort(descending=True)[:n].tolist()
+    return heard_nats(path)[0].mean(0).argsort(descending=True)[:n].tolist()
 
 @torch.no_grad()
 def imagine_pushed(

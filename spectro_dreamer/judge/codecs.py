@@ -35,7 +35,7 @@ from ..model.world_model import DreamerModel
 from ..sound.vocoder import vocode
 from ..sound.metrics import PAIR_METRICS, left_out, sound_scores
 from .sounds import pick_clips
-from .evaluation import pool_clips
+from .evaluation import heard_nats, pool_clips
 
 # %% ../../nbs/55_codecs.ipynb #23c1be98
 class Coded(NamedTuple):
@@ -145,7 +145,7 @@ def world_coded(
     noise = torch.Generator(model.device).manual_seed(seed)
     path = model.observe(tokens, model.no_style(1, tokens.shape[1]), generator=noise)
     drawn = model.scale(spec).undo(tokens_to_frames(model.decode(path)[0], model.config.tokens.hop))
-    return drawn.cpu(), path.posterior.kl(path.prior).sum().item()/math.log(2)
+    return drawn.cpu(), heard_nats(path).sum().item()/math.log(2)
 
 # %% ../../nbs/55_codecs.ipynb #2cb23ff4
 LOW = 3600.0 # hertz: bands that end below are heard by every telephone

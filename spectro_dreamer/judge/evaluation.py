@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNITS', 'ACTIVE', 'open_split', 'Metric', 'pool_clips', 'Followed', 'clip_inputs', 'clip_noise',
-           'follow_clip', 'per_band', 'band_scores', 'ClipScores', 'clip_scores', 'reconstruction_metrics',
-           'plot_kl', 'plot_bands', 'trivial_metrics']
+           'follow_clip', 'per_band', 'band_scores', 'heard_nats', 'ClipScores', 'clip_scores',
+           'reconstruction_metrics', 'plot_kl', 'plot_bands', 'trivial_metrics']
 
 # %% ../../nbs/50_evaluation.ipynb #ea916371
 __doc__ += """
@@ -155,6 +155,13 @@ def band_scores(
     r = (a*b).sum(0)/(size_a*size_b).clamp_min(1e-12)
     return (x - y).pow(2).mean(0), torch.where(size_a > 1e-6, r, torch.nan)
 
+def heard_nats(
+    path:Trajectory, # of a model that listened
+)->Tensor:           # (B, T, units) nats, a unit is a latent dimension or group
+    "What hearing each token told: the KL of the posterior from the prior. Raises `SpectroError` for a dream."
+    if path.posterior is None: raise SpectroError("a dream heard nothing: it has no posterior")
+    return path.posterior.kl(path.prior)
+
 class ClipScores(NamedTuple):
     "What one clip scores."
     scores:dict[str, float] # the names of `UNITS` that are measured; the others follow from `kl`
@@ -178,7 +185,7 @@ def clip_scores(
     x, y = (tokens_to_frames(v, hop) for v in (truth, drawn[0]))                        # (N, M)
     r = torch.corrcoef(torch.stack([x.flatten(), y.flatten()]))[0, 1].nan_to_num().item()
     z_error = (x - y)*model.std/clip_scale(spec).std
-    kl = f.path.posterior.kl(f.path.prior)[1].mean(0)                       # (Z,)
+    kl = heard_nats(f.path)[1].mean(0)                                      # (Z,)
     scores = dict(mse=mean, mse_sampled=sampled, mse_frames=(x - y).pow(2).mean().item(),
                   mse_clip=z_error.pow(2).mean().item(), correlation=r, kl=kl.sum().item())
     return ClipScores(scores, kl, *band_scores(x, y))

@@ -29,7 +29,7 @@ from ..data.observations import tokens_to_frames
 from ..data.dataset import SpectrogramData
 from ..model.rssm import each_part, perplexity
 from ..model.world_model import DreamerModel
-from .evaluation import ACTIVE, follow_clip, per_band, pool_clips
+from .evaluation import ACTIVE, follow_clip, heard_nats, per_band, pool_clips
 from .gaussian import gaussian_line, spectral_density
 from .forecasts import check_same
 from .autoregression import BandClips
@@ -60,7 +60,7 @@ def rate_point(
     truth, drawn = (per_band(model, x, spec) for x in (f.tokens, model.decode(f.path)))
     heard = tokens_to_frames(truth, hop)
     of_mean, of_sample = ((tokens_to_frames(x, hop) - heard).pow(2).mean().item() for x in drawn)
-    nats = f.path.posterior.kl(f.path.prior)[1].sum(-1).mean().item()
+    nats = heard_nats(f.path)[1].sum(-1).mean().item()
     return nats, (drawn[1] - truth).pow(2).mean().item(), of_sample, of_mean
 
 LINE_ERRORS = tuple(np.geomspace(0.002, 0.95, 80))  # MSE per bin
@@ -199,5 +199,5 @@ def latent_use(
     def paths():
         for i in clips:
             path = follow_clip(model, data, i, seed=seed).path
-            yield each_part(lambda x: x[1], path.posterior), path.posterior.kl(path.prior)[1]
+            yield each_part(lambda x: x[1], path.posterior), heard_nats(path)[1]
     return latent_use_of(paths(), model.config.model.latent)

@@ -26,7 +26,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Callable
-import numpy as np, torch
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from ..config import FrontEnd, SpectroError
