@@ -1,4 +1,4 @@
-"""Learn a behaviour (chapter 70) in trained models and judge it beside policies that learn nothing.
+"""Learn a behaviour (chapter 70b) in trained models and judge it beside policies that learn nothing.
 
 This makes the table of the report. For one model `spectro_behave train` and `spectro_behave judge` do the same.
 

@@ -1,4 +1,4 @@
-"""WaveGAN and a world model, taught the same recordings of engines and judged on others (chapters 80 and 81).
+"""WaveGAN and a world model, taught the same recordings of engines and judged on others (chapters 80b to 81b).
 
 For recordings of your own: `spectro_wavegan train` and `spectro_engines judge`. This script makes the report's numbers.
 
