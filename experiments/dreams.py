@@ -25,7 +25,8 @@ import torch
 from spectro_dreamer.config import SpectroError, preset
 from spectro_dreamer.files import write_text
 from spectro_dreamer.data.dataset import SpectrogramData
-from spectro_dreamer.act.dream_sets import dataset_episodes, generate_dreams, write_dataset
+from spectro_dreamer.act.dream_sets import dataset_episodes, write_dataset
+from spectro_dreamer.act.written_dreams import generate_dreams
 from spectro_dreamer.judge.evaluation import follow_clip, per_band, pool_clips
 from spectro_dreamer.judge.open_loop import open_loop
 from spectro_dreamer.act.mixing import DIRECTIONS, Mix, directed_dreams, find_rare, onset

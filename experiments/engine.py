@@ -31,7 +31,7 @@ from spectro_dreamer.learn.training import train
 from spectro_dreamer.model.world_model import load
 from spectro_dreamer.progress import show_progress
 from spectro_dreamer.rivals.engine_judges import format_verdicts, judge
-from spectro_dreamer.rivals.engine_sets import describe_run, draw_again, engine_sets, random_makers, write_sounds
+from spectro_dreamer.rivals.engine_sets import describe_run, draw_again, engine_sets, random_makers, write_set_sounds
 from spectro_dreamer.rivals.wave_settings import wavegan_config
 from spectro_dreamer.rivals.wave_windows import (
     Parts,
@@ -252,7 +252,7 @@ def judge_part(a):
     parts, world = windows_of(a, cfg), load(a.world)
     sets = engine_sets(a.run, parts, world, seed=a.seed)
     if a.sounds:
-        write_sounds(sets, a.sounds, cfg.sample_rate)
+        write_set_sounds(sets, a.sounds, cfg.sample_rate)
     if a.figure:
         write_figure(a.figure, sets, len(parts.test), cfg.sample_rate)
     verdicts = judge(sets, parts, cfg.sample_rate, show=lambda names: show_progress(names, "sets"))

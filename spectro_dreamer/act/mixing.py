@@ -33,7 +33,8 @@ from ..data.batches import Batch, in_turn
 from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, load
 from ..data.episodes import Episode
-from .dream_sets import context_starts, generate_dreams, open_source, read_episodes, write_episodes
+from .written_dreams import context_starts, generate_dreams, open_source
+from .dream_sets import read_episodes, write_episodes
 
 # %% ../../nbs/72_mixing.ipynb #e477029f
 class Mix:

@@ -11,8 +11,7 @@ __doc__ += """
 
 `RSSM.observe` and `RSSM.imagine` with the loop unrolled by hand: the same numbers, sooner.
 
-Tensors: inside, time comes first: (T, B, …). Outside as everywhere: features (B, T, C), actions (B, T, A),
-noise (B, T, Z), reset (B, T).
+Tensors: inside, time first: (T, B, …). Outside: features (B, T, C), actions (B, T, A), noise (B, T, Z), reset (B, T).
 
     if supports(rssm, encoder): path = observe_fast(rssm, encoder, encoder.features(tokens), actions)
     dream = imagine_fast(rssm, path.last, future_actions)
@@ -119,9 +118,8 @@ class ForwardLoop(Loop):
         self.net = DeepForward(plan.net, w.deep, y[1:, :, self.at_net], self.room)
         self.kept = [common, h, z, y, moved, raw, *self.out[2:], *self.net.kept]
         self.common, self.to_z, self.to_e = common.t(), self.w_z.t(), self.w_e.t()
-        # the gates take the place of what moves them
         self.h, self.z, self.y, self.raw, self.moved = (steps(x) for x in (h, z, y, raw, moved))
-        self.ru, self.r, self.u, self.n = (steps(x) for x in (moved[..., :2*H], *moved.chunk(3, -1)))
+        self.ru, self.r, self.u, self.n = (steps(x) for x in (moved[..., :2*H], *moved.chunk(3, -1)))  # in their place
         self.bases = steps(base) if known else [base]*(T + 1)
         self.skipped = steps(y[1:, :, self.beside]) if plan.net.beside else [None]*T
         self.ready_gates(y[..., self.gates])
@@ -208,7 +206,6 @@ def all_gradients(
         b_x=db, b_h=torch.cat([db[:2*H], (dg[..., 2*H:]*loop.r).sum((0, 1))]),
         w_net=dw_net, b_net=drest.sum((0, 1)), deep=loop.net.gradients(loop.draws), **head_gradients(loop, h))
 
-# %% ../../nbs/22_unrolled.ipynb #709cef90
 class BackwardLoop(Loop):
     "All steps in reverse; what needs no step before it is done here, for all at once."
     def __init__(self,

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CURVE', 'dream_sounds', 'revoice_sounds', 'folder_sounds', 'wavegan_sets', 'engine_sets', 'parts_of_run',
-           'draw_again', 'random_makers', 'describe_run', 'EnginesJudged', 'write_sounds', 'judge_engines']
+           'draw_again', 'random_makers', 'describe_run', 'EnginesJudged', 'write_set_sounds',
+           'judge_engines']
 
 # %% ../../nbs/81b_engine_sets.ipynb #4b7a65ac
 __doc__ += """
@@ -190,7 +191,7 @@ class EnginesJudged(NamedTuple):
     table:str                         # for people
     files:list[Path]
 
-def write_sounds(
+def write_set_sounds(
     sets:dict,        # name → waves (n, S)
     folder,           # to write into
     sample_rate:int,  # hertz
@@ -229,7 +230,7 @@ def judge_engines(
     write_text(out/"verdicts.json", json.dumps(result, indent=1) + "\n")
     files = [out/"verdicts.json", _write_picture(sets, cfg.sample_rate, out/"sounds.png")]
     return EnginesJudged(verdicts, format_verdicts(verdicts),
-                         files + write_sounds(sets, out/"sounds", cfg.sample_rate, n_sounds))
+                         files + write_set_sounds(sets, out/"sounds", cfg.sample_rate, n_sounds))
 
 def _write_picture(sets, sample_rate, path):
     "Five sounds of each set."

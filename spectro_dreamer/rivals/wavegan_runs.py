@@ -29,7 +29,7 @@ from ..config import FrontEnd, SpectroError, resumed
 from ..machine import manifest
 from ..files import read_checkpoint, write_text
 from ..figures import styled_figures
-from ..data.front_ends import log_spectrogram
+from ..data.front_ends import log_spectrogram, plot_log_mel
 from ..learn.tracking import Progress
 from ..learn.compute import pick_device
 from ..learn.runs import Run, begin, check_free, check_same_data, find_checkpoint, run_folder
@@ -343,7 +343,6 @@ def plot_sounds(
 ):
     "Log-mel spectrograms on one scale; returns the figure."
     import matplotlib.pyplot as plt
-    from spectro_dreamer.data.front_ends import plot_log_mel
     front_end = FrontEnd(sample_rate=sample_rate, n_fft=1024, hop_length=256, fmax=sample_rate/2)
     fig, axs = plt.subplots(len(sets), columns, figsize=(2.3*columns, 1.75*len(sets)), layout="constrained",
                             sharex=True, sharey=True, squeeze=False)

@@ -275,15 +275,18 @@ def bench_train(
         rows = interleave([Contender(name, partial(_times, run, steps, place), steps) for name, run in runs.items()],
                           rounds, time.perf_counter if on_gpu else time.process_time)
     bench = Bench(title, "steps a round", "steps/s", False, rows, [])
-    for name, c in counts.items():
-        bench.notes.append(f"{name}: {c.operations:,} operations dispatched, {c.flops/1e9:.2f} GFLOP in "
-                           f"{len(c.products):,} matrix products")
-    if part == "core":
-        shares = ", ".join(f"{name} {floor_share(bench, name):.0%}" for name in counts)
-        bench.notes.append(f"share of the matrix products' time: {shares}")
+    bench.notes.extend(_notes(bench, counts))
     where = f"{torch.cuda.get_device_name(place)}, wall time" if on_gpu else "one torch thread, processor time"
     bench.notes.append(f"{machine()}; {where}")
     return bench
+
+def _notes(bench, counts):
+    "What was counted, a line for each contender; of the core, the products' share of the time."
+    lines = [f"{name}: {c.operations:,} operations dispatched, {c.flops/1e9:.2f} GFLOP in {len(c.products):,} matrix "
+             "products" for name, c in counts.items()]
+    if "matrix products alone" not in [r.name for r in bench.rows]: return lines
+    shares = ", ".join(f"{name} {floor_share(bench, name):.0%}" for name in counts)
+    return [*lines, f"share of the matrix products' time: {shares}"]
 
 def census_of(
     run:Callable, # without arguments
