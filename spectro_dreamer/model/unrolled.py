@@ -394,8 +394,7 @@ def imagine_fast(
     generator:torch.Generator | None=None, # draws the noise if it is not given
 )->Trajectory:
     "What `rssm.imagine(state, actions, ...)` gives. Raises `SpectroError` where `supports` says no."
-    noise = rssm.noise(state.h, len(actions), actions.shape[1], generator) if noise is None else noise
-    noise = temperature*noise
+    noise = temperature*(rssm.noise(state.h, len(actions), actions.shape[1], generator) if noise is None else noise)
     _check(rssm, None, noise)
     h, z, p = unroll(rssm, rssm.prior_net, state, actions, noise)
     return Trajectory(h.transpose(0, 1), z.transpose(0, 1), _batch_first(p))
