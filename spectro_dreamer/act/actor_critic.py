@@ -268,7 +268,7 @@ def training_starts(
             i, t = dice(n, (B,)), dice(T, (B,))
             j, u = dice(n, (B, 1)), dice(T - span + 1, (B, 1)) + torch.arange(span, device=model.device)
             ends = (2*torch.rand(2, B, 1, generator=g, device=model.device) - 1)*cfg.swing_db/DB_PER_UNIT
-            tilt = torch.lerp(*ends, torch.linspace(0, 1, span, device=model.device))
+            tilt = torch.lerp(ends[0], ends[1], torch.linspace(0, 1, span, device=model.device))
             yield State(path.h[i, t], path.z[i, t]), b.styles[i, t, :-L], b.styles[j, u, -L] + tilt
         place.clear()
 
@@ -331,9 +331,11 @@ class BehaviourLearner:
     def _restore(self, was:Behaviour):
         "Take over everything that a behaviour knows of its learning."
         kept = was.learner
-        for part, state in ((self.actor, was.actor.state_dict()), (self.critic, was.critic.state_dict()),
-                            (self.slow, kept["slow"]), *zip(self.optimisers, kept["optimisers"])):
-            part.load_state_dict(copy.deepcopy(state))
+        self.actor.load_state_dict(copy.deepcopy(was.actor.state_dict()))
+        self.critic.load_state_dict(copy.deepcopy(was.critic.state_dict()))
+        self.slow.load_state_dict(copy.deepcopy(kept["slow"]))
+        for optimiser, state in zip(self.optimisers, kept["optimisers"]):
+            optimiser.load_state_dict(copy.deepcopy(state))
         self.norm.range, self.history, self.place = kept["range"], [*was.history], dict(kept["place"])
         self.dice.set_state(kept["dice"])
 
@@ -344,9 +346,9 @@ class BehaviourLearner:
 
     def step(self)->dict[str, float]:
         "One gradient step of each network; what to write down of it."
-        cfg, losses = self.cfg, behaviour_losses(self.actor, self.critic, self.slow, self.model, *next(self.starts),
-                                                 self.norm, self.cfg, self.dice)
-        record = losses[2]
+        cfg = self.cfg
+        *losses, record = behaviour_losses(self.actor, self.critic, self.slow, self.model, *next(self.starts),
+                                           self.norm, cfg, self.dice)
         for name, net, loss, optimiser in zip(("actor", "critic"), (self.actor, self.critic), losses, self.optimisers):
             weights = list(net.parameters())
             optimiser.zero_grad()

@@ -178,7 +178,7 @@ class Mixed:
         real = self.batches.batch(k)
         rows = self.dreamed(k, len(real.tokens))
         # tokens of a batch share memory
-        out = Batch(*(x if x is None else x.clone(memory_format=torch.contiguous_format) for x in real))
+        out = Batch._make(x if x is None else x.clone(memory_format=torch.contiguous_format) for x in real)
         if len(rows):
             at, dreams = next((n, d) for n, d in reversed(self.passes) if n <= k)
             for whole, part in zip(out, dreams.batch(k - at)):
@@ -305,9 +305,10 @@ def directed_dreams(
     model = checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint, device)
     source, rng = open_source(model, data).data, np.random.default_rng((seed, 33))
     events = rare_contexts(source, rare or find_rare(source), n, context, horizon, lead, rng)
-    starts, styles = events, None
-    if way != "beginning": styles = torch.stack([_recorded_styles(source, c, f, context + horizon) for c, f in events])
-    if way == "style": # somewhere else: its own speaker, somebody else's energy
+    starts = events
+    recorded = [_recorded_styles(source, c, f, context + horizon) for c, f in events] if way != "beginning" else []
+    styles = torch.stack(recorded) if recorded else None
+    if way == "style" and styles is not None: # somewhere else: its own speaker, somebody else's energy
         starts = context_starts(source, source.train, n, source.tokens.n_frames(context), rng)
         G = source.global_styles.shape[1]
         styles[:, :, :G] = source.global_styles[starts[:, 0]].cpu()[:, None]
@@ -336,6 +337,11 @@ def dream_set(
     if rare and not model.of_sound:
         raise SpectroError("loud onsets are of sound: for other episodes call directed_dreams with a `Rare` of your "
                            "own")
-    k, how = round(rare*n), dict(context=context, temperature=temperature, top_p=top_p, with_z=with_z)
-    plain = generate_dreams(model, n - k, horizon, data=data, seed=seed, **how) if n > k else []
-    return plain + (directed_dreams(model, data, k, horizon, seed=seed + 500_009, **how) if k else [])
+    k, dreams = round(rare*n), []
+    if n > k:
+        dreams += generate_dreams(model, n - k, horizon, data=data, seed=seed, context=context, temperature=temperature,
+                                  top_p=top_p, with_z=with_z)
+    if k:
+        dreams += directed_dreams(model, data, k, horizon, seed=seed + 500_009, context=context,
+                                  temperature=temperature, top_p=top_p, with_z=with_z)
+    return dreams

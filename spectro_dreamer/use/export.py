@@ -340,6 +340,7 @@ def check_export(
         styles = torch.rand(1, n, c.action_size, generator=g).double()
         noise = torch.randn(1, n, c.z_state_size, generator=g).double()
         path = model.observe(tokens, styles[:, :T], noise=noise[:, :T])
+        assert path.posterior is not None  # something was heard
         before = {k: torch.cat([torch.zeros_like(v[0, :1]), v[0, :-1]]) for k, v in dict(h=path.h, z=path.z).items()}
         step = dict(style=styles[0, :T], noise=noise[0, :T])
         compare("posterior", dict(token=tokens[0], **before, **step),

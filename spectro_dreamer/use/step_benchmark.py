@@ -94,6 +94,7 @@ def readable_core(
     "Ours: the loop of chapter 21, or another with its arguments."
     if observe is None: observe = partial(rssm.observe, lambda x, h: x)
     path = observe(embeddings, actions)
+    assert path.posterior is not None  # something was heard
     return path.feature, path.posterior.kl(path.prior).sum(-1)
 
 def unrolled_core(
