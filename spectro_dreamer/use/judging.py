@@ -22,7 +22,6 @@ import hashlib, json
 from pathlib import Path
 from ..config import SpectroError
 from ..files import model_fingerprint, write_text
-from ..figures import styled_figures
 from .flags import command, flag, parser, setting_flags, settings_given
 from .judge_settings import JUDGE_PARTS, JudgeConfig, as_flags, format_parts, missing_needs
 
@@ -131,6 +130,7 @@ def _judge_part(c, name):
 
 def _judge_parts(c, parts):
     "Parts in the order of the table; returns those that were left out, and why."
+    from spectro_dreamer.figures import styled_figures
     with styled_figures(): said = {name: _judge_part(c, name) for name in JUDGE_PARTS if name in parts}
     left_out = {name: why for name, why in said.items() if why}
     for name, why in left_out.items(): print(f"{name}: left out: {why}")
