@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
+import chapter_tests
 import checks_source
 import checks_wheel
-from checking import DATA, Failed, Skipped, processor_seconds
+from checking import DATA, Failed, Skipped
 from notebooks import NBS, chapters
 
 PYTHON = sys.executable
@@ -27,8 +28,7 @@ BUSY = 4.0     # how many times as long it may take on a slower or busy one befo
 
 def notebook(path):
     """One notebook's own tests, in a process of its own so that no state leaks from another, and within a minute."""
-    nbdev_test = Path(PYTHON).parent / "nbdev_test"
-    spent = processor_seconds(nbdev_test, "--path", path, "--n_workers", "0", what=path.name)
+    spent = chapter_tests.run(path)
     without = not os.environ.get(DATA) and DATA in path.read_text(encoding="utf-8")
     if not os.environ.get(DATA) and spent > BUSY*MINUTE:
         raise Failed(f"its tests take {spent:.0f} s of processor time, and a chapter has {MINUTE:.0f}: mark what is "
@@ -138,6 +138,7 @@ def main(names):
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         prepare_environment(scratch)
+        chapter_tests.preload()
         before, during, after = (chosen(group, names) for group in plan(scratch))
         for name, check in before: tally.report(name, tally.attempt(check))
         with SoundsKept(), ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # each waits for a process
