@@ -4,7 +4,6 @@ import ast
 import os
 import re
 import subprocess
-import tempfile
 from pathlib import Path
 
 from notebooks import ROOT
@@ -40,21 +39,6 @@ def sh(*command, cwd=ROOT, env=None, what=None):
     if done.returncode:
         raise Failed(f"{what or Path(command[0]).name}: exit {done.returncode}\n{last_lines(done.stdout)}")
     return done.stdout
-
-
-def processor_seconds(*command, what):
-    """Run a command like `sh`, and return the processor time that it and its children took.
-
-    On a busy machine the clock says little.
-    """
-    with tempfile.TemporaryFile("w+", errors="replace") as said:
-        running = subprocess.Popen([str(c) for c in command], cwd=ROOT, stdout=said, stderr=subprocess.STDOUT,
-                                   stdin=subprocess.DEVNULL)
-        _, status, used = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        if running.returncode: raise Failed(f"{what}: exit {running.returncode}\n{last_lines(said.read())}")
-    return used.ru_utime + used.ru_stime
 
 
 def tree_files():
