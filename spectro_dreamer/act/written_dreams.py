@@ -176,6 +176,11 @@ def _global_style(model:DreamerModel, data:SpectrogramData | None, start:np.ndar
     return np.array([name.endswith("=unknown") for name in model.style_names[:G]], np.float32)
 
 # %% ../../nbs/71b_written_dreams.ipynb #ab48fd6e
+def _drawn_starts(source, n, frames, seed): # (n, 2), or (n, 0) without a past
+    "Where the contexts begin, if nobody says it: anywhere in the training clips."
+    if source is None: return np.zeros((n, 0), int)
+    return context_starts(source.data, source.data.train, n, frames, np.random.default_rng((seed, 12)))
+
 @torch.no_grad()
 def generate_dreams(
     checkpoint,            # what `load` takes, or a model
@@ -196,11 +201,10 @@ def generate_dreams(
     _check_dream(n, horizon, 1 if data is None else context, temperature)
     model = checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint, device)
     source, cut = None if data is None else open_source(model, data), model.config.tokens
-    if source is None: context, starts = 0, np.zeros((n, 0), int) if starts is None else starts
-    if source and starts is None:
+    if source is None: context = 0
+    if starts is None:
         needs_actions = not model.of_sound and styles is None
-        frames = cut.n_frames(context + (horizon if needs_actions else 0))
-        starts = context_starts(source.data, source.data.train, n, frames, np.random.default_rng((seed, 12)))
+        starts = _drawn_starts(source, n, cut.n_frames(context + (horizon if needs_actions else 0)), seed)
     starts, heard = np.asarray(starts, int), source.data if source else None
     _check_starts(starts, n, heard, cut.n_frames(context), context)
     told = _told(model, heard, starts, styles, context, horizon)

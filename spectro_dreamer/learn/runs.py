@@ -228,7 +228,8 @@ def begin(
 )->Run:
     """Begin a run, or go on with one.
 
-    Without a folder nothing is kept. Writes `config.yaml` and, for a new run, `manifest.json`. Raises `SpectroError` if the folder holds another run.
+    Without a folder nothing is kept. Writes `config.yaml` and, for a new run, `manifest.json`.
+    Raises `SpectroError` if the folder holds another run.
     """
     if run_dir is None: return Run(Path(), None, unit, done, progress)
     folder = Path(run_dir)

@@ -29,7 +29,8 @@ from ..model.world_model import check_front_end, load
 from ..progress import show_progress
 from .neural_vocoder import load_vocoder, save_vocoder
 from .vocoder_settings import FitConfig, RefinerConfig
-from .vocoder_training import Fitted, FramePairs, fit_refiner, magnitude_error, refiner_for, saved_fit
+from .vocoder_training import (Fitted, FramePairs, fit_refiner, magnitude_error, refiner_for,
+                                                    saved_fit)
 
 # %% ../../nbs/43c_corpus_vocoder.ipynb #d4e9e3cd
 class TrainedVocoder(NamedTuple):

@@ -207,7 +207,8 @@ def _restore(saved, config, net, opt):
     path, d = saved
     if "history" not in d: raise SpectroError(f"{path} is not a checkpoint of a refiner")
     a, b = _fixed(d["config"]), _fixed(config)
-    if a != b: raise SpectroError(f"{path} is of another training: {', '.join(k for k in b if a.get(k) != b[k])} differ")
+    if other := [k for k in b if a.get(k) != b[k]]:
+        raise SpectroError(f"{path} is of another training: {', '.join(other)} differ")
     net.load_state_dict(d["model_state_dict"])
     opt.load_state_dict(d["optimizer_state_dict"])
     return d["step"], d["seconds"], [Fitted(*h) for h in d["history"]]
