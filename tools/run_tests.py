@@ -28,7 +28,8 @@ BUSY = 4.0     # how many times as long it may take on a slower or busy one befo
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["nbdev.test", "execnb.shell", "h5py", "matplotlib.pyplot", "torch", "torch._dynamo",
-                              "scipy.signal", "scipy.stats", "pandas", "librosa.filters", "soundfile",
+                              "scipy.signal", "scipy.stats", "pandas", "soundfile", "librosa.filters",
+                              "librosa.feature.spectral", "mel_cepstral_distance", "pystoi", "onnxscript",
                               "mlflow.store.tracking.sqlalchemy_store"])
 
 
