@@ -104,6 +104,10 @@ def _note_length(note):
     "How long a note sounds, in quarter notes; one of a triplet is shorter than it is written."
     return note.quarterLength*(note.activeTuplet.tupletMultiplier() if note.activeTuplet else 1)
 
+def _ends_part(bar):
+    "Whether a bar line is more than one: a double line, a repeat, a bracket."
+    return not bar.isRegular() or bool(bar.isRepeatBracket())
+
 def bar_lengths(
     tokens, # of music21's ABC reader
 )->list[tuple[float, bool]]:
@@ -114,7 +118,7 @@ def bar_lengths(
         if isinstance(t, abc.ABCNote) and not t.inGrace:
             length, n = length + _note_length(t), n + 1
         elif isinstance(t, abc.ABCBar):
-            special = not t.isRegular() or bool(t.isRepeatBracket())
+            special = _ends_part(t)
             if n: out.append((float(length), edge or special))
             edge = special if n else edge or special
             length, n = 0.0, 0

@@ -202,6 +202,16 @@ def saved_fit(
     earlier = folder.with_suffix(".ckpt")
     return _before_runs(earlier) if earlier.is_file() else None
 
+def _to_go_on(run_dir):
+    "The checkpoint of a training that is resumed. Raises `SpectroError` if there is none."
+    if saved := saved_fit(run_dir): return saved
+    raise SpectroError(f"nothing to resume: there is no run {run_dir or ''}".rstrip())
+
+def _state_of(net, opt, config, step, history):
+    "All that going on needs."
+    return dict(model_state_dict=net.state_dict(), optimizer_state_dict=opt.state_dict(), config=config, step=step,
+                seconds=history[-1].seconds if history else 0., history=[tuple(h) for h in history])
+
 def _restore(saved, config, net, opt):
     "Steps done, seconds, and the record, from a checkpoint; weights and optimiser are put in place."
     path, d = saved
@@ -255,18 +265,13 @@ def fit_refiner(
     Raises `SpectroError` if it was made for another front end than the pairs, cannot be resumed, or diverges.
     """
     check_vocoder(net, pairs.front_end)
-    saved, config = saved_fit(run_dir) if resume else None, _config(net, pairs, cfg)
-    if resume and not saved: raise SpectroError(f"nothing to resume: there is no run {run_dir or ''}".rstrip())
+    saved, config = _to_go_on(run_dir) if resume else None, _config(net, pairs, cfg)
     opt = torch.optim.AdamW(net.parameters(), cfg.lr, betas=(.9, .99), weight_decay=.01, fused=True)
     step, spent, history = _restore(saved, config, net, opt) if saved else (0, 0., [])
     start, errors = time.perf_counter() - spent, []
-    def state():
-        "All that going on needs."
-        return dict(model_state_dict=net.state_dict(), optimizer_state_dict=opt.state_dict(), config=config, step=step,
-                    seconds=history[-1].seconds if history else 0., history=[tuple(h) for h in history])
     with begin(run_dir, config, manifest(cfg), saved, step, "step", progress=show, use_mlflow=False,
                again="go on with --resume") as run, _bar(run, cfg, step, spent) as bar:
-        if run.is_new: run.keep(state())
+        if run.is_new: run.keep(_state_of(net, opt, config, step, history))
         while (done := cfg.done(step, time.perf_counter() - start)) < 1:
             errors.append(_learn(net, opt, training_batch(pairs, cfg, step), cfg.lr_at(step, done)))
             step += 1
@@ -274,7 +279,7 @@ def fit_refiner(
             history.append(_line(step, time.perf_counter() - start, errors))
             errors = []
             run.log(step, history[-1].metrics())
-            run.keep(state())
+            run.keep(_state_of(net, opt, config, step, history))
             _report(bar, cfg, history[-1])
     return history
 
