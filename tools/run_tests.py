@@ -36,6 +36,7 @@ FORKS.set_forkserver_preload(["nbdev.test", "execnb.shell", "h5py", "matplotlib.
 def run_one(path, said, spent):
     """A notebook's own tests, in this process: what they print goes to a file, their processor time into a pipe."""
     os.chdir(ROOT)
+    multiprocessing.set_start_method(None, force=True)  # as in any other process: the system's own
     with open(said, "w") as output, open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
         for stream in (1, 2): os.dup2(output.fileno(), stream)

@@ -25,7 +25,7 @@ B sequences, T tokens, M mel bands, F frames in a token.
 import copy, math, time
 from dataclasses import asdict
 from functools import partial
-from typing import Callable, NamedTuple, TypeVar
+from typing import Callable, Generic, NamedTuple, TypeVar
 import numpy as np, torch
 from torch import Tensor, nn
 from ..config import SpectroError, TrainConfig, settings_dict
@@ -248,11 +248,13 @@ def _train_step(model, optimizer, loss, lr, grad_clip):
     optimizer.step()
     return True
 
-class RivalTrainer:
+_Network = TypeVar("_Network", bound=nn.Module)
+
+class RivalTrainer(Generic[_Network]):
     "A network that is trained as a world model is: optimiser, noise, and where they stand."
     def __init__(self,
         name:str,             # for the error
-        make:Callable[[], nn.Module], # () → the network
+        make:Callable[[], _Network], # () → the network
         loss:Callable,        # (network, tokens (B, T, M, F), generator of noise) → nats, in any shape
         data:SpectrogramData, # training speakers to learn from, validation speakers to choose the epoch
         cfg:TrainConfig,      # sequences, learning rate, schedule, seed
@@ -306,7 +308,7 @@ class RivalTrainer:
         self.draws.set_state(d["noise"].cpu())
         self.best, self.curve, self.step, self.seconds = d["best_state_dict"], d["curve"], d["step"], d["seconds"]
 
-    def result(self)->tuple[nn.Module, dict]: # and {steps, tokens, best_epoch, curve, seconds}
+    def result(self)->tuple[_Network, dict]: # and {steps, tokens, best_epoch, curve, seconds}
         "The network of the best epoch, and what is to be said of its training."
         self.model.load_state_dict(self.best)
         seen = self.total*self.cfg.batch_size*self.cfg.sequence_length
@@ -316,8 +318,6 @@ class RivalTrainer:
 
 
 # %% ../../nbs/51b_autoregression.ipynb #33031804
-_Network = TypeVar("_Network", bound=nn.Module)
-
 def fit_rival(
     name:str,             # for the error
     make:Callable[[], _Network], # () → the network
