@@ -65,14 +65,15 @@ def _version(package):
     except metadata.PackageNotFoundError: return None
 
 def manifest(
-    cfg,                   # the run's configuration: `seed` and `preset`, its own or its part `train`'s
+    cfg,                   # the run's configuration: `seed`, its own or its part `train`'s, and `preset` if it has one
     data_fingerprint:str="", # of the data set, from its HDF5 file
     **extra,               # anything else worth keeping, JSON-serialisable
 )->dict:
     "What a run was: command line, seed, versions, commit, machine and data."
     packages = ("spectro_dreamer", "torch", "torchaudio", "numpy", "h5py", "librosa", "soundfile", "mlflow")
     return dict(started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                argv=[Path(sys.argv[0]).name, *sys.argv[1:]], seed=getattr(cfg, "train", cfg).seed, preset=cfg.preset,
+                argv=[Path(sys.argv[0]).name, *sys.argv[1:]], seed=getattr(cfg, "train", cfg).seed,
+                preset=getattr(cfg, "preset", None),
                 python=platform.python_version(), system=f"{platform.system()} {platform.machine()}",
                 cpus=os.cpu_count(), versions={p: _version(p) for p in packages}, commit=_commit(),
                 data_fingerprint=data_fingerprint, **extra)

@@ -7,7 +7,9 @@ check is a function that returns a remark, or raises `Failed` with what a person
 reason.
 """
 
+import multiprocessing
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -15,20 +17,57 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 
-import chapter_tests
 import checks_source
 import checks_wheel
-from checking import DATA, Failed, Skipped
-from notebooks import NBS, chapters
+from checking import DATA, Failed, Skipped, last_lines
+from notebooks import NBS, ROOT, chapters
 
 PYTHON = sys.executable
 MINUTE = 60.0  # processor seconds that one chapter's tests may take on a quiet machine
 BUSY = 4.0     # how many times as long it may take on a slower or busy one before that is called a failure
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["nbdev.test", "execnb.shell", "h5py", "matplotlib.pyplot", "torch", "torch._dynamo",
+                              "scipy.signal", "scipy.stats", "pandas", "soundfile", "librosa.filters",
+                              "librosa.feature.spectral", "mel_cepstral_distance", "pystoi", "onnxscript",
+                              "mlflow.store.tracking.sqlalchemy_store"])
+
+
+def run_one(path, said, spent):
+    """A notebook's own tests, in this process: what they print goes to a file, their processor time into a pipe."""
+    os.chdir(ROOT)
+    multiprocessing.set_start_method(None, force=True)  # as in any other process: the system's own
+    with open(said, "w") as output, open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+        for stream in (1, 2): os.dup2(output.fileno(), stream)
+    from nbdev.test import nbdev_test
+    try: nbdev_test(path=str(path), n_workers=0)
+    finally:
+        sys.stdout.flush()
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        spent.send(sum(u.ru_utime + u.ru_stime for u in used))
+
+
+def in_a_fork(path):
+    """Run a notebook's tests in a fork of a process that has only imported what most of them import.
+
+    So no state leaks from one to another, and a hundred chapters do not each pay for torch. Returns the processor time.
+    """
+    hear, say = FORKS.Pipe(duplex=False)
+    with tempfile.NamedTemporaryFile("r", errors="replace") as said:
+        running = FORKS.Process(target=run_one, args=(path, said.name, say))
+        running.start()
+        say.close()
+        running.join()
+        if running.exitcode:
+            raise Failed(f"{path.name}: exit {running.exitcode}\n{last_lines(said.read())}")
+        return hear.recv()
+
 
 def notebook(path):
-    """One notebook's own tests, in a process of its own so that no state leaks from another, and within a minute."""
-    spent = chapter_tests.run(path)
+    """One notebook's own tests, in a process of its own, and within a minute."""
+    spent = in_a_fork(path)
+    Tally.processor += spent
     without = not os.environ.get(DATA) and DATA in path.read_text(encoding="utf-8")
     if not os.environ.get(DATA) and spent > BUSY*MINUTE:
         raise Failed(f"its tests take {spent:.0f} s of processor time, and a chapter has {MINUTE:.0f}: mark what is "
@@ -39,6 +78,8 @@ def notebook(path):
 
 class Tally:
     """Counts results and says each as it comes."""
+    processor = 0.0  # seconds that the notebooks took
+
     def __init__(self):
         self.passed, self.failed, self.skipped = 0, 0, 0
         self.failures = []
@@ -138,14 +179,15 @@ def main(names):
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         prepare_environment(scratch)
-        chapter_tests.preload()
         before, during, after = (chosen(group, names) for group in plan(scratch))
         for name, check in before: tally.report(name, tally.attempt(check))
         with SoundsKept(), ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # each waits for a process
             running = {pool.submit(tally.attempt, check): name for name, check in during}
             for done in as_completed(running): tally.report(running[done], done.result())
         for name, check in after: tally.report(name, tally.attempt(check))
-    print(f"{tally.again()}in {time.time() - start:.0f} s\n{tally.line()}")
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    processor = Tally.processor + sum(u.ru_utime + u.ru_stime for u in used)
+    print(f"{tally.again()}in {time.time() - start:.0f} s, processor {processor:.0f} s\n{tally.line()}")
     return tally.failed > 0 or tally.passed == 0
 
 

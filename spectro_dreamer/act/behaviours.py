@@ -102,12 +102,10 @@ def learn_behaviour(
     with begin(run_folder("behaviour", run_dir, saved), config, about, saved, learner.done, "step",
                progress=progress, use_mlflow=use_mlflow) as run:
         if run.is_new: run.keep(state())
-        with run.counting(learner.cfg.steps, learner.done) as bar:
-            def each(learner:BehaviourLearner):
-                "Count the step, and keep it if it is time."
-                bar.step(note=f"reward {learner.history[-1]['reward']:.2f}")
-                if learner.done % keep_every and learner.done < learner.cfg.steps: return
-                run.log(learner.done, learner.history[-1])
-                run.keep(state())
-            learner.learn(each)
+        for due in run.until(learner.cfg.steps, keep_every):
+            learner.step()
+            run.note = f"reward {learner.history[-1]['reward']:.2f}"
+            if not due: continue
+            run.log(learner.done, learner.history[-1])
+            run.keep(state())
     return run.folder

@@ -222,33 +222,39 @@ def _states(episodes:list[Episode])->np.ndarray | None: # (sum of N, Z)
     if len(states) < len(episodes) or len({z.shape[1] for z in states}) > 1: return None
     return np.concatenate(states)
 
+def _styles(actions:list[np.ndarray], how:Layout)->dict[str, np.ndarray]:
+    "Actions (N, A) of each episode, taken apart: what stays, once for each, and what moves, for each frame."
+    G = how.n_global
+    return dict(local_styles=np.concatenate([a[:, G:] for a in actions]).astype(how.dtype),
+                global_styles=np.array([a[0, :G] for a in actions], np.float32).reshape(len(actions), G))
+
 def _arrays(episodes:list[Episode], frames:FileFrames, how:Layout)->dict[str, np.ndarray]:
     "What the file holds beside the table of clips: name → array."
-    G, lengths, (features, actions) = how.n_global, np.array([len(e) for e in episodes]), frames
-    level = [x.astype(np.float32).mean(1) for x in features]
+    lengths, features = np.array([len(e) for e in episodes]), frames[0]
+    quiet = [quiet_level(x.astype(np.float32).mean(1)) for x in features]
     sums, squares = (_clip_sums(features, power) for power in (1, 2))
     mean, std = band_statistics(sums, squares, lengths, *([] if how.std_floor is None else [how.std_floor]))
-    arrays = dict(spectrograms=np.concatenate(features),
-                  local_styles=np.concatenate([a[:, G:] for a in actions]).astype(how.dtype),
+    arrays = dict(spectrograms=np.concatenate(features), **_styles(frames[1], how),
                   offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-                  global_styles=np.array([a[0, :G] for a in actions], np.float32).reshape(len(episodes), G),
-                  sums=sums, squares=squares, mean=mean, std=std,
-                  quiet=np.array([quiet_level(v) for v in level], np.float32),
+                  sums=sums, squares=squares, mean=mean, std=std, quiet=np.array(quiet, np.float32),
                   rewards=np.concatenate([_two_rewards(e.reward) for e in episodes]),
                   timestamps=np.concatenate([e.timestamp for e in episodes]))
     states = _states(episodes)
     return arrays if states is None else arrays | dict(z=states)
 
+def _clip_of(episode:Episode)->Clip:
+    "An episode's row in the table: what its recording said of itself, if it has one."
+    said = {k: v for k, v in episode.meta.get("clip", {}).items() if k in {c.name for c in fields(Clip)}}
+    return Clip(**dict(path=episode.episode_id) | said | dict(speaker=episode.agent_id))
+
 def _write_clips(f:h5py.File, episodes:list[Episode]):
     "The table with a row for each episode."
     text = h5py.string_dtype()
-    known = {c.name for c in fields(Clip)}
-    clips = [Clip(**{k: v for k, v in e.meta.get("clip", {}).items() if k in known}
-                  | dict(path=e.meta.get("clip", {}).get("path", e.episode_id), speaker=e.agent_id)) for e in episodes]
+    clips = [_clip_of(e) for e in episodes]
     for c in fields(Clip):
         values = [getattr(clip, c.name) for clip in clips]
-        f.create_dataset(f"clips/{c.name}", data=np.array(values, int) if c.type is int else values,
-                         dtype=None if c.type is int else text)
+        if c.type is int: f[f"clips/{c.name}"] = np.array(values, int)
+        else: f.create_dataset(f"clips/{c.name}", data=values, dtype=text)
     f.create_dataset("clips/sha256", data=[e.meta.get("sha256", "") for e in episodes], dtype=text)
     f.create_dataset("clips/episode", data=[e.episode_id for e in episodes], dtype=text)
     f.create_dataset("clips/meta", data=[json.dumps(e.meta) for e in episodes], dtype=text)

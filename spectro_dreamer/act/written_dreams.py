@@ -176,6 +176,17 @@ def _global_style(model:DreamerModel, data:SpectrogramData | None, start:np.ndar
     return np.array([name.endswith("=unknown") for name in model.style_names[:G]], np.float32)
 
 # %% ../../nbs/71b_written_dreams.ipynb #ab48fd6e
+def _heard_in(model, data):
+    "Where contexts are heard, and the data set itself; nothing of either for dreams without a past."
+    if data is None: return None, None
+    source = open_source(model, data)
+    return source, source.data
+
+def _drawn_starts(source, n, frames, seed): # (n, 2), or (n, 0) without a past
+    "Where the contexts begin, if nobody says it: anywhere in the training clips."
+    if source is None: return np.zeros((n, 0), int)
+    return context_starts(source.data, source.data.train, n, frames, np.random.default_rng((seed, 12)))
+
 @torch.no_grad()
 def generate_dreams(
     checkpoint,            # what `load` takes, or a model
@@ -195,13 +206,12 @@ def generate_dreams(
     "Dream, and write the dreams down as episodes. Raises `SpectroError` if the data set does not fit the model."
     _check_dream(n, horizon, 1 if data is None else context, temperature)
     model = checkpoint if isinstance(checkpoint, DreamerModel) else load(checkpoint, device)
-    source, cut = None if data is None else open_source(model, data), model.config.tokens
-    if source is None: context, starts = 0, np.zeros((n, 0), int) if starts is None else starts
-    if source and starts is None:
+    source, heard = _heard_in(model, data)
+    context, cut = context if source else 0, model.config.tokens
+    if starts is None:
         needs_actions = not model.of_sound and styles is None
-        frames = cut.n_frames(context + (horizon if needs_actions else 0))
-        starts = context_starts(source.data, source.data.train, n, frames, np.random.default_rng((seed, 12)))
-    starts, heard = np.asarray(starts, int), source.data if source else None
+        starts = _drawn_starts(source, n, cut.n_frames(context + (horizon if needs_actions else 0)), seed)
+    starts = np.asarray(starts, int)
     _check_starts(starts, n, heard, cut.n_frames(context), context)
     told = _told(model, heard, starts, styles, context, horizon)
     noise = dream_noise(n, horizon, model.config.model.z_state_size, seed)

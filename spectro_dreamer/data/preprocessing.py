@@ -122,6 +122,8 @@ class _Decoded(NamedTuple):
     kind:str                # of file, such as "MP3"
     unread:int              # bytes left
 
+def _never(): return False
+
 def _blocks(source)->_Decoded:
     import soundfile
     real = isinstance(source, io.BufferedReader) # a file of this machine, which libsndfile reads by itself
@@ -131,7 +133,7 @@ def _blocks(source)->_Decoded:
     try:
         with soundfile.SoundFile(source.fileno() if real else source, closefd=False) as f:
             # else soundfile seeks after each block, and an MP3 decoder that was sent elsewhere loses the thread
-            f.seekable = lambda: False
+            f.seekable = _never
             sample_rate, kind, blocks = f.samplerate, f.format, _read_blocks(f)
             if kind == "MP3" and type(f).seekable(f):
                 f.seek(sum(map(len, blocks))) # gives back what was read ahead, so that the rest can be counted
@@ -252,6 +254,10 @@ def log_mel(
 
 # %% ../../nbs/10_preprocessing.ipynb #ee28b7d3
 @lru_cache(maxsize=1)
+def _as_it_is(f): return f
+
+def _as_if_missing(*library): return False
+
 def import_torchaudio():
     """torchaudio, with its native extension replaced by an empty stand-in if that cannot load (a CUDA wheel beside a
     CPU torch).
@@ -262,8 +268,8 @@ def import_torchaudio():
         stand_in = types.ModuleType("torchaudio._extension")
         stand_in._IS_TORCHAUDIO_EXT_AVAILABLE = stand_in._IS_ALIGN_AVAILABLE = stand_in._IS_RIR_AVAILABLE = False
         stand_in.lazy_import_sox_ext = None
-        stand_in.fail_if_no_align = stand_in.fail_if_no_rir = lambda f: f
-        stand_in._load_lib, stand_in._check_cuda_version = (lambda lib: False), (lambda: None)
+        stand_in.fail_if_no_align = stand_in.fail_if_no_rir = _as_it_is
+        stand_in._load_lib, stand_in._check_cuda_version = _as_if_missing, _as_if_missing
         sys.modules["torchaudio._extension"] = stand_in
         import torchaudio
         print("torchaudio's native part does not load beside this torch; its Python part is used", file=sys.stderr)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RIDGES', 'BandClips', 'Moments', 'lagged_moments', 'ridge_weights', 'residual_covariance', 'VAR', 'fit_var',
-           'count_parameters', 'GRUForecaster', 'fit_rival', 'fit_gru']
+           'count_parameters', 'GRUForecaster', 'RivalTrainer', 'fit_rival', 'fit_gru']
 
 # %% ../../nbs/51b_autoregression.ipynb #ce78dd42
 __doc__ += """
@@ -22,16 +22,19 @@ B sequences, T tokens, M mel bands, F frames in a token.
 """
 
 # %% ../../nbs/51b_autoregression.ipynb #3695f926
-import copy, math
+import copy, math, time
+from dataclasses import asdict
 from functools import partial
-from typing import Callable, NamedTuple, TypeVar
+from typing import Callable, Generic, NamedTuple, TypeVar
 import numpy as np, torch
 from torch import Tensor, nn
-from ..config import SpectroError, TrainConfig
+from ..config import SpectroError, TrainConfig, settings_dict
+from ..machine import manifest
 from ..data.observations import frames_to_tokens
 from ..data.batches import Batches
 from ..data.dataset import SpectrogramData
 from ..learn.compute import lr_factor
+from ..learn.runs import begin, find_checkpoint, holds_run
 from .forecasts import Forecast, Question, forecast_noise, tokens_at
 
 # %% ../../nbs/51b_autoregression.ipynb #cb66889f
@@ -247,6 +250,74 @@ def _train_step(model, optimizer, loss, lr, grad_clip):
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
+class RivalTrainer(Generic[_Network]):
+    "A network that is trained as a world model is: optimiser, noise, and where they stand."
+    def __init__(self,
+        name:str,             # for the error
+        make:Callable[[], _Network], # () → the network
+        loss:Callable,        # (network, tokens (B, T, M, F), generator of noise) → nats, in any shape
+        data:SpectrogramData, # training speakers to learn from, validation speakers to choose the epoch
+        cfg:TrainConfig,      # sequences, learning rate, schedule, seed
+        steps:int | None=None, # gradient steps; default: as many as cfg.epochs epochs have
+    ):
+        self.name, self.loss, self.data, self.cfg = name, loss, data.per_band(), cfg
+        per_epoch = len(self._batches(data.train, 0))
+        self.total = steps or cfg.epochs*per_epoch
+        self.epochs = math.ceil(self.total/per_epoch)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(cfg.seed)
+            self.model = make().to(data.device)
+        self.draws, self.optimizer = self._noise(), torch.optim.Adam(self.model.parameters(), lr=cfg.lr)
+        self.best:dict = {}           # weights of the best epoch
+        self.curve:list[float] = []   # nats on validation clips, of each epoch done
+        self.step, self.seconds = 0, 0.
+
+    def _batches(self, part, seed):
+        return Batches(self.data, part, self.cfg.batch_size, self.cfg.sequence_length, seed=seed)
+
+    def _noise(self): return torch.Generator(self.data.device).manual_seed(self.cfg.seed)
+
+    def learn_epoch(self):
+        "An epoch, or what is left of the steps; then a look at the validation clips. Raises `SpectroError`."
+        start, cfg, epoch = time.perf_counter(), self.cfg, len(self.curve)
+        for _, batch in zip(range(self.total - self.step), self._batches(self.data.train, cfg.seed*100_003 + epoch)):
+            lr = cfg.lr*lr_factor(self.step, self.total, cfg)
+            loss = self.loss(self.model, batch.tokens, self.draws)
+            if not _train_step(self.model, self.optimizer, loss, lr, cfg.grad_clip):
+                raise SpectroError(f"the {self.name} diverged at step {self.step}; try a lower lr")
+            self.step += 1
+        held = self.data.val if len(self.data.val) else self.data.train
+        loss = partial(self.loss, self.model, noise=self._noise())
+        self.curve.append(_mean_nats(loss, self._batches(held, None)))
+        if self.curve[-1] == min(self.curve) and self.curve.count(self.curve[-1]) == 1:
+            self.best = copy.deepcopy(self.model.state_dict())
+        self.seconds += time.perf_counter() - start
+
+    def state(self)->dict:
+        "All that going on needs."
+        return dict(model_state_dict=self.model.state_dict(), best_state_dict=self.best, curve=self.curve,
+                    optimizer_state_dict=self.optimizer.state_dict(), noise=self.draws.get_state(), step=self.step,
+                    seconds=self.seconds)
+
+    def restore(self,
+        d:dict, # from `state`
+    ):
+        "Stand where a checkpoint stood."
+        self.model.load_state_dict(d["model_state_dict"])
+        self.optimizer.load_state_dict(d["optimizer_state_dict"])
+        self.draws.set_state(d["noise"].cpu())
+        self.best, self.curve, self.step, self.seconds = d["best_state_dict"], d["curve"], d["step"], d["seconds"]
+
+    def result(self)->tuple[_Network, dict]: # and {steps, tokens, best_epoch, curve, seconds}
+        "The network of the best epoch, and what is to be said of its training."
+        self.model.load_state_dict(self.best)
+        seen = self.total*self.cfg.batch_size*self.cfg.sequence_length
+        about = dict(steps=self.total, tokens=seen, best_epoch=self.curve.index(min(self.curve)) + 1, curve=self.curve,
+                     seconds=round(self.seconds, 1))
+        return self.model.cpu().eval(), about
+
+
+# %% ../../nbs/51b_autoregression.ipynb #33031804
 def fit_rival(
     name:str,             # for the error
     make:Callable[[], _Network], # () → the network
@@ -254,42 +325,39 @@ def fit_rival(
     data:SpectrogramData, # training speakers to learn from, validation speakers to choose the epoch
     cfg:TrainConfig,      # of the world model it is compared with: sequences, learning rate, schedule, seed
     steps:int | None=None, # gradient steps; default: as many as cfg.epochs epochs have
-    show=lambda epochs: epochs, # wraps the epochs, for a progress bar
-)->tuple[_Network, dict]: # the best epoch's network, and {steps, tokens, best_epoch, curve: [nats a token]}
+    run_dir=None,         # the run's folder; the same call goes on with what was stopped in it; None: nothing is kept
+    show:bool=False,      # how far it is
+)->tuple[_Network, dict]: # the best epoch's network, and {steps, tokens, best_epoch, curve: [nats a token], seconds}
     """Train any network on tokens standardised per band as a world model is trained.
 
-    Raises `SpectroError` if it diverges.
+    Raises `SpectroError` if it diverges, or if the folder holds another run.
     """
-    data = data.per_band()
-    held = data.val if len(data.val) else data.train
-    def batches(part, seed): return Batches(data, part, cfg.batch_size, cfg.sequence_length, seed=seed)
-    def noise(): return torch.Generator(data.device).manual_seed(cfg.seed)
-    per_epoch = len(batches(data.train, 0))
-    total, best, curve, step = steps or cfg.epochs*per_epoch, math.inf, [], 0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(cfg.seed)
-        model = make()
-    draws, optimizer = noise(), torch.optim.Adam(model.to(data.device).parameters(), lr=cfg.lr)
-    for epoch in show(range(math.ceil(total/per_epoch))):
-        for _, batch in zip(range(total - step), batches(data.train, cfg.seed*100_003 + epoch)):
-            lr = cfg.lr*lr_factor(step, total, cfg)
-            if not _train_step(model, optimizer, loss(model, batch.tokens, draws), lr, cfg.grad_clip):
-                raise SpectroError(f"the {name} diverged at step {step}; try a lower lr")
-            step += 1
-        curve.append(_mean_nats(partial(loss, model, noise=noise()), batches(held, None)))
-        if curve[-1] < best: best, kept = curve[-1], copy.deepcopy(model.state_dict())
-    model.load_state_dict(kept)
-    seen = total*cfg.batch_size*cfg.sequence_length
-    return model.cpu().eval(), dict(steps=total, tokens=seen, best_epoch=curve.index(best) + 1, curve=curve)
+    trainer = RivalTrainer(name, make, loss, data, cfg, steps)
+    config = dict(rival=name, parameters=count_parameters(trainer.model), steps=trainer.total,
+                  train=settings_dict(cfg), tokens=asdict(data.tokens), data_fingerprint=data.fingerprint)
+    saved = find_checkpoint(run_dir) if run_dir and holds_run(run_dir) else None
+    if saved and saved.data["config"] != config:
+        raise SpectroError(f"{run_dir} holds the run of another rival: choose another folder")
+    if saved: trainer.restore(saved.data)
+    with begin(run_dir, config, manifest(cfg, data.fingerprint), saved, len(trainer.curve), "epoch", progress=show,
+               use_mlflow=False, again="the same call goes on") as run:
+        def keep(): run.keep(trainer.state() | dict(config=config))
+        if run.is_new: keep()
+        for _ in run.until(trainer.epochs, what=f"epochs of the {name}"):
+            trainer.learn_epoch()
+            run.log(len(trainer.curve), dict(val_nats=trainer.curve[-1], step=trainer.step, seconds=trainer.seconds))
+            keep()
+    return trainer.result()
 
 def fit_gru(
     data:SpectrogramData,   # training speakers to learn from, validation speakers to choose the epoch
     cfg:TrainConfig,        # of the world model it is compared with: sequences, learning rate, schedule, seed
     n_parameters:int,       # about as many as the world model has
     steps:int | None=None,  # gradient steps; default: as many as cfg.epochs epochs have
-    show=lambda epochs: epochs, # wraps the epochs, for a progress bar
-)->tuple[GRUForecaster, dict]: # the best epoch's network, and {steps, tokens, best_epoch, curve: [nll a token]}
+    run_dir=None,           # the run's folder; None: nothing is kept
+    show:bool=False,        # how far it is
+)->tuple[GRUForecaster, dict]: # the best epoch's network, and what `fit_rival` says of it
     "Train by maximum likelihood as a world model is trained. Raises `SpectroError` if it diverges."
     def make(): return GRUForecaster.sized(n_parameters, len(data.mean), data.tokens.frames, data.tokens.hop)
     def loss(model, tokens, noise): return model.loss(tokens)
-    return fit_rival("GRU", make, loss, data, cfg, steps, show)
+    return fit_rival("GRU", make, loss, data, cfg, steps, run_dir, show)

@@ -21,15 +21,13 @@ Files: var.pt, gru.pt, vae.pt in the folder, each with its key, its weights and 
 """
 
 # %% ../../nbs/57_kept_rivals.ipynb #72b16bf8
-import time
+import hashlib, json, shutil, time
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Callable
 import torch
 from ..config import SpectroError, TrainConfig, settings_dict
 from ..files import write_checkpoint
-from ..progress import show_progress
 from ..data.batches import Batches
 from ..data.dataset import SpectrogramData
 from ..model.rssm import LATENTS
@@ -44,10 +42,15 @@ def _saved(path):
     except Exception: return {}  # foreign bytes can make the reader say anything
     return saved if isinstance(saved, dict) and {"key", "state", "remark"} <= saved.keys() else {}
 
+def _run_of(path, key):
+    "The folder of a rival's training, which is there until the rival has its file: another key, another folder."
+    said = json.dumps(key, sort_keys=True, default=str)
+    return path.with_name(f"{path.stem}-{hashlib.sha256(said.encode()).hexdigest()[:8]}.run")
+
 def kept_rival(
     path,          # of its file
     key:dict,      # what it depends on
-    make:Callable, # () → its state, and a remark: dictionaries of what `torch.save` can write
+    make:Callable, # folder for its run → its state, and a remark: dictionaries of what `torch.save` can write
     read:Callable, # state → the rival
 )->tuple:          # the rival, and the remark with the seconds that making it took
     "What was made for this key, now or in an earlier call; a line says which."
@@ -56,10 +59,11 @@ def kept_rival(
     if saved.get("key") == key:
         print(f"{path.name}: kept from an earlier call")
         return read(saved["state"]), saved["remark"]
-    start = time.time()
-    state, remark = make()
-    remark |= dict(seconds=round(time.time() - start, 1))
+    start, run_dir = time.time(), _run_of(path, key)
+    state, remark = make(run_dir)
+    remark = dict(seconds=round(time.time() - start, 1)) | remark
     write_checkpoint(path, dict(key=key, state=state, remark=remark))
+    if run_dir.is_dir(): shutil.rmtree(run_dir)
     print(f"{path.name}: {remark['seconds']:.0f} s")
     return read(state), remark
 
@@ -92,7 +96,7 @@ def kept_var(
     folder,               # of the files
 )->tuple[VAR, dict]:      # and the one-step MSE of each ridge, and the one chosen
     "VAR(5) of the training speakers."
-    def make():
+    def make(run_dir):
         var, errors = fit_var(BandClips(data, data.train))
         return var.state(), dict(one_step_mse={str(k): v for k, v in errors.items()}, ridge=min(errors, key=errors.get))
     key = split_key(data, model.config.train) | dict(order=5)
@@ -116,10 +120,10 @@ def kept_gru(
     t, whole, size = model.config.train, run_steps(model, data), world_size(model)
     steps = min(steps or whole, whole)
     key = split_key(data, t) | dict(steps=steps, n_parameters=size) | {name: getattr(t, name) for name in SCHEDULE}
-    def make():
+    def make(run_dir):
         print(f"GRU: {steps} steps of {t.batch_size} sequences of {t.sequence_length} tokens; the first run's schedule "
               f"has {whole}", flush=True)
-        gru, about = fit_gru(data, t, size, steps, partial(show_progress, what="epochs of the GRU"))
+        gru, about = fit_gru(data, t, size, steps, run_dir, show=True)
         about |= dict(run_steps=whole, n_parameters=count_parameters(gru))
         return dict(shape=list(gru.shape), weights=gru.state_dict()), about
     return kept_rival(Path(folder)/"gru.pt", key, make, _read_gru)
@@ -146,9 +150,8 @@ def kept_vae(
     t, m, size, steps = model.config.train, model.config.model, world_size(model), run_steps(model, data)
     if not LATENTS[m.latent].continuous: return None, "left out: the first run's latent is not Gaussian"
     key = split_key(data, t) | dict(steps=steps, n_parameters=size, train=settings_dict(t), model=settings_dict(m))
-    def make():
-        show = partial(show_progress, what="epochs of the VAE")
-        vae, about = fit_vae(data, model.config, size, steps, show)
+    def make(run_dir):
+        vae, about = fit_vae(data, model.config, size, steps, run_dir, show=True)
         about |= dict(n_parameters=count_parameters(vae))
         return dict(hidden=vae.config.hidden_size, weights=vae.state_dict()), about
     def read(state):

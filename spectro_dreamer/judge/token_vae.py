@@ -84,14 +84,15 @@ def fit_vae(
     cfg:Config,                 # of the world model it is compared with
     n_parameters:int,           # about as many as the world model has
     steps:int | None=None,      # gradient steps; default: as many as the world model was given
-    show=lambda epochs: epochs, # wraps the epochs, for a progress bar
-)->tuple[TokenVAE, dict]:       # the best epoch's network, and {steps, tokens, best_epoch, curve: [loss a token]}
+    run_dir=None,               # the run's folder; None: nothing is kept
+    show:bool=False,            # how far it is
+)->tuple[TokenVAE, dict]:       # the best epoch's network, and what `fit_rival` says of it
     "Train as a world model is trained. Raises `SpectroError` for a latent that is not Gaussian, or if it diverges."
     m = cfg.model
     if not latent_kind(m).continuous:
         raise SpectroError(f"the VAE has a Gaussian latent, the model to compare it with has {m.latent} ones")
     make = partial(TokenVAE.sized, m, n_parameters)
-    return fit_rival("VAE", make, partial(vae_loss, cfg=cfg), data, cfg.train, steps, show)
+    return fit_rival("VAE", make, partial(vae_loss, cfg=cfg), data, cfg.train, steps, run_dir, show)
 
 # %% ../../nbs/56_token_vae.ipynb #7a5e46e9
 @torch.no_grad()

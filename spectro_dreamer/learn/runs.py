@@ -15,12 +15,11 @@ The life of a run: begin, keep, resume, report, end.
     folder = run_folder("music", run_dir, saved)
     with begin(folder, cfg.to_dict(), manifest, saved, done=trainer.step, unit="step") as run:
         if run.is_new: run.keep(trainer.state())            # from now on there is always something to go on from
-        with run.counting(cfg.steps, trainer.step) as bar:
-            while trainer.step < cfg.steps:
-                trainer.learn()
-                bar.step()
-                run.log(trainer.step, dict(loss=trainer.loss))
-                run.keep(trainer.state())                   # last.pt; the one before stays as previous.pt
+        for due in run.until(cfg.steps, every=100):         # counts, from where the run stands
+            trainer.learn()
+            if not due: continue
+            run.log(trainer.step, dict(loss=trainer.loss))
+            run.keep(trainer.state())                       # last.pt; the one before stays as previous.pt
 
 A state is a dictionary of tensors and plain values with `model_state_dict` and `config`. What is counted, epochs or
 steps, is the run's `unit`.
@@ -28,7 +27,7 @@ steps, is the run's `unit`.
 
 # %% ../../nbs/32_runs.ipynb #b022bfcd
 import json, os, sys, zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -130,10 +129,13 @@ def check_same_data(
 # %% ../../nbs/32_runs.ipynb #9ac70b22
 class Run:
     "A run under way: what it keeps, what it reports, and how it ends. A context manager, made by `begin`."
-    def __init__(self, folder:Path, tracker:Tracker | None, unit:str, done:int, show:bool):
+    def __init__(self, folder:Path, tracker:Tracker | None, unit:str, done:int, show:bool, again:str=""):
         self.folder, self.tracker, self.show = folder, tracker, show
         self.unit, self.done = unit, done
+        self.again = again or f"go on with --resume-from {folder}"
         self.is_new = not (folder/"checkpoints"/"last.pt").is_file()  # then its first checkpoint is to be kept at once
+        self.note = ""          # for the end of the line that says how far it is
+        self.stopped = False    # by `stop`
 
     @property
     def checkpoints(self)->Path:
@@ -173,6 +175,23 @@ class Run:
         "How far the run is: a bar for whoever watches, lines in a log. A context manager with `step`."
         return ProgressBar(total, what, done, lines, self.show)
 
+    def until(self,
+        total:int,        # units of the whole run
+        every:int=1,      # units from one look to the next
+        what:str="steps", # what is counted
+    )->Iterator[bool]:
+        "Once for each unit that is left: whether to look, log and keep after it. Shows how far the run is, and `note`."
+        with self.counting(total, self.done, what) as bar:
+            for count in range(self.done + 1, total + 1):
+                yield count % every == 0 or count == total
+                bar.step(note=self.note)
+                if self.stopped: return
+
+    def stop(self, why:str):
+        "Let this unit be the last one, and say why."
+        self.warn(why)
+        self.stopped = True
+
     def say(self, line:str):
         "A line that stays: above the bar on a terminal, and in a log."
         if self.show: print(f"\r\033[K{line}" if sys.stdout.isatty() else line, flush=True)
@@ -190,13 +209,12 @@ class Run:
         self.tracker.close("KILLED" if interrupted else "FAILED" if kind else "FINISHED")
 
     def _say_how_to_go_on(self):
-        how = f"go on with --resume-from {self.folder}"
-        if not holds_run(self.folder): how = "nothing is kept yet, so begin again"
+        how = self.again if holds_run(self.folder) else "nothing is kept yet, so begin again"
         self.warn(f"\nstopped after {self.unit} {self.done}; {how}")
 
 # %% ../../nbs/32_runs.ipynb #61fb9259
 def begin(
-    run_dir,              # the folder to write, of `run_folder`
+    run_dir,              # the folder to write, of `run_folder`; None: none
     config:dict,          # everything needed to repeat it, as plain values
     about:dict,           # what was given and what the machine is, of `manifest`
     saved:Saved | None=None, # the checkpoint that the run goes on from
@@ -206,11 +224,14 @@ def begin(
     progress:bool=True,   # show how far it is
     use_mlflow:bool=True,
     leads:bool=True,      # False for the other processes of a team: they write and say nothing
+    again:str="",         # how to go on after Ctrl-C; default: with --resume-from
 )->Run:
     """Begin a run, or go on with one.
 
-    Writes `config.yaml` and, for a new run, `manifest.json`. Raises `SpectroError` if the folder holds another run.
+    Without a folder nothing is kept. Writes `config.yaml` and, for a new run, `manifest.json`.
+    Raises `SpectroError` if the folder holds another run.
     """
+    if run_dir is None: return Run(Path(), None, unit, done, progress)
     folder = Path(run_dir)
     if not leads: return Run(folder, None, unit, done, False)
     check_free(folder, saved)
@@ -218,4 +239,4 @@ def begin(
     write_text(folder/"config.yaml", json.dumps(config, indent=2) + "\n")
     if not saved or not (folder/"manifest.json").is_file():
         write_text(folder/"manifest.json", json.dumps(about, indent=2) + "\n")
-    return Run(folder, Tracker(folder, config, experiment, use_mlflow, done), unit, done, progress)
+    return Run(folder, Tracker(folder, config, experiment, use_mlflow, done), unit, done, progress, again)

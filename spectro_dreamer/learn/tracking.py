@@ -236,7 +236,7 @@ class Progress:
     goal:float=math.inf    # the loss that last counted as an improvement
     stale:int=0            # epochs since then
     flat:int=0             # epochs since then, or since the learning rate was lowered
-    lr_scale:float=1.0     # what plateaus have left of the learning rates
+    lr_scale:float=1.0     # factor on the learning rates; each plateau lowers it
 
     def update(self,
         score:float, # the loss that is judged

@@ -146,6 +146,19 @@ class WorldObjective(WorldParts):
         nll = torch.cat([reconstruction_nll(e, bins, cfg.likelihood, c) for e, c in by_step], 1)
         return (nll*counts).sum(1, keepdim=True)/counts.sum(1, keepdim=True).clamp_min(1)
 
+    def forecast_terms(self,
+        errors:list[Tensor], # (B, T) of what the prior's mean draws, if forecasts are trained
+        path:Trajectory,
+        batch:Batch,
+        seen:Tensor,         # (B, T, M, F)
+        cfg:TrainConfig,
+    )->list[Tensor]:         # (B, T) or (B, 1) nats
+        "The negative log-likelihoods of forecasts: one token ahead and, if that is asked for, several."
+        if not errors: return []
+        bins = batch.tokens[0, 0].numel()
+        terms = [reconstruction_nll(e, bins, cfg.likelihood, batch.mask) for e in errors]
+        return [*terms, self.rollout_nll(path, batch, seen, cfg)] if cfg.forecast_steps > 1 else terms
+
     def loss(self,
         batch:Batch,
         cfg:TrainConfig,
@@ -169,10 +182,7 @@ class WorldObjective(WorldParts):
         if self.contrast is not None:
             total = total - self.contrast(path.z, self.encoder.features(other), batch.styles, cut.overlap,
                                           cfg.contrastive_steps, batch.reset)
-        for error in ahead:
-            total = total + cfg.beta_forecast*reconstruction_nll(error, M*F, cfg.likelihood, batch.mask)
-        if ahead and cfg.forecast_steps > 1:
-            total = total + cfg.beta_forecast*self.rollout_nll(path, batch, seen, cfg)
+        for nll in self.forecast_terms(ahead, path, batch, seen, cfg): total = total + cfg.beta_forecast*nll
         nats = path.posterior.kl(path.prior).sum(-1).detach()
         assert all(x.shape == (B, T) for x in (total, recon, nats, reward))
         return Losses(total, recon, nats, reward, State(*(x.detach() for x in path.last)), batch.mask)

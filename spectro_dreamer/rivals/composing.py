@@ -100,6 +100,14 @@ def abc_tokens(
     handler = import_music21().abcFormat.ABCFile().readstr(tune)
     return handler, handler.tokens
 
+def _note_length(note):
+    "How long a note sounds, in quarter notes; one of a triplet is shorter than it is written."
+    return note.quarterLength*(note.activeTuplet.tupletMultiplier() if note.activeTuplet else 1)
+
+def _ends_part(bar):
+    "Whether a bar line is more than one: a double line, a repeat, a bracket."
+    return not bar.isRegular() or bool(bar.isRepeatBracket())
+
 def bar_lengths(
     tokens, # of music21's ABC reader
 )->list[tuple[float, bool]]:
@@ -108,9 +116,9 @@ def bar_lengths(
     out, length, edge, n = [], 0.0, True, 0
     for t in tokens:
         if isinstance(t, abc.ABCNote) and not t.inGrace:
-            length, n = length + t.quarterLength*(t.activeTuplet.tupletMultiplier() if t.activeTuplet else 1), n + 1
+            length, n = length + _note_length(t), n + 1
         elif isinstance(t, abc.ABCBar):
-            special = not t.isRegular() or bool(t.isRepeatBracket())
+            special = _ends_part(t)
             if n: out.append((float(length), edge or special))
             edge = special if n else edge or special
             length, n = 0.0, 0

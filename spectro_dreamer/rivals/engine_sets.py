@@ -157,10 +157,11 @@ def random_makers(
 )->dict[str, Callable]:           # name → function of a number that makes waves (n, S)
     "How the sets that are random are drawn again."
     model, n, rng = load_wavegan(run), len(parts.test), np.random.default_rng(seed)
-    makers = {"recorded, training": lambda k: parts.train.some(rng.permutation(len(parts.train))[:n]),
-              "WaveGAN, best": lambda k: generate(model, n, seed + k)}
-    if world: makers["world model, dreams"] = lambda k: dream_sounds(world, n, model.config, seed + k)
-    return makers
+    def recorded(k): return parts.train.some(rng.permutation(len(parts.train))[:n])
+    def generated(k): return generate(model, n, seed + k)
+    def dreamed(k): return dream_sounds(world, n, model.config, seed + k)
+    makers = {"recorded, training": recorded, "WaveGAN, best": generated}
+    return makers | {"world model, dreams": dreamed} if world else makers
 
 # %% ../../nbs/81b_engine_sets.ipynb #22abef74
 CURVE = ("epoch", "distance", "diversity", "train_wasserstein", "val_wasserstein", "critic_grad", "generator_grad",

@@ -280,25 +280,21 @@ def _seen(trainer, losses, seconds):
 
 def _steps(trainer, run):
     "The steps that are left; every few the run is kept and looked at."
-    cfg, losses, start, spent, note = trainer.cfg, [], time.time(), time.process_time(), ""
+    cfg, losses, start, spent = trainer.cfg, [], time.time(), time.process_time()
     if run.is_new: run.keep(trainer.checkpoint())
-    with run.counting(cfg.iterations, trainer.step, "steps") as bar:
-        while trainer.step < cfg.iterations:
-            losses.append(trainer.learn())
-            if trainer.step % cfg.checkpoint_steps and trainer.step < cfg.iterations:
-                bar.step(note=note)
-                continue
-            metrics = _seen(trainer, losses, time.time() - start)
-            score = metrics.get("val_loss", metrics["train_loss"])
-            if score < trainer.best:
-                trainer.best, trainer.best_step = score, trainer.step
-                weights = {k: v for k, v in trainer.checkpoint().items() if k != "optimizer_state_dict"}
-                run.keep_as("best_model", weights)
-            run.log(trainer.step, metrics | dict(seconds=time.time() - start, cpu_seconds=time.process_time() - spent))
-            run.keep(trainer.checkpoint())
-            note = " ".join(f"{k} {v:.3f}" for k, v in metrics.items() if k.endswith("loss"))
-            bar.step(note=note)
-            losses, start, spent = [], time.time(), time.process_time()
+    for due in run.until(cfg.iterations, cfg.checkpoint_steps):
+        losses.append(trainer.learn())
+        if not due: continue
+        metrics = _seen(trainer, losses, time.time() - start)
+        score = metrics.get("val_loss", metrics["train_loss"])
+        if score < trainer.best:
+            trainer.best, trainer.best_step = score, trainer.step
+            weights = {k: v for k, v in trainer.checkpoint().items() if k != "optimizer_state_dict"}
+            run.keep_as("best_model", weights)
+        run.log(trainer.step, metrics | dict(seconds=time.time() - start, cpu_seconds=time.process_time() - spent))
+        run.keep(trainer.checkpoint())
+        run.note = " ".join(f"{k} {v:.3f}" for k, v in metrics.items() if k.endswith("loss"))
+        losses, start, spent = [], time.time(), time.process_time()
 
 def music_resume_config(
     path, # a run's folder or a checkpoint of it

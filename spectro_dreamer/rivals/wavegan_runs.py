@@ -248,23 +248,18 @@ def _check(trainer, records, keeper, run):
 
 def _epochs(trainer, records, run):
     "The epochs that are left, with a check after every few."
-    cfg, keeper, note = trainer.cfg, Keeper(run, trainer, records), ""
+    cfg, keeper = trainer.cfg, Keeper(run, trainer, records)
     if run.is_new: keeper.keep()
-    with run.counting(cfg.epochs, trainer.epoch, "epochs") as bar:
-        while trainer.epoch < cfg.epochs:
-            _one_epoch(trainer, records)
-            run.done = trainer.epoch
-            if trainer.epoch % cfg.checkpoint_epochs and trainer.epoch < cfg.epochs:
-                keeper.keep_if_due()
-                bar.step(note=note)
-                continue
-            said = _check(trainer, records, keeper, run)
-            note = (f"distance {said['distance']:.2f} dB, diversity {said['diversity']:.2f}, "
+    for due in run.until(cfg.epochs, cfg.checkpoint_epochs, "epochs"):
+        _one_epoch(trainer, records)
+        run.done = trainer.epoch
+        if not due:
+            keeper.keep_if_due()
+            continue
+        said = _check(trainer, records, keeper, run)
+        run.note = (f"distance {said['distance']:.2f} dB, diversity {said['diversity']:.2f}, "
                     f"Wasserstein {said['val_wasserstein']:.2f}")
-            bar.step(note=note)
-            if why := _why_stop(trainer, records.checks):
-                run.warn(f"{why}; stopped after epoch {trainer.epoch}")
-                break
+        if why := _why_stop(trainer, records.checks): run.stop(f"{why}; stopped after epoch {trainer.epoch}")
     run.keep_as("final_model", checkpoint(trainer))
     write_plots(run.folder)
 

@@ -24,11 +24,13 @@ from ..data.corpus import clip_file
 from ..data.dataset import SpectrogramData
 from ..data.preprocessing import read_audio
 from ..machine import keep_memory
+from ..learn.runs import holds_run
 from ..model.world_model import check_front_end, load
 from ..progress import show_progress
 from .neural_vocoder import load_vocoder, save_vocoder
 from .vocoder_settings import FitConfig, RefinerConfig
-from .vocoder_training import Fitted, FramePairs, fit_refiner, magnitude_error, refiner_for
+from .vocoder_training import (Fitted, FramePairs, fit_refiner, magnitude_error, refiner_for,
+                                                    saved_fit)
 
 # %% ../../nbs/43c_corpus_vocoder.ipynb #d4e9e3cd
 class TrainedVocoder(NamedTuple):
@@ -40,15 +42,17 @@ class TrainedVocoder(NamedTuple):
     smooth:float | None   # error of the smooth inversion on them, nats a bin; None without such clips
     refined:float | None  # error of the network
 
-def _checkpoint_beside(output, resume):
-    "The checkpoint of a vocoder's training. Raises `SpectroError` if it is there and should not be, or the reverse."
+def _run_beside(output, resume):
+    "The folder of a vocoder's training. Raises `SpectroError` if it is there and should not be, or the reverse."
     output = Path(output)
     if output.suffix != ".safetensors": raise SpectroError("the name of the vocoder must end in .safetensors")
-    path = output.with_suffix(".ckpt")
-    if path.exists() and not resume:
-        raise SpectroError(f"{path} is of an earlier training: go on from it with --resume, or delete it")
-    if resume and not path.exists(): raise SpectroError(f"nothing to resume: there is no {path}")
-    return path
+    folder = output.with_suffix(".run")
+    saved = saved_fit(folder)
+    if saved and not resume:
+        where = folder if holds_run(folder) else saved.path
+        raise SpectroError(f"{where} is of an earlier training: go on from it with --resume, or delete it")
+    if resume and not saved: raise SpectroError(f"nothing to resume: there is no {folder}")
+    return folder
 
 def _open(dataset, model, val_split, split_seed):
     "The data set, split as it is said or as a world model's training split it."
@@ -77,7 +81,7 @@ def train_vocoder(
     output,               # the vocoder to write, a .safetensors file
     fit:FitConfig,        # how to train
     refiner:RefinerConfig=RefinerConfig(), # the shape of a fresh network
-    resume:bool=False,    # go on from the checkpoint beside the output
+    resume:bool=False,    # go on with the run beside the output: `voice.run` beside `voice.safetensors`
     init=None,            # a vocoder to begin with instead of a fresh one: its shape is kept
     world=None,           # a world model: learn from what it draws of the recordings, without style
     max_clips:int=0,      # train on about so many, evenly spread; 0: all
@@ -89,10 +93,10 @@ def train_vocoder(
 )->TrainedVocoder:
     """Train a magnitude refiner on the training speakers of a data set, or tune one to what a world model draws.
 
-    Raises `SpectroError` if a file does not fit, a checkpoint of an earlier training is in the way, or it diverges.
+    Raises `SpectroError` if a file does not fit, an earlier training is in the way, or it diverges.
     """
     keep_memory()
-    checkpoint = _checkpoint_beside(output, resume)
+    run_dir = _run_beside(output, resume)
     model = load(world) if world else None
     data = _open(dataset, model, val_split, split_seed)
     net = load_vocoder(init, data.front_end) if init else None
@@ -103,7 +107,7 @@ def train_vocoder(
     else: net = refiner_for(pairs, refiner, fit.seed, about)
     if show: print(f"{about}, {pairs.seconds/3600:.2f} hours; {sum(p.numel() for p in net.parameters()):,} weights")
     net.drawn = bool(model)  # what it learned from last decides how it is used
-    record = fit_refiner(net.to(device), pairs, fit, checkpoint, resume, show)
+    record = fit_refiner(net.to(device), pairs, fit, run_dir, resume, show)
     save_vocoder(net.cpu(), output, half)
     held = data.val[::max(1, len(data.val)//60)]
     if not len(held): return TrainedVocoder(Path(output), net.about, record, 0, None, None)

@@ -18,6 +18,7 @@ The shape of a vocoder's network, and how it is trained.
 # %% ../../nbs/42b_vocoder_settings.ipynb #0236ce7d
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 from ..config import SpectroError, check_settings, setting
 
 # %% ../../nbs/42b_vocoder_settings.ipynb #cf720414
@@ -48,6 +49,7 @@ class FitConfig:
     length:int=setting(96, "frames of a crop", least=1)
     gain:tuple=setting((-3., 1.), "nats of amplitude that crops are made louder by, drawn evenly between")
     seed:int=setting(0, "of weights and batches")
+    preset:ClassVar[str] = "vocoder" # what a run's manifest calls it
     every:int=setting(200, "steps from one checkpoint, and one line of the record, to the next", least=1,
                       resumable=True)
 

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FLOOR', 'POWER', 'WEIGHT', 'JUDGES', 'FramePairs', 'refiner_for', 'refiner_errors', 'magnitude_error',
-           'Fitted', 'training_batch', 'fit_refiner', 'vocoder_ways', 'compare_vocoders', 'format_vocoders']
+           'Fitted', 'training_batch', 'saved_fit', 'fit_refiner', 'vocoder_ways', 'compare_vocoders',
+           'format_vocoders']
 
 # %% ../../nbs/43b_vocoder_training.ipynb #cc02b572
 __doc__ += """
@@ -15,23 +16,22 @@ Tensors: log_mel (N, M) nats; magnitude (N, K), its logarithm in nats of amplitu
 
     pairs = FramePairs((read_audio(f, front_end.sample_rate) for f in files), front_end)  # log-mels and magnitudes
     net = refiner_for(pairs, RefinerConfig(width=256, depth=6))
-    fit_refiner(net, pairs, FitConfig(minutes=30), checkpoint="voice.ckpt")  # stopped? go on with resume=True
+    fit_refiner(net, pairs, FitConfig(minutes=30), "runs/voice")            # stopped? go on with resume=True
     print(format_vocoders(compare_vocoders(vocoder_ways(front_end, {"refined": net}), recordings, front_end)))
 """
 
 # %% ../../nbs/43b_vocoder_training.ipynb #1e13d69b
 import json, math, tempfile, time
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Callable, Iterable, NamedTuple
 import numpy as np, torch
 from torch import Tensor, nn
-from ..config import FrontEnd, SpectroError
+from ..config import FrontEnd, SpectroError, settings_dict
 from ..data.front_ends import log_spectrogram
 from ..data.observations import band_statistics
-from ..files import write_checkpoint
-from ..progress import ProgressBar
+from ..learn.runs import Saved, begin, find_checkpoint, holds_run
+from ..machine import manifest
 from .metrics import PAIR_METRICS, left_out, sound_scores
 from .neural_vocoder import HOLD, SILENT, MagnitudeRefiner, check_vocoder, neural_vocode
 from .vocoder import griffin_lim, stft, vocode
@@ -157,6 +157,10 @@ class Fitted(NamedTuple):
     l1:float         # nats
     compressed:float
 
+    def metrics(self)->dict[str, float]:
+        "Its numbers by name."
+        return dict(seconds=self.seconds, l1=self.l1, compressed=self.compressed)
+
 def training_batch(
     pairs:FramePairs,
     cfg:FitConfig,
@@ -169,36 +173,61 @@ def training_batch(
     return (mel + 2*gain).clamp_min(math.log(pairs.front_end.floor)), mags + gain
 
 # %% ../../nbs/43b_vocoder_training.ipynb #ceb914e4
-def _key(net, pairs, cfg):
-    "What a resumed training must share with the one that was stopped, as text."
-    own = {k: v for k, v in asdict(cfg).items() if k not in ("steps", "minutes", "every")}
-    return json.dumps(dict(front_end=net.front_end.to_dict(), refiner=asdict(net.config), fit=own, clips=len(pairs),
-                           frames=len(pairs.rows)), sort_keys=True)
+def _config(net, pairs, cfg):
+    "A training as plain values: what it depends on."
+    said = dict(front_end=net.front_end.to_dict(), refiner=settings_dict(net.config), fit=settings_dict(cfg),
+                clips=len(pairs), frames=len(pairs.rows))
+    return json.loads(json.dumps(said))
 
-def _read_state(path, device):
-    "What a checkpoint holds. Raises `SpectroError` if it is not one of a refiner's training."
-    if path is None or not path.is_file():
-        raise SpectroError(f"nothing to resume: there is no checkpoint {path or ''}".rstrip())
-    try: d = torch.load(path, map_location=device, weights_only=True)
+def _fixed(config):
+    "The part of it that a resumed training must share with the one that was stopped."
+    own = {k: v for k, v in config["fit"].items() if k not in ("steps", "minutes", "every")}
+    return config | dict(fit=own)
+
+def _before_runs(path):
+    "A checkpoint of the time when a training left one file, `voice.ckpt`, and no folder."
+    try: d = torch.load(path, map_location="cpu", weights_only=True)
     except Exception: raise SpectroError(f"{path} is not a readable checkpoint") from None
     if not isinstance(d, dict) or "key" not in d: raise SpectroError(f"{path} is not a checkpoint of a refiner")
-    return d
+    names = dict(weights="model_state_dict", optimizer="optimizer_state_dict")
+    return Saved(path, dict(config=json.loads(d["key"])) | {names.get(k, k): v for k, v in d.items()})
 
-def _resume(path, key, net, opt):
+def saved_fit(
+    run_dir, # the folder of a refiner's training, or None
+)->Saved | None:
+    "The newest checkpoint of a training; None if there is none."
+    if run_dir is None: return None
+    folder = Path(run_dir)
+    if holds_run(folder): return find_checkpoint(folder)
+    earlier = folder.with_suffix(".ckpt")
+    return _before_runs(earlier) if earlier.is_file() else None
+
+def _to_go_on(run_dir):
+    "The checkpoint of a training that is resumed. Raises `SpectroError` if there is none."
+    if saved := saved_fit(run_dir): return saved
+    raise SpectroError(f"nothing to resume: there is no run {run_dir or ''}".rstrip())
+
+def _state_of(net, opt, config, step, history):
+    "All that going on needs."
+    return dict(model_state_dict=net.state_dict(), optimizer_state_dict=opt.state_dict(), config=config, step=step,
+                seconds=history[-1].seconds if history else 0., history=[tuple(h) for h in history])
+
+def _restore(saved, config, net, opt):
     "Steps done, seconds, and the record, from a checkpoint; weights and optimiser are put in place."
-    d = _read_state(path, net.mean.device)
-    if d["key"] != key:
-        a, b = json.loads(d["key"]), json.loads(key)
-        raise SpectroError(f"{path} is of another training: {', '.join(k for k in b if a.get(k) != b[k])} differ")
-    net.load_state_dict(d["weights"])
-    opt.load_state_dict(d["optimizer"])
+    path, d = saved
+    if "history" not in d: raise SpectroError(f"{path} is not a checkpoint of a refiner")
+    a, b = _fixed(d["config"]), _fixed(config)
+    if other := [k for k in b if a.get(k) != b[k]]:
+        raise SpectroError(f"{path} is of another training: {', '.join(other)} differ")
+    net.load_state_dict(d["model_state_dict"])
+    opt.load_state_dict(d["optimizer_state_dict"])
     return d["step"], d["seconds"], [Fitted(*h) for h in d["history"]]
 
-def _bar(cfg, step, seconds, show):
+def _bar(run, cfg, step, seconds):
     "A bar that counts steps, or seconds where only minutes are given."
-    if cfg.steps: return ProgressBar(cfg.steps, "steps", min(step, cfg.steps), show=show)
+    if cfg.steps: return run.counting(cfg.steps, min(step, cfg.steps))
     total = math.ceil(60*cfg.minutes)
-    return ProgressBar(total, "seconds", min(int(seconds), total), show=show)
+    return run.counting(total, min(int(seconds), total), "seconds")
 
 def _report(bar, cfg, line):
     "Move the bar to a line of the record."
@@ -227,8 +256,8 @@ def fit_refiner(
     net:MagnitudeRefiner, # trained in place, on the device it is on
     pairs:FramePairs,     # what it learns from
     cfg:FitConfig,        # how
-    checkpoint=None,      # a file written every `cfg.every` steps and at the end
-    resume:bool=False,    # go on from that file
+    run_dir=None,         # the run's folder, kept every `cfg.every` steps and at the end; None: nothing is kept
+    resume:bool=False,    # go on with the run in that folder
     show:bool=True,       # how far it is
 )->list[Fitted]:          # the record
     """Teach a refiner.
@@ -236,22 +265,24 @@ def fit_refiner(
     Raises `SpectroError` if it was made for another front end than the pairs, cannot be resumed, or diverges.
     """
     check_vocoder(net, pairs.front_end)
-    path, key = Path(checkpoint) if checkpoint else None, _key(net, pairs, cfg)
+    saved, config = _to_go_on(run_dir) if resume else None, _config(net, pairs, cfg)
     opt = torch.optim.AdamW(net.parameters(), cfg.lr, betas=(.9, .99), weight_decay=.01, fused=True)
-    step, spent, history = _resume(path, key, net, opt) if resume else (0, 0., [])
+    step, spent, history = _restore(saved, config, net, opt) if saved else (0, 0., [])
     start, errors = time.perf_counter() - spent, []
-    with _bar(cfg, step, spent, show) as bar:
+    with begin(run_dir, config, manifest(cfg), saved, step, "step", progress=show, use_mlflow=False,
+               again="go on with --resume") as run, _bar(run, cfg, step, spent) as bar:
+        if run.is_new: run.keep(_state_of(net, opt, config, step, history))
         while (done := cfg.done(step, time.perf_counter() - start)) < 1:
             errors.append(_learn(net, opt, training_batch(pairs, cfg, step), cfg.lr_at(step, done)))
             step += 1
             if step % cfg.every and cfg.done(step, time.perf_counter() - start) < 1: continue
             history.append(_line(step, time.perf_counter() - start, errors))
             errors = []
-            if path:
-                write_checkpoint(path, dict(key=key, weights=net.state_dict(), optimizer=opt.state_dict(), step=step,
-                                            seconds=history[-1].seconds, history=[tuple(h) for h in history]))
+            run.log(step, history[-1].metrics())
+            run.keep(_state_of(net, opt, config, step, history))
             _report(bar, cfg, history[-1])
     return history
+
 
 # %% ../../nbs/43b_vocoder_training.ipynb #cb73ee26
 JUDGES = ("pesq", "stoi", "stft", "mcd") # of `PAIR_METRICS`

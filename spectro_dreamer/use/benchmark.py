@@ -39,12 +39,14 @@ from ..data.observations import frames_to_tokens, local_style
 from ..data.preprocessing import bundled_corpus, decode_audio, is_url
 
 # %% ../../nbs/91_benchmark.ipynb #7c6fe4ed
+def _nothing(): pass
+
 class Contender(NamedTuple):
     "One way to do the work."
     name:str
     run:Callable                 # one round of it
     amount:float=1.0             # what a round gets through: seconds of audio, or batches
-    ready:Callable=lambda: None  # called before each round, outside the clock
+    ready:Callable=_nothing      # called before each round, outside the clock
     output:Path | None=None      # the file it writes, if any
 
 class Row(NamedTuple):
@@ -176,13 +178,13 @@ GZIP_ROW = dict(dtype="f4", compression="gzip")
 
 def gzip_rows(files:list[str], output, front_end:FrontEnd=FrontEnd(), tokens:TokenSpec=TokenSpec()):
     "Rival: each token is one gzipped row."
+    def cut(x): return frames_to_tokens(torch.from_numpy(x), tokens.frames, tokens.hop).numpy()
     with h5py.File(output, "w") as f:
         stored = [f.create_dataset(name, (0, *shape), maxshape=(None, *shape), chunks=(1, *shape), **GZIP_ROW)
                   for name, shape in (("tokens", (front_end.n_mels, tokens.frames)), ("styles", (3,)))]
         for file in files:
             spec = librosa_log_mel(file, front_end)
             z = (spec - spec.mean())/spec.std()
-            cut = lambda x: frames_to_tokens(torch.from_numpy(x), tokens.frames, tokens.hop).numpy()
             for item in zip(cut(z), cut(local_style(spec)).mean(-1)):
                 for rows, value in zip(stored, item):
                     rows.resize(len(rows) + 1, axis=0)

@@ -308,6 +308,28 @@ def reader_source()->str:
     return READER + "\n".join(inspect.getsource(c) for c in (module.OnnxGraphs, module.OnnxDreamer))
 
 # %% ../../nbs/90_export.ipynb #8136fa02
+class _Differences:
+    "What graphs and PyTorch say of the same inputs: the largest differences, and how often another class was chosen."
+    def __init__(self, reader, classes):
+        self.reader, self.classes = reader, classes
+        self.worst:dict[str, dict[str, float]] = {}
+        self.choices = dict(differ=0, of=0)
+
+    def compare(self, graph, given, wanted):
+        "Run a graph. Where it chose another class, what follows from the choice is not counted."
+        got = self.reader.run(graph, {k: v.numpy() for k, v in given.items()})
+        same = self._same_choice(got, wanted) if self.classes and "new_z" in wanted else slice(None)
+        for k, v in wanted.items():
+            counted = same if k in ("new_z", "token") else slice(None)
+            _widen(self.worst, graph, k, (torch.from_numpy(got[k]) - v).abs()[counted])
+
+    def _same_choice(self, got, wanted):
+        off = (torch.from_numpy(got["new_z"]) - wanted["new_z"]).abs() > .5
+        other = off.unflatten(-1, (-1, self.classes)).any(-1)
+        self.choices = dict(differ=self.choices["differ"] + int(other.sum()),
+                            of=self.choices["of"] + other.numel())
+        return ~other.any(-1)
+
 @torch.no_grad()
 def check_export(
     folder,             # from `export_onnx`
@@ -317,21 +339,9 @@ def check_export(
     seed:int=0,         # of noise and styles
 )->dict:                # graph → output → largest absolute difference; "stream"; "choices" that differ, and of how many
     "The largest differences between the graphs and PyTorch in double precision, over all clips."
-    reader, g, model = OnnxDreamer(folder), torch.Generator().manual_seed(seed), copy.deepcopy(model).double()
-    c, classes, choices = model.config.model, model.rssm.latent.classes, dict(differ=0, of=0)
-    worst:dict[str, dict[str, float]] = {}
-    def compare(graph, given, wanted):
-        got = reader.run(graph, {k: v.numpy() for k, v in given.items()})
-        same = torch.ones(len(given["h"]), dtype=torch.bool)
-        if classes and "new_z" in wanted:
-            off = (torch.from_numpy(got["new_z"]) - wanted["new_z"]).abs() > .5
-            other = off.unflatten(-1, (-1, classes)).any(-1)
-            choices["differ"] = choices["differ"] + int(other.sum())
-            choices["of"] = choices["of"] + other.numel()
-            same = ~other.any(-1)
-        for k, v in wanted.items():
-            counted = same if k in ("new_z", "token") else slice(None)
-            _widen(worst, graph, k, (torch.from_numpy(got[k]) - v).abs()[counted])
+    g, model = torch.Generator().manual_seed(seed), copy.deepcopy(model).double()
+    c, found = model.config.model, _Differences(OnnxDreamer(folder), model.rssm.latent.classes)
+    compare = found.compare
     parts = model.rssm.latent.made._fields
     for spec in clips:
         tokens = model.to_tokens(spec)[None]
@@ -352,8 +362,8 @@ def check_export(
         compare("heads", dict(h=path.h[0], z=path.z[0]),
                 dict(token=model.decode(path)[0], reward=model.reward_head(path.feature)[0],
                      style_reward=model.style_reward_head(path.feature)[0]))
-        _check_stream(reader, model, tokens[:, :steps//2], styles[:, :steps], noise[:, :steps], worst)
-    return dict(worst, choices=choices)
+        _check_stream(found.reader, model, tokens[:, :steps//2], styles[:, :steps], noise[:, :steps], found.worst)
+    return dict(found.worst, choices=found.choices)
 
 def _widen(worst, graph, name, difference):
     "Keep the largest difference of an output."

@@ -60,7 +60,7 @@ class Items(Dataset):
     )->Item:        # without the axis B
         "A sequence from any place."
         d, at = self.data, slice(first, first + self.data.tokens.n_frames(length))
-        cut = lambda x: frames_to_tokens(x, d.tokens.frames, d.tokens.hop)
+        def cut(x): return frames_to_tokens(x, d.tokens.frames, d.tokens.hop)
         styles = torch.cat([d.global_styles[clip].expand(length, -1), cut(d.local[at]).mean(-1)], dim=-1)
         return Item(cut(d.scale().apply(d.frames[at])), styles, cut(self.rewards[at]).mean(-1))
 
@@ -225,8 +225,8 @@ def contenders_of(
         return [slices(data.path), batches("ours, file", data), batches("ours, file, 2 threads", data, num_workers=2),
                 *big]
     write_items(items := Items(data), work/"items.h5")
-    form = lambda name, **kw: rewrite(data.path, work/f"{name}.h5", **kw)
-    mapped = lambda path: SpectrogramData(path, in_memory=False)
+    def form(name, **kw): return rewrite(data.path, work/f"{name}.h5", **kw)
+    def mapped(path): return SpectrogramData(path, in_memory=False)
     found = [loader("DataLoader, per item", items),
              loader("DataLoader, 2 workers", items, num_workers=2, persistent_workers=True),
              loader("gzip row per token", GzipItems(opened.enter_context(h5py.File(work/"items.h5")))),

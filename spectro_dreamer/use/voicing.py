@@ -17,7 +17,6 @@ The console command that trains vocoders. `vocoder_main(argv)` returns nothing a
 """
 
 # %% ../../nbs/91i_voicing.ipynb #5894a424
-import sys
 from ..config import SpectroError
 from ..sound.vocoder_settings import FitConfig, RefinerConfig
 from .flags import command, flag, parser, setting_flags, settings_given
@@ -57,13 +56,9 @@ def _train(a):
     if not ((a.steps or 0) > 0 or (a.minutes or 0) > 0): raise SpectroError("give --minutes or --steps")
     fit, refiner = FitConfig(**settings_given(a, FitConfig)), RefinerConfig(**settings_given(a, RefinerConfig))
     from spectro_dreamer.sound.corpus_vocoder import train_vocoder
-    try:
-        done = train_vocoder(a.dataset, a.clips, a.output, fit, refiner, resume=a.resume, init=a.init, world=a.world,
-                             max_clips=a.max_clips, val_split=a.val_split, split_seed=a.split_seed, half=a.half,
-                             device=a.device)
-    except KeyboardInterrupt:
-        print("spectro_vocoder: stopped; go on with --resume", file=sys.stderr)
-        raise
+    done = train_vocoder(a.dataset, a.clips, a.output, fit, refiner, resume=a.resume, init=a.init, world=a.world,
+                         max_clips=a.max_clips, val_split=a.val_split, split_seed=a.split_seed, half=a.half,
+                         device=a.device)
     last = done.record[-1]
     print(f"wrote {done.path}, {last.step} steps in {last.seconds/60:.1f} minutes: log magnitude {last.l1:.4f} nats, "
           f"compressed {last.compressed:.4f}")
