@@ -10,7 +10,7 @@ __doc__ += """
 
 What is said when: a table of phones with times, and the phone under each frame of a spectrogram.
 
-    said = read_phones("phones.tsv")                     # {"a.mp3": [Segment("SIL", 0., .31), Segment("M", .31, .38), …]}
+    said = read_phones("phones.tsv")                     # {"a.mp3": [Segment("SIL", 0., .31), …]}
     track = phone_track(said["a.mp3"], 200, FrontEnd())  # (N,) int16: numbers in PHONES, UNKNOWN where nothing is said
     runs = track_runs(track)                             # [("SIL", 27), ("M", 6), …]: phones with their frames
     write_phones("again.tsv", said)
@@ -20,7 +20,6 @@ N frames; times in seconds from the beginning of the recording, which is where f
 
 # %% ../../nbs/10g_phones.ipynb #d4b01897
 import math
-from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from ..config import FrontEnd, SpectroError

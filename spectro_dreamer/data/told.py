@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEFT_UNIT', 'TOLD', 'phones_size', 'phone_features', 'run_bounds', 'token_features', 'told_phones',
-           'clip_runs', 'told_label', 'told_names']
+           'clip_runs', 'told_label', 'told_names', 'Spoken']
 
 # %% ../../nbs/10h_told.ipynb #1bfa779b
 __doc__ += """
@@ -20,6 +20,7 @@ next `ahead` tokens, the place in the phone (0 to 1), the logarithm of what is l
 """
 
 # %% ../../nbs/10h_told.ipynb #8abc67b2
+from typing import NamedTuple
 import numpy as np, torch
 import torch.nn.functional as nnf
 from ..config import SpectroError, TokenSpec
@@ -62,14 +63,16 @@ def token_features(
     ends:np.ndarray,   # (...,) first frame after the clip that the token is in
     tokens:TokenSpec,
     ahead:int=3,       # tokens after the current one whose phones are told too
+    device="cpu",      # where the features go
 )->torch.Tensor:       # (..., phones_size(ahead))
     "What any tokens of a track are told; behind the end of its clip nothing is known."
     at = starts[..., None] + np.arange(tokens.frames + ahead*tokens.hop)
     windows = np.where(at < ends[..., None], track[np.minimum(at, len(track) - 1)], UNKNOWN)
     middle = starts + tokens.frames/2 # frame k fills [k, k + 1) here, so this is the middle of the token
     first, end = run_bounds(begins, starts + tokens.frames//2)
-    place, left = (torch.from_numpy(x.astype(np.float32)) for x in ((middle - first)/(end - first), end - middle))
-    return phone_features(torch.from_numpy(windows), place, left, tokens)
+    place, left = ((middle - first)/(end - first)).astype(np.float32), (end - middle).astype(np.float32)
+    seen, come, rest = (torch.from_numpy(x).to(device) for x in (windows, place, left))
+    return phone_features(seen, come, rest, tokens)
 
 def told_phones(
     track,            # (B, L) numbers of phones, frame by frame, or UNKNOWN: array or tensor
@@ -117,3 +120,52 @@ def told_names(
         when = ["", *(f"+{k}" for k in range(1, ahead + 1))]
         names += [f"phone{k}={p}" for k in when for p in PHONES] + ["place", "left", "phone known"]
     return names
+
+# %% ../../nbs/10h_told.ipynb #7dc70e1a
+class Spoken(NamedTuple):
+    "What is said in the clips of a data set."
+    offsets:np.ndarray          # (C + 1,) first frame of each clip
+    phones:np.ndarray|None=None # (N,) numbers of phones or UNKNOWN, for each frame of all clips; None: of none
+    begins:np.ndarray|None=None # (R + 1,) where a run of the same phone begins, from `clip_runs`
+    labels:dict[str, torch.Tensor]={}  # name of a label → the number of its value for each clip (C,), or UNKNOWN
+    label_names:dict[str, list[str]]={} # name of a label → its values
+
+    def names(self,
+        told:str,    # one of TOLD
+        ahead:int=3, # tokens after the current one whose phones are told too
+    )->list[str]:
+        "Of the columns that say what is said."
+        return told_names(told, self.label_names, ahead)
+
+    def check(self,
+        told:str, # one of TOLD
+        path,     # of the data set, for the message
+    ):
+        "Raises `SpectroError` if the data set cannot say what a model is to be told."
+        if "phones" in told and self.phones is None:
+            raise SpectroError(f"{path} does not say which phones are spoken: prepare it with a phones.tsv "
+                               "(spectro_align makes one)")
+        if "labels" in told and not self.labels:
+            raise SpectroError(f"{path} holds no labels: prepare it with --label-column")
+
+    def features(self,
+        starts:np.ndarray, # (...,) first frame of each token
+        clips:np.ndarray,  # (...,) the clip it is in
+        tokens:TokenSpec,
+        told:str,          # one of TOLD
+        ahead:int=3,       # tokens after the current one whose phones are told too
+        device="cpu",      # where the features go
+    )->torch.Tensor:       # (..., columns)
+        "What tokens are told."
+        clips = np.asarray(clips)
+        parts = [torch.zeros(*starts.shape, 0, device=device)]
+        if "labels" in told:
+            for name, values in sorted(self.label_names.items()):
+                one = told_label(self.labels[name][clips.ravel()], len(values))
+                parts.append(one.unflatten(0, clips.shape).to(device))
+        if "phones" in told:
+            parts.append(torch.zeros(*starts.shape, phones_size(ahead), device=device))
+            if self.phones is not None and self.begins is not None:
+                ends = self.offsets[clips + 1]
+                parts[-1] = token_features(self.phones, self.begins, starts, ends, tokens, ahead, device)
+        return torch.cat(parts, dim=-1)
