@@ -207,7 +207,8 @@ def espeak_phones(
     found:list[str] = []
     for name in re.split(r"[_ ]+", re.sub(r"\([^)]*\)", "", names)):
         bare = name.strip("',%=|;")
-        found += ESPEAK_PHONES.get(bare, ESPEAK_PHONES.get(bare.strip("-^"), ()))
+        phones = ESPEAK_PHONES.get(bare, ESPEAK_PHONES.get(bare.strip("-^"), ()))
+        found += phones[1:] if found[-1:] == ["R"] and phones[:1] == ("R",) else phones  # "e@" and "r" are one r
     return tuple(found)
 
 @lru_cache

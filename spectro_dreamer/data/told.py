@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LEFT_UNIT', 'TOLD', 'phones_size', 'phone_features', 'run_bounds', 'token_features', 'told_phones',
-           'clip_runs', 'told_label', 'told_names', 'Spoken']
+           'clip_runs', 'told_label', 'told_names', 'Told', 'told_of', 'Spoken']
 
 # %% ../../nbs/10h_told.ipynb #1bfa779b
 __doc__ += """
@@ -120,6 +120,29 @@ def told_names(
         when = ["", *(f"+{k}" for k in range(1, ahead + 1))]
         names += [f"phone{k}={p}" for k in when for p in PHONES] + ["place", "left", "phone known"]
     return names
+
+# %% ../../nbs/10h_told.ipynb #4fccee8a
+class Told(NamedTuple):
+    "What the columns of an action say."
+    style:list[str]             # names of the style's columns, which come first
+    told:str                    # one of TOLD
+    labels:dict[str, list[str]] # name of a label → its values
+    ahead:int                   # tokens after the current one whose phones are told too
+
+def told_of(
+    names:list[str], # of all columns: of the style, then `told_names`
+)->Told:
+    "What a model with these columns is told."
+    first = names.index("phone=SIL") if "phone=SIL" in names else len(names)
+    ahead = sum(n.startswith("phone+") and n.endswith("=SIL") for n in names)
+    labels, at = {}, first
+    while at and names[at - 1].endswith(" known"):
+        label = names[at - 1].removesuffix(" known")
+        begin = next(i for i, n in enumerate(names) if n.startswith(f"{label}="))
+        labels[label] = [n.removeprefix(f"{label}=") for n in names[begin:at - 1]]
+        at = begin
+    kinds = ["labels"]*bool(labels) + ["phones"]*(first < len(names))
+    return Told(names[:at], "+".join(kinds) or "nothing", dict(sorted(labels.items())), ahead)
 
 # %% ../../nbs/10h_told.ipynb #7dc70e1a
 class Spoken(NamedTuple):
