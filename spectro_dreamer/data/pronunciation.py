@@ -62,8 +62,8 @@ _SIGNS = {"&": "and", "%": "percent", "+": "plus", "=": "equals", "@": "at", "#"
 _MONEY = {"$": ("dollar", "cent"), "£": ("pound", "pence"), "€": ("euro", "cent")}
 _TOKEN = re.compile(
     r"(?P<short>(?i:e\.g|i\.e|a\.m|p\.m|mrs?|ms|dr|prof|st|vs|etc|jr|sr|no(?=\.\s*\d)|approx|dept|mt|gen|col|capt)\.)"
-    r"|(?P<money>[$£€]\s?\d[\d,]*(?:\.\d\d)?)|(?P<clock>\b\d{1,2}:\d\d\b)|(?P<ordinal>\d+(?:st|nd|rd|th)\b)"
-    r"|(?P<number>\d[\d,]*(?:\.\d+)?)|(?P<word>[^\W\d_]+(?:['’][^\W\d_]+)*)|(?P<sign>[&%+=@#°])"
+    r"|(?P<money>[$£€]\s?\d+(?:,\d{3})*(?:\.\d\d)?)|(?P<clock>\b\d{1,2}:\d\d\b)|(?P<ordinal>\d+(?:st|nd|rd|th)\b)"
+    r"|(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)|(?P<word>[^\W\d_]+(?:['’][^\W\d_]+)*)|(?P<sign>[&%+=@#°])"
     r"|(?P<pause>[,;:.!?…—–]+)")
 
 def _plural(n, word): return word if n == 1 or word == "pence" else word + "s"
