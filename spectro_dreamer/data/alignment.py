@@ -6,7 +6,7 @@
 __all__ = ['ALIGN_RATE', 'FRAME_SECONDS', 'FIRST_EDGE', 'BEAMS', 'sentence_words', 'Aligner', 'Aligned', 'align_clip',
            'align_corpus']
 
-# %% ../../nbs/14c_alignment.ipynb #128d0a4c
+# %% ../../nbs/14c_alignment.ipynb #f065f4b7
 __doc__ += """
 
 A folder of recordings with sentences in, a table of phones with times out.
@@ -16,7 +16,7 @@ A folder of recordings with sentences in, a table of phones with times out.
     print(about.aligned, about.kept, about.failed)               # clips, clips of an earlier run, reason by path
 """
 
-# %% ../../nbs/14c_alignment.ipynb #9b93f878
+# %% ../../nbs/14c_alignment.ipynb #84bf2365
 import importlib.util, json, os
 from functools import lru_cache
 from pathlib import Path
@@ -30,11 +30,11 @@ from .workers import Processes, map_in_order
 from .phones import PHONES, Segment, read_phones, write_phones
 from .pronunciation import PAUSES, spoken_words, word_phones
 
-# %% ../../nbs/14c_alignment.ipynb #e8c548a5
+# %% ../../nbs/14c_alignment.ipynb #20353c75
 ALIGN_RATE = 16000  # hertz, of the recogniser's model
 FRAME_SECONDS = 0.01
 FIRST_EDGE = 0.0078 # seconds: a frame looks at 25.6 ms, so its middle 10 ms begin 7.8 ms after its own beginning
-BEAMS:tuple[dict, ...] = ({}, dict(beam=1e-100, wbeam=1e-80, pbeam=1e-100, maxhmmpf=-1)) # its own, then wider
+BEAMS:tuple[dict, ...] = ({}, *(dict(beam=b, wbeam=b, pbeam=b, maxhmmpf=-1) for b in (1e-100, 0.))) # 0 follows all
 
 def _decoder(beams):
     "A recogniser. Raises `SpectroError` if PocketSphinx is not installed."
@@ -71,7 +71,11 @@ class Aligner:
         sound = (np.clip(wave, -1, 1)*32767).astype("<i2").tobytes()
         for k in range(len(BEAMS)):
             if k not in self.decoders: self.decoders[k] = _decoder(BEAMS[k])
-            if found := self._places(self.decoders[k], sound, words): return _segments(found, seconds)
+            try: found = self._places(self.decoders[k], sound, words)
+            except RuntimeError: # the search failed, and its recogniser cannot be used again
+                del self.decoders[k]
+                continue
+            if found: return _segments(found, seconds)
         raise SpectroError("its sentence does not fit its sound")
 
     def _places(self, decoder, sound, words):
@@ -81,15 +85,12 @@ class Aligner:
             phones = word_phones(word)
             if not phones: raise SpectroError(f"nobody knows how to say {word!r:.20}")
             decoder.add_word(word, " ".join(phones), True)
-        try:
-            decoder.set_align_text(" ".join(words))
-            _hear(decoder, sound)
-            if decoder.hyp() is None: return None # asked after the second pass, PocketSphinx 5.1 crashes
-            decoder.set_alignment()               # of phones within the words that were found
-            _hear(decoder, sound)
-            found = decoder.get_alignment()
-        except RuntimeError: # what it raises when no path reaches the end
-            return None
+        decoder.set_align_text(" ".join(words))
+        _hear(decoder, sound)
+        if decoder.hyp() is None: return None # asked after the second pass, PocketSphinx 5.1 crashes
+        decoder.set_alignment()               # of phones within the words that were found
+        _hear(decoder, sound)
+        found = decoder.get_alignment()
         return [(p.name, p.start, p.start + p.duration) for word in found or () for p in word]
 
 def _segments(places, seconds):
@@ -103,7 +104,7 @@ def _segments(places, seconds):
         else: out.append(Segment(phone, begin, end))
     return out
 
-# %% ../../nbs/14c_alignment.ipynb #ce813872
+# %% ../../nbs/14c_alignment.ipynb #d499b019
 class Aligned(NamedTuple):
     "What became of a corpus."
     file:Path            # the table of phones
