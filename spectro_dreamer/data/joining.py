@@ -25,7 +25,7 @@ import numpy as np
 from ..config import SpectroError
 from ..files import atomic_write
 from .observations import style_columns
-from .store import (FRAME_ARRAYS, PatientFile, Said, Tables, array_places, fill_frames,
+from .store import (FRAME_ARRAYS, PatientFile, SaidTables, Tables, array_places, fill_frames,
                                         frame_widths, read_tables, reserve_frames)
 
 # %% ../../nbs/10f_joining.ipynb #ddd77ff9
@@ -81,7 +81,7 @@ def write_joined(
     by_reference:bool, # point to the files
     compress:bool,     # gzip the copy
     about:dict,        # attributes of the file, those of `data_settings` among them
-    said:Said|None=None, # what is said in them
+    said:SaidTables|None=None, # what is said in them
 )->dict:               # clips, speakers, hours, skipped (reason by path), columns
     "Write the file that holds what all `files` hold. Raises `OSError` if there is no room."
     import h5py
@@ -130,7 +130,7 @@ def join(
         raise SpectroError(f"{output} is to be joined and to be written: choose another output")
     tables, attrs = zip(*(read_tables(f) for f in files))
     _check_same_settings(files, attrs)
-    whole, said = Tables.joined(tables), Said.joined([_read_said(f) for f in files], tables)
+    whole, said = Tables.joined(tables), SaidTables.joined([_read_said(f) for f in files], tables)
     recordings = set(zip((c.path for c in whole.clips), whole.sha256))
     if len(recordings) < len(whole.clips):
         raise SpectroError(f"{len(whole.clips) - len(recordings)} clips are in more than one of the files: join each "
@@ -143,7 +143,7 @@ def join(
 def _read_said(file):
     "What is said in a file."
     import h5py
-    with h5py.File(file) as f: return Said.read(f)
+    with h5py.File(file) as f: return SaidTables.read(f)
 
 def _check_same_settings(files, attrs):
     for file, a in zip(files, attrs):

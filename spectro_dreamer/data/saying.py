@@ -11,7 +11,7 @@ __doc__ += """
 What is said in a corpus: found beside its recordings, and put into numbers for the prepared file.
 
     saying = find_said("clean", None, None, ("digit",), paths)   # or None: nothing is said of these clips
-    said = saying.of(tables, FrontEnd())                         # a `Said`: phones (N,), labels by name (C,)
+    said = saying.of(tables, FrontEnd())                         # a `SaidTables`: phones (N,), labels by name (C,)
 
 C clips, N frames of all clips end to end.
 """
@@ -23,7 +23,7 @@ import numpy as np
 from ..config import FrontEnd, SpectroError
 from .preprocessing import is_url
 from .corpus import read_labels
-from .store import Said, Tables
+from .store import SaidTables, Tables
 from .phones import PHONES, Segment, phone_track, read_phones
 
 # %% ../../nbs/10i_saying.ipynb #68be07ce
@@ -36,13 +36,13 @@ class Saying(NamedTuple):
     def of(self,
         tables:Tables,      # of the clips that are kept, in their order
         front_end:FrontEnd, # says when a frame is
-    )->Said:
+    )->SaidTables:
         "In numbers: a phone for each frame, a label for each clip."
         labels = {name: [known.get(c.path, "") for c in tables.clips] for name, known in self.labels.items()}
-        if self.file is None: return Said(labels=labels)
+        if self.file is None: return SaidTables(labels=labels)
         tracks = [phone_track(self.phones.get(c.path, ()), int(n), front_end)
                   for c, n in zip(tables.clips, tables.lengths)]
-        return Said(np.concatenate([np.zeros(0, np.int16), *tracks]), PHONES, labels)
+        return SaidTables(np.concatenate([np.zeros(0, np.int16), *tracks]), PHONES, labels)
 
 def _beside(input_dir, metadata_file, name):
     "A file beside the table, or None; without a table, in the folder."

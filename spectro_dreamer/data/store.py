@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NO_MEMORY', 'DIED', 'FORMAT', 'FRAME_ARRAYS', 'SHARD_BYTES', 'PreparedClip', 'data_settings', 'Tables',
-           'Said', 'PatientFile', 'frame_widths', 'reserve_frames', 'array_places', 'fill_frames',
+           'SaidTables', 'PatientFile', 'frame_widths', 'reserve_frames', 'array_places', 'fill_frames',
            'row_sources', 'read_tables', 'Shard', 'plan_shards', 'write_shard']
 
 # %% ../../nbs/10d_store.ipynb #0cb93d0d
@@ -166,7 +166,7 @@ class Tables(NamedTuple):
         f.attrs.update(format=FORMAT, style_names=json.dumps(names), inputs=inputs, fingerprint=fingerprint, **attrs)
 
 # %% ../../nbs/10d_store.ipynb #16713fc6
-class Said(NamedTuple):
+class SaidTables(NamedTuple):
     "What a file says of what is said: a phone for each frame, labels for each clip."
     phones:np.ndarray|None=None        # (N,) int16, numbers in `phone_names`; -1 where it is not known
     phone_names:tuple[str, ...]=()     # in their order
@@ -186,7 +186,7 @@ class Said(NamedTuple):
 
     @classmethod
     def joined(cls,
-        parts:list["Said"],
+        parts:list["SaidTables"],
         tables:list[Tables], # of the same files
     ):
         "What several files say, one after the other. Raises `SpectroError` if they number phones in another way."
