@@ -11,10 +11,12 @@ __doc__ += """
 
 A data set in, batches of standardised token sequences out.
 
-Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A); rewards (B, T, 2).
+Tensors: tokens (B, T, M, F) standardised log-mel; styles (B, T, A), with `told` followed by what is said; rewards
+(B, T, 2).
 
     for batch in Batches(data, data.train, batch_size=16, length=20, seed=1): ...   # sequences without a past
     for batch in Streams(data, data.train, batch_size=16, length=20, seed=1): ...   # each row goes on in the next batch
+    actions = clip_actions(data, 3, "global", "phones")                             # (T, A) of one clip
 
 B batch, T tokens in time, M mel bands, F frames in a token, A style columns.
 """

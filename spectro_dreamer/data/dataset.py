@@ -15,6 +15,7 @@ HDF5 file in, clips with their style, rewards and scale out; split by speaker.
     spec = data.clip(data.train[0])                  # (N, M) log-mel in nats
     z = data.band_scale.apply(spec)                  # (N, M) standardised per mel band
     r, a = data.rewards(0), data.style(0)            # (N, 2) and (N, A)
+    a = data.actions(0, "phones", ahead=3)           # (T, A + 163): style and what is said, for each token
 
 N frames of a clip, M mel bands, A style columns, C clips of the file.
 """

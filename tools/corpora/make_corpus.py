@@ -7,9 +7,9 @@
 
 The result is `clips/*.mp3` (48 kHz, mono, constant 32 kbit/s) and `validated.tsv` with the eight columns of Common
 Voice 4. Beside it `phones.tsv` says which phone is spoken when (path, phone, begin, end in seconds), and `words.tsv`
-how each word of the sentences is pronounced. Nobody was recorded: eSpeak NG, loaded with ctypes from the wheel
-`espeakng-loader`, reads sentences written for this file. It exists so that every notebook and test runs offline, on
-data whose licence is plain (CC0).
+how its words and some two thousand common ones are pronounced. Nobody was recorded: eSpeak NG, loaded with ctypes from
+the wheel `espeakng-loader`, reads sentences written for this file. It exists so that every notebook and test runs
+offline, on data whose licence is plain (CC0).
 
 Who says what: each voice reads the three SHARED sentences (same words, other voice) and three of its own (OWN, dealt
 round the table three times). Five further clips (REJECTED) carry votes that a cleaning step must refuse.
@@ -32,7 +32,6 @@ import ctypes
 import hashlib
 import multiprocessing
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +46,7 @@ except ImportError:
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from spectro_dreamer.data.phones import write_phones  # noqa: E402
-from spectro_dreamer.data.pronunciation import espeak_phones, spoken_words  # noqa: E402
+from spectro_dreamer.data.pronunciation import espeak_phones, espeak_reads, spoken_words  # noqa: E402
 
 RATE = 48000
 MP3_DELAY = 1105  # samples by which LAME and its decoder delay a sound (measured by cross-correlation)
@@ -203,12 +202,12 @@ class Event(ctypes.Structure):
                 ("user_data", ctypes.c_void_p), ("id", EventId)]
 
 
-END, WORD, PHONEME = 0, 1, 7  # types of events
+END, PHONEME = 0, 7  # types of events
 STOPS = {"P", "T", "K", "CH", "B", "D", "G", "JH"}  # begin with a closure
 
 
 def synthesise(sentence, voice, pitch, pitch_range, speed, seed):
-    """Speech as float64, its sampling rate, and its events: (sample, name of a phone or None where a word begins).
+    """Speech as float64, its sampling rate, and when each phone begins: (sample, eSpeak NG's name of it).
 
     Call it once per process: eSpeak NG does not forget.
     """
@@ -219,9 +218,8 @@ def synthesise(sentence, voice, pitch, pitch_range, speed, seed):
         for event in found:
             if event.type == END:
                 break
-            if event.type in (WORD, PHONEME):
-                name = event.id.string.decode("utf-8", "replace") if event.type == PHONEME else None
-                events.append((event.sample, name))
+            if event.type == PHONEME:
+                events.append((event.sample, event.id.string.decode("utf-8", "replace")))
         if count > 0:
             pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
@@ -260,10 +258,9 @@ def closure(wave, begin, earliest, rate):
 
 def phones_of(wave, rate, events):
     """Phones with their first sample and the one after their last: [[name, begin, end], ...] without gaps."""
-    phones = [(name, begin) for begin, name in events if name is not None]
-    ends = [begin for _, begin in phones[1:]] + [len(wave)]
+    ends = [begin for begin, _ in events[1:]] + [len(wave)]
     out = []
-    for (name, begin), end in zip(phones, ends):
+    for (begin, name), end in zip(events, ends):
         if end <= begin:
             continue  # nothing is heard of it
         names = ("SIL",) if name.startswith("_") else espeak_phones(name)
@@ -301,19 +298,6 @@ def segments_of(phones, first, last, rate, before, seconds):
     return [tuple(row) for row in rows]
 
 
-def words_of(sentence, events):
-    """The words of a sentence and their phones, if eSpeak NG has spoken as many as are written."""
-    spoken = []
-    for _, name in events:
-        if name is None:
-            spoken.append([])
-        elif spoken:
-            spoken[-1].append(name)
-    spoken = [phones for names in spoken if (phones := espeak_phones("_".join(names)))]
-    words = [word.lower() for word in spoken_words(sentence) if word[0].isalpha()]
-    return list(zip(words, spoken)) if len(words) == len(spoken) else []
-
-
 def measure(speech, rate):
     """Median F0 in Hz (autocorrelation), spectral centroid in Hz, long-term spectrum in dB in 24 bands from 100 Hz to
     10 kHz.
@@ -342,7 +326,7 @@ def measure(speech, rate):
 def make_clip(job):
     """Write one MP3, or leave the one that is there.
 
-    Returns its length in seconds; what `measure` and the words per minute say of the speech; phones; words.
+    Returns its length in seconds; what `measure` and the words per minute say of the speech; phones.
     """
     number, voice, sentence, path, writes = job
     whole, rate, events = synthesise(sentence, *VOICES[voice][:4], seed=number)
@@ -356,7 +340,7 @@ def make_clip(job):
     heard = len(sf.read(path)[0]) / RATE
     said = segments_of(phones_of(whole, rate, events), first, last, rate, before, heard)
     measured = measure(speech, rate) if writes else ()
-    return sf.info(path).duration, 60 * len(sentence.split()) / seconds, *measured, said, words_of(sentence, events)
+    return sf.info(path).duration, 60 * len(sentence.split()) / seconds, *measured, said
 
 
 def write_clip(path, speech, rate, before, after, rng):
@@ -371,16 +355,18 @@ def write_clip(path, speech, rate, before, after, rng):
 
 
 def write_said(folder, clips, results):
-    """Write phones.tsv and words.tsv: what is said when, and how each word is mostly pronounced."""
-    write_phones(folder / "phones.tsv", {Path(clip[3]).name: result[-2] for clip, result in zip(clips, results)})
-    heard = Counter(pair for result in results for pair in result[-1])
-    words = {}
-    for (word, phones), _ in sorted(heard.items(), key=lambda pair: (-pair[1], pair[0])):
-        words.setdefault(word, phones)
+    """Write phones.tsv and words.tsv: what is said when, and how words are pronounced by eSpeak NG's American voice.
+
+    The words are those of the sentences and the common ones of words.txt.
+    """
+    write_phones(folder / "phones.tsv", {Path(clip[3]).name: result[-1] for clip, result in zip(clips, results)})
+    words = set(Path(__file__).with_name("words.txt").read_text(encoding="utf-8").split())
+    words |= {word.lower() for clip in clips for word in spoken_words(clip[2]) if word[0].isalpha()}
+    known = {word: espeak_reads(word) for word in sorted(words)} | {"a": ("AH",)}
     with open(folder / "words.tsv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(["word", "phones"])
-        writer.writerows([word, " ".join(phones)] for word, phones in sorted(words.items()))
+        writer.writerows([word, " ".join(phones)] for word, phones in known.items() if phones)
 
 
 def votes(number):
