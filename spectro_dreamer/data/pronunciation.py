@@ -247,7 +247,7 @@ class Word(NamedTuple):
 
 @lru_cache
 def dictionary()->dict[str, tuple[str, ...]]:
-    "Words with their phones: PocketSphinx's dictionary where it is installed, and the words of the bundled corpus."
+    "Words with their phones: PocketSphinx's dictionary where it is installed, and the one of the bundled corpus."
     known, table = {}, bundled_corpus()/"words.tsv"
     if table.is_file():
         for line in table.read_text(encoding="utf-8").splitlines()[1:]:
