@@ -28,7 +28,7 @@ setup(
     packages=find_packages(include=["spectro_dreamer*"]),
     package_data={"spectro_dreamer": ["corpus/*", "corpus/**/*", "tunes/*", "weights/*", "weights/**/*", "py.typed"]},  # the bundled corpora and the trained models travel in the wheel
     install_requires=cfg["requirements"].split(),
-    extras_require={"cluster": cfg["cluster_requirements"].split(), "hearing": hearing, "onnx": onnx, "music": music, "dev": dev},
+    extras_require={"cluster": cfg["cluster_requirements"].split(), "hearing": hearing, "align": cfg["align_requirements"].split(), "onnx": onnx, "music": music, "dev": dev},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Developers",
                  "Intended Audience :: Science/Research", "Programming Language :: Python :: 3",

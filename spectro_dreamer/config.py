@@ -274,6 +274,12 @@ class TrainConfig:
     style_parts:str=setting("global+local", "which style the model is given",
                             choices=("none", "global", "global+local"))
     style_dropout:float=setting(0.0, "share of training sequences whose style is hidden", least=0, most=1)
+    told:str=setting("nothing", "what the model is told of what is said, beside the style: labels of clips, phones "
+                                "in time, or both", choices=("nothing", "labels", "phones", "labels+phones"),
+                     since="0.2")
+    told_ahead:int=setting(3, "tokens after the current one whose phones are told too", least=0, since="0.2")
+    told_dropout:float=setting(0.0, "share of training sequences for which what is said is hidden", least=0, most=1,
+                               since="0.2")
     checkpoint_freq:int=setting(10, "epochs between numbered checkpoints", least=1, resumable=True)
     carry:bool=setting(False, "each sequence goes on where the one before ended, and so does the state (truncated "
                               "back-propagation)")

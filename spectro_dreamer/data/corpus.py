@@ -156,7 +156,7 @@ CV_COLUMNS = ("client_id", "path", "sentence", *VOTES, "age", "gender", "accent"
 def clean(
     metadata_file,   # a Common Voice table, e.g. validated.tsv
     clips_dir,       # the folder its paths are relative to
-    output_dir,      # gets clips/, validated.tsv and rejected.tsv
+    output_dir,      # gets clips/, validated.tsv, rejected.tsv, and phones.tsv if there is one beside the table
     min_votes:int=2, # votes up that a clip needs
 )->tuple[int, dict[str, str]]: # how many clips were kept; reason by rejected path
     """Keep the clips that the votes accept and whose file exists.
@@ -181,6 +181,8 @@ def clean(
     for clip in kept.values(): _link(clip_file(clips_dir, clip.path), output_dir/"clips"/clip.path)
     write_table(output_dir/"validated.tsv", CV_COLUMNS, [_row(c) for c in kept.values()])
     write_table(output_dir/"rejected.tsv", ("path", "reason"), rejected.items())
+    phones = Path(metadata_file).with_name("phones.tsv")
+    if phones.is_file(): _keep_rows(phones, output_dir/"phones.tsv", kept)
     return len(kept), rejected
 
 def write_table(
@@ -194,6 +196,12 @@ def write_table(
     writer.writerow(columns)
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+def _keep_rows(table, target, paths):
+    "The rows of a table whose clips are kept, as they stand."
+    rows = [r for r in read_rows(table) if r.get("path", "").strip() in paths]
+    columns = list(dict.fromkeys(c for r in rows[:1] for c in r))
+    if rows: write_table(target, columns, [[r.get(c, "") for c in columns] for r in rows])
 
 def _row_name(path, seen):
     "A path, with a number from its second row on."

@@ -15,6 +15,7 @@ HDF5 file in, clips with their style, rewards and scale out; split by speaker.
     spec = data.clip(data.train[0])                  # (N, M) log-mel in nats
     z = data.band_scale.apply(spec)                  # (N, M) standardised per mel band
     r, a = data.rewards(0), data.style(0)            # (N, 2) and (N, A)
+    a = data.actions(0, "phones", ahead=3)           # (T, A + 163): style and what is said, for each token
 
 N frames of a clip, M mel bands, A style columns, C clips of the file.
 """
@@ -26,9 +27,11 @@ from pathlib import Path
 from typing import NamedTuple
 import h5py, numpy as np, torch
 from ..config import FrontEnd, SpectroError, TokenSpec
-from .observations import STD_FLOOR, band_statistics
+from .observations import STD_FLOOR, band_statistics, frames_to_tokens
 from .corpus import split_speakers
 from .store import FORMAT, row_sources
+from .phones import PHONES
+from .told import Spoken, clip_runs
 
 # %% ../../nbs/12_dataset.ipynb #2f21a274
 class Scale(NamedTuple):
@@ -249,6 +252,23 @@ class SpectrogramData:
         def read(k): return self._rows(f[k][:]) if self.in_memory else Rows.mapped(self.path, k, self.device)
         self.frames, self.local = read("spectrograms"), read("local_styles")
         self.given = read("rewards") if "rewards" in f else None # of episodes, which bring their own
+        self._read_said(f)
+
+    def _read_said(self, f):
+        "What is said in the clips, if the file knows."
+        phones, begins, place = None, None, None
+        if "phones" in f:
+            d = f["phones"]
+            place = None if self.in_memory else d.id.get_offset()
+            phones = d[:] if place is None else np.memmap(self.path, d.dtype, "r", place, d.shape)
+            begins = clip_runs(phones, self.offsets)
+        said = dict(f["labels"].items()) if "labels" in f else {}
+        labels = {name: torch.from_numpy(d[:]) for name, d in said.items()}
+        self.spoken = Spoken(self.offsets, phones, begins, labels,
+                             {name: json.loads(d.attrs["names"]) for name, d in said.items()})
+        self.phone_names = json.loads(f.attrs.get("phone_names", "[]"))
+        if phones is not None and tuple(self.phone_names) != PHONES:
+            raise SpectroError(f"{self.path} names other phones than this version: prepare the recordings again")
 
     def _split(self, val_split, seed):
         "Training and validation clips; a dream is never validated on."
@@ -310,6 +330,46 @@ class SpectrogramData:
         "Style of each frame of a clip."
         local = self.local[self.offsets[i]:self.offsets[i + 1]]
         return torch.cat([self.global_styles[i].expand(len(local), -1), local], dim=1)
+
+    @property
+    def phones(self)->np.ndarray|None:
+        "The phone of each frame (N,) int16, numbers in `phone_names` or -1; None if the file does not say."
+        return self.spoken.phones
+
+    @property
+    def labels(self)->dict[str, torch.Tensor]:
+        "Labels by name: the number of its value for each clip (C,), or -1."
+        return self.spoken.labels
+
+    @property
+    def label_names(self)->dict[str, list[str]]:
+        "Labels by name: their values."
+        return self.spoken.label_names
+
+    def action_names(self,
+        told:str="nothing", # what is told of what is said: one of `TOLD`
+        ahead:int=3,        # tokens after the current one whose phones are told too
+    )->list[str]:
+        "Columns of an action: those of the style, then those that say what is said."
+        return self.style_names + self.spoken.names(told, ahead)
+
+    def told(self,
+        i:int,              # number of a clip
+        told:str="phones",  # one of `TOLD`
+        ahead:int=3,        # tokens after the current one whose phones are told too
+    )->torch.Tensor:        # (T, columns)
+        "What the tokens of a clip are told."
+        starts = self.offsets[i] + np.arange(self.tokens.n_tokens(int(self.lengths[i])))*self.tokens.hop
+        return self.spoken.features(starts, np.full(len(starts), i), self.tokens, told, ahead, self.device)
+
+    def actions(self,
+        i:int,              # number of a clip
+        told:str="nothing", # one of `TOLD`
+        ahead:int=3,        # tokens after the current one whose phones are told too
+    )->torch.Tensor:        # (T, A)
+        "The action of each token of a clip: the mean style of its frames, and what it is told."
+        styles = frames_to_tokens(self.style(i), self.tokens.frames, self.tokens.hop).mean(-1)
+        return torch.cat([styles, self.told(i, told, ahead)], dim=-1)
 
     def rewards(self,
         i:int, # number of a clip

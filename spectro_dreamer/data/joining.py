@@ -25,8 +25,8 @@ import numpy as np
 from ..config import SpectroError
 from ..files import atomic_write
 from .observations import style_columns
-from .store import (FRAME_ARRAYS, PatientFile, Tables, array_places, fill_frames, frame_widths,
-                                        read_tables, reserve_frames)
+from .store import (FRAME_ARRAYS, PatientFile, SaidTables, Tables, array_places, fill_frames,
+                                        frame_widths, read_tables, reserve_frames)
 
 # %% ../../nbs/10f_joining.ipynb #ddd77ff9
 def _rows(files, name):
@@ -81,6 +81,7 @@ def write_joined(
     by_reference:bool, # point to the files
     compress:bool,     # gzip the copy
     about:dict,        # attributes of the file, those of `data_settings` among them
+    said:SaidTables|None=None, # what is said in them
 )->dict:               # clips, speakers, hours, skipped (reason by path), columns
     "Write the file that holds what all `files` hold. Raises `OSError` if there is no room."
     import h5py
@@ -90,6 +91,7 @@ def write_joined(
     if not by_reference: _check_room(files, output)
     with atomic_write(output) as part, PatientFile(part) as target, h5py.File(target, "w") as f:
         tables.write(f, **about)
+        if said: said.write(f)
         for name, width in frame_widths(tables).items():
             if by_reference: _refer(f, name, (tables.n_frames, width), dtype, files, output.parent)
             elif compress: _compress(f, name, (tables.n_frames, width), dtype, files)
@@ -128,15 +130,20 @@ def join(
         raise SpectroError(f"{output} is to be joined and to be written: choose another output")
     tables, attrs = zip(*(read_tables(f) for f in files))
     _check_same_settings(files, attrs)
-    whole = Tables.joined(tables)
+    whole, said = Tables.joined(tables), SaidTables.joined([_read_said(f) for f in files], tables)
     recordings = set(zip((c.path for c in whole.clips), whole.sha256))
     if len(recordings) < len(whole.clips):
         raise SpectroError(f"{len(whole.clips) - len(recordings)} clips are in more than one of the files: join each "
                            "recording once")
     source = json.dumps([dict(file=Path(f).name, fingerprint=a["fingerprint"]) for f, a in zip(files, attrs)])
     about = {k: attrs[0][k] for k in ("front_end", "tokens", "dtype", "versions")}
-    try: return write_joined(files, whole, output, by_reference, compress, dict(source=source, **about))
+    try: return write_joined(files, whole, output, by_reference, compress, dict(source=source, **about), said)
     except OSError as e: raise SpectroError(f"cannot write {output}: {e.strerror or e}") from None
+
+def _read_said(file):
+    "What is said in a file."
+    import h5py
+    with h5py.File(file) as f: return SaidTables.read(f)
 
 def _check_same_settings(files, attrs):
     for file, a in zip(files, attrs):

@@ -28,6 +28,7 @@ from ..progress import ProgressBar
 from .preprocessing import is_url
 from .corpus import find_clips, write_table
 from .store import Tables, data_settings, plan_shards, read_tables
+from .saying import find_said
 from .joining import write_joined
 from .workers import Cluster, Processes, prepare_clips, write_shards
 
@@ -117,6 +118,8 @@ def prepare(
     keep_shards:bool=False,  # leave the shards and join them by reference, without a copy
     shard_clips:int=64,      # clips in a shard: what an interruption costs each worker at most
     progress:bool=True,      # show how far it is
+    phones_file=None,        # what is said when (10g); default: phones.tsv beside the table, if there is one
+    label_columns=(),        # columns of the table that a model may be told: digit, species, …
 )->dict:                     # clips, speakers, hours, skipped (reason by path), columns
     """Turn recordings into one HDF5 file; what was skipped, and why, is listed in `<output_file>.skipped.tsv`.
 
@@ -129,14 +132,17 @@ def prepare(
         raise SpectroError(f"need shard_clips >= 1 and num_workers >= 0, got {shard_clips} and {num_workers}")
     output, about = Path(output_file), data_settings(front_end, tokens, float16)
     jobs, skipped = find_clips(input_dir, metadata_file)
+    saying = find_said(input_dir, metadata_file, phones_file, label_columns, [j.clip.path for j in jobs])
     shards = plan_shards(jobs, _shards_folder(output), about, shard_clips)
     work = partial(prepare_clips, front_end=front_end, min_frames=tokens.n_frames(tokens.min_tokens), float16=float16)
     source = dict(input_dir=str(input_dir), metadata_file=metadata_file and str(metadata_file), compress=bool(compress))
+    if saying: source |= dict(phones_file=str(saying.file), label_columns=list(label_columns))
     with _alone(output), _explained(output, shards):
         with _crew_of(num_workers, scheduler) as crew: _prepare_shards(shards, work, crew, about, front_end, progress)
         tables = _tables_of(shards, skipped, output, input_dir)
         about = dict(source=json.dumps(source), **about)
-        result = write_joined([s.file for s in shards], tables, output, keep_shards, compress, about)
+        said = saying.of(tables, front_end) if saying else None
+        result = write_joined([s.file for s in shards], tables, output, keep_shards, compress, about, said)
         # those of an earlier output too, now that it is replaced
         _remove(set(shards[0].file.parent.glob("*.h5")) - {s.file for s in shards if keep_shards})
     return result

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NO_MEMORY', 'DIED', 'FORMAT', 'FRAME_ARRAYS', 'SHARD_BYTES', 'PreparedClip', 'data_settings', 'Tables',
-           'PatientFile', 'frame_widths', 'reserve_frames', 'array_places', 'fill_frames', 'row_sources',
-           'read_tables', 'Shard', 'plan_shards', 'write_shard']
+           'SaidTables', 'PatientFile', 'frame_widths', 'reserve_frames', 'array_places', 'fill_frames',
+           'row_sources', 'read_tables', 'Shard', 'plan_shards', 'write_shard']
 
 # %% ../../nbs/10d_store.ipynb #0cb93d0d
 __doc__ += """
@@ -164,6 +164,52 @@ class Tables(NamedTuple):
             f["mean"], f["std"] = band_statistics(self.sums[train], self.squares[train], self.lengths[train])
         inputs, fingerprint = _fingerprints(self.clips, self.sha256, attrs)
         f.attrs.update(format=FORMAT, style_names=json.dumps(names), inputs=inputs, fingerprint=fingerprint, **attrs)
+
+# %% ../../nbs/10d_store.ipynb #16713fc6
+class SaidTables(NamedTuple):
+    "What a file says of what is said: a phone for each frame, labels for each clip."
+    phones:np.ndarray|None=None        # (N,) int16, numbers in `phone_names`; -1 where it is not known
+    phone_names:tuple[str, ...]=()     # in their order
+    labels:dict[str, list[str]]|None=None # name of a label → its value for each clip (C,), "" where it is not known
+
+    @classmethod
+    def read(cls,
+        f, # an open HDF5 file
+    ):
+        "Of a file of ours."
+        phones = f["phones"][:] if "phones" in f else None
+        labels = {}
+        for name, index in f["labels"].items() if "labels" in f else ():
+            values = [*json.loads(index.attrs["names"]), ""]  # -1 is the last
+            labels[name] = [values[i] for i in index[:]]
+        return cls(phones, tuple(json.loads(f.attrs.get("phone_names", "[]"))), labels)
+
+    @classmethod
+    def joined(cls,
+        parts:list["SaidTables"],
+        tables:list[Tables], # of the same files
+    ):
+        "What several files say, one after the other. Raises `SpectroError` if they number phones in another way."
+        told = [s for s in parts if s.phones is not None]
+        if len({s.phone_names for s in told}) > 1:
+            raise SpectroError("the files number their phones in different ways: prepare them with the same version")
+        phones = [np.full(t.n_frames, -1, np.int16) if s.phones is None else s.phones for s, t in zip(parts, tables)]
+        labels = {name: [v for s, t in zip(parts, tables) for v in (s.labels or {}).get(name, [""]*len(t.clips))]
+                  for name in sorted({name for s in parts for name in s.labels or {}})}
+        return cls(np.concatenate(phones), told[0].phone_names, labels) if told else cls(labels=labels)
+
+    def write(self,
+        f, # an open HDF5 file
+    ):
+        "Into a file; nothing if nothing is said."
+        if self.phones is not None:
+            f.create_dataset("phones", data=self.phones.astype(np.int16))
+            f.attrs["phone_names"] = json.dumps(self.phone_names)
+        for name, values in (self.labels or {}).items():
+            names = sorted(set(values) - {""})
+            numbers = np.array([names.index(v) if v else -1 for v in values], int)
+            index = f.create_dataset(f"labels/{name}", data=numbers)
+            index.attrs["names"] = json.dumps(names)
 
 # %% ../../nbs/10d_store.ipynb #4983a651
 class PatientFile:

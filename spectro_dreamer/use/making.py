@@ -80,6 +80,11 @@ def prepare_main(argv=None):
                               "addresses work too", required=True)
     flag(p, "output-file", help="the HDF5 file to write", required=True)
     flag(p, "metadata-file", help="the table (default: validated.tsv in the input folder, if there is one)")
+    flag(p, "phones", help="table of the phones that are spoken, with times (default: phones.tsv beside the table, if "
+                           "there is one; spectro_align makes it)", metavar="FILE")
+    p.add_argument("--label-column", "--label_column", action="append", default=[], metavar="TEXT",
+                   help="a column of the table that a model may be told, such as a digit or a species; may be given "
+                        "several times")
     flag(p, "preset", help="what no flag names: windows of 2048 every 512 samples and tokens of 4 frames (seed), or "
                            "1024 every 256 and 8 frames (dreamer) (default: seed)", choices=PRESET_NAMES)
     flag(p, "segment-duration", help="seconds in a token, rounded to whole frames (default: about 0.1, the "
@@ -108,7 +113,8 @@ def prepare_main(argv=None):
     from spectro_dreamer.data.preparation import prepare
     about = prepare(a.input_dir, a.output_file, metadata_file=a.metadata_file, front_end=front_end, tokens=tokens,
                     float16=a.use_float16, compress=a.compress, num_workers=workers, scheduler=a.scheduler,
-                    keep_shards=a.keep_shards, shard_clips=a.shard_clips)
+                    keep_shards=a.keep_shards, shard_clips=a.shard_clips, phones_file=a.phones,
+                    label_columns=a.label_column)
     say_some([f"skipped {path}: {reason}" for path, reason in about["skipped"].items()],
              f", all listed in {a.output_file}.skipped.tsv")
     print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, "

@@ -3,10 +3,13 @@
 
     python tools/corpora/make_corpus.py                        # rewrites spectro_dreamer/corpus
     python tools/corpora/make_corpus.py --output-dir somewhere
+    python tools/corpora/make_corpus.py --said-only            # leaves the recordings, writes what is said in them
 
 The result is `clips/*.mp3` (48 kHz, mono, constant 32 kbit/s) and `validated.tsv` with the eight columns of Common
-Voice 4. Nobody was recorded: eSpeak NG, loaded with ctypes from the wheel `espeakng-loader`, reads sentences written
-for this file. It exists so that every notebook and test runs offline, on data whose licence is plain (CC0).
+Voice 4. Beside it `phones.tsv` says which phone is spoken when (path, phone, begin, end in seconds), and `words.tsv`
+how its words and some two thousand common ones are pronounced. Nobody was recorded: eSpeak NG, loaded with ctypes from
+the wheel `espeakng-loader`, reads sentences written for this file. It exists so that every notebook and test runs
+offline, on data whose licence is plain (CC0).
 
 Who says what: each voice reads the three SHARED sentences (same words, other voice) and three of its own (OWN, dealt
 round the table three times). Five further clips (REJECTED) carry votes that a cleaning step must refuse.
@@ -15,6 +18,10 @@ How one clip is made: eSpeak NG (22.05 kHz) -> trim its silence -> resample to 4
 level drawn for this clip -> faint room noise -> MP3. Every draw comes from a generator seeded with the clip's
 number. eSpeak NG keeps hidden state from one utterance to the next, so each clip gets a new process and its own seed:
 with the same package versions, two runs write the same bytes.
+
+The phones are eSpeak NG's own: it tells when each begins. Its names become those of the ARPAbet; a stop begins with
+its closure, the silence before the burst; times are moved by what was trimmed, by the silence that was added, and by
+the delay of the MP3 coder.
 
 It ends with a table of what was measured on the clean speech, and fails (exit code 1) if two voices are too alike.
 """
@@ -37,7 +44,12 @@ except ImportError:
     print("make_corpus: needs the package espeakng-loader (pip install espeakng-loader)", file=sys.stderr)
     sys.exit(2)
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from spectro_dreamer.data.phones import write_phones  # noqa: E402
+from spectro_dreamer.data.pronunciation import espeak_phones, espeak_reads, spoken_words  # noqa: E402
+
 RATE = 48000
+MP3_DELAY = 1105  # samples by which LAME and its decoder delay a sound (measured by cross-correlation)
 MIN_SECONDS = 2.5
 COLUMNS = ["client_id", "path", "sentence", "up_votes", "down_votes", "age", "gender", "accent"]
 
@@ -178,17 +190,42 @@ REJECTED = [
 ]
 
 
-def synthesise(sentence, voice, pitch, pitch_range, speed, seed):
-    """Speech as float64 and its sampling rate. Call it once per process: eSpeak NG does not forget."""
-    lib, pieces = ctypes.CDLL(espeakng_loader.get_library_path()), []
+class EventId(ctypes.Union):
+    """What an event of eSpeak NG is about."""
+    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    def collect(samples, count, _events):
+
+class Event(ctypes.Structure):
+    """An event of eSpeak NG, as `speak_lib.h` has it."""
+    _fields_ = [("type", ctypes.c_int), ("unique_identifier", ctypes.c_uint), ("text_position", ctypes.c_int),
+                ("length", ctypes.c_int), ("audio_position", ctypes.c_int), ("sample", ctypes.c_int),
+                ("user_data", ctypes.c_void_p), ("id", EventId)]
+
+
+END, PHONEME = 0, 7  # types of events
+STOPS = {"P", "T", "K", "CH", "B", "D", "G", "JH"}  # begin with a closure
+
+
+def synthesise(sentence, voice, pitch, pitch_range, speed, seed):
+    """Speech as float64, its sampling rate, and when each phone begins: (sample, eSpeak NG's name of it).
+
+    Call it once per process: eSpeak NG does not forget.
+    """
+    lib, pieces, events = ctypes.CDLL(espeakng_loader.get_library_path()), [], []
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
+    def collect(samples, count, found):
+        for event in found:
+            if event.type == END:
+                break
+            if event.type == PHONEME:
+                events.append((event.sample, event.id.string.decode("utf-8", "replace")))
         if count > 0:
             pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
-    rate = lib.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 0)  # 2: synchronous, to the callback
+    # 2: synchronous, to the callback; 1: with events for phonemes, which change no sample
+    rate = lib.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 1)
     if rate <= 0:
         raise RuntimeError("eSpeak NG did not start")
     lib.espeak_SetSynthCallback(collect)
@@ -202,9 +239,63 @@ def synthesise(sentence, voice, pitch, pitch_range, speed, seed):
     # 1: positions in characters; 1: UTF-8
     lib.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 1, 0, 1, None, None)
     lib.espeak_Synchronize()
-    wave = np.concatenate(pieces) / 32768.0
+    return np.concatenate(pieces) / 32768.0, rate, events
+
+
+def trimmed(wave):
+    """Where speech begins and ends in a wave: the first sample that is loud enough, and the one after the last."""
     loud = np.flatnonzero(np.abs(wave) > 0.01 * np.abs(wave).max())
-    return wave[loud[0] : loud[-1] + 1], rate
+    return loud[0], loud[-1] + 1
+
+
+def closure(wave, begin, earliest, rate):
+    """Where the silence before the burst of a stop begins: at most 120 ms back, in steps of 5 ms."""
+    step, threshold, at = rate // 200, 0.025 * np.abs(wave).max(), begin
+    while begin - at < 0.12 * rate and at - step >= earliest and np.abs(wave[at - step : at]).max() < threshold:
+        at -= step
+    return at
+
+
+def phones_of(wave, rate, events):
+    """Phones with their first sample and the one after their last: [[name, begin, end], ...] without gaps."""
+    ends = [begin for begin, _ in events[1:]] + [len(wave)]
+    out = []
+    for (begin, name), end in zip(events, ends):
+        if end <= begin:
+            continue  # nothing is heard of it
+        names = ("SIL",) if name.startswith("_") else espeak_phones(name)
+        if not names:  # a mark, such as the one for palatal sounds
+            if out:
+                out[-1][2] = end
+            continue
+        if names[0] == "R" and out and out[-1][0] == "R":  # as in "air" before a vowel
+            out[-1][2] = end
+            continue
+        if names[0] in STOPS and out and out[-1][0] != "SIL":
+            begin = out[-1][2] = closure(wave, begin, out[-1][1] + rate // 200, rate)
+        share = 0.6 if names[-1] == "R" else 0.5  # of a vowel before an r, or of two phones
+        cuts = [begin, begin + share * (end - begin), end] if len(names) == 2 else [begin, end]
+        out += [[name, a, b] for name, a, b in zip(names, cuts, cuts[1:])]
+    return out
+
+
+def segments_of(phones, first, last, rate, before, seconds):
+    """The phones in seconds of the recording, with silence at both ends; silences that meet are one."""
+    start = (int(before * RATE) + MP3_DELAY) / RATE
+    rows = [["SIL", 0.0, start]]
+    for name, begin, end in phones:
+        begin, end = (start + (min(max(x, first), last) - first) / rate for x in (begin, end))
+        if end <= begin:
+            continue
+        if name == rows[-1][0] == "SIL":
+            rows[-1][2] = end
+        else:
+            rows.append([name, begin, end])
+    if rows[-1][0] == "SIL":
+        rows[-1][2] = seconds
+    else:
+        rows.append(["SIL", rows[-1][2], seconds])
+    return [tuple(row) for row in rows]
 
 
 def measure(speech, rate):
@@ -233,12 +324,27 @@ def measure(speech, rate):
 
 
 def make_clip(job):
-    """Write one MP3. Returns its length in seconds and what `measure` and the words per minute say of the speech."""
-    number, voice, sentence, path = job
-    speech, rate = synthesise(sentence, *VOICES[voice][:4], seed=number)
+    """Write one MP3, or leave the one that is there.
+
+    Returns its length in seconds; what `measure` and the words per minute say of the speech; phones.
+    """
+    number, voice, sentence, path, writes = job
+    whole, rate, events = synthesise(sentence, *VOICES[voice][:4], seed=number)
+    first, last = trimmed(whole)
+    speech = whole[first:last]
     seconds = len(speech) / rate
     rng = np.random.default_rng(number)
     before, after = np.maximum(rng.uniform(0.2, 0.37, 2), min(0.5, (MIN_SECONDS - seconds) / 2 + 0.005))
+    if writes:
+        write_clip(path, speech, rate, before, after, rng)
+    heard = len(sf.read(path)[0]) / RATE
+    said = segments_of(phones_of(whole, rate, events), first, last, rate, before, heard)
+    measured = measure(speech, rate) if writes else ()
+    return sf.info(path).duration, 60 * len(sentence.split()) / seconds, *measured, said
+
+
+def write_clip(path, speech, rate, before, after, rng):
+    """The recording: speech between two silences, at a level of its own, in a faint room, as MP3."""
     wave = soxr.resample(speech, rate, RATE)
     wave = np.pad(wave / np.abs(wave).max(), (int(before * RATE), int(after * RATE)))
     wave *= 10 ** (rng.uniform(-5.0, -1.5) / 20)
@@ -246,7 +352,21 @@ def make_clip(job):
     hiss = np.convolve(hiss, 0.85 ** np.arange(32), "valid")  # duller than white, like a room
     wave += hiss / np.sqrt(np.mean(hiss**2)) * 10 ** (rng.uniform(-65.0, -55.0) / 20)
     sf.write(path, wave, RATE, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT", compression_level=0.99)
-    return sf.info(path).duration, 60 * len(sentence.split()) / seconds, *measure(speech, rate)
+
+
+def write_said(folder, clips, results):
+    """Write phones.tsv and words.tsv: what is said when, and how words are pronounced by eSpeak NG's American voice.
+
+    The words are those of the sentences and the common ones of words.txt.
+    """
+    write_phones(folder / "phones.tsv", {Path(clip[3]).name: result[-1] for clip, result in zip(clips, results)})
+    words = set(Path(__file__).with_name("words.txt").read_text(encoding="utf-8").split())
+    words |= {word.lower() for clip in clips for word in spoken_words(clip[2]) if word[0].isalpha()}
+    known = {word: espeak_reads(word) for word in sorted(words)} | {"a": ("AH",)}
+    with open(folder / "words.tsv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(["word", "phones"])
+        writer.writerows([word, " ".join(phones)] for word, phones in known.items() if phones)
 
 
 def votes(number):
@@ -287,10 +407,11 @@ def main():
     default = Path(__file__).resolve().parents[2] / "spectro_dreamer" / "corpus"
     parser.add_argument("--output-dir", type=Path, default=default, help="default: spectro_dreamer/corpus")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default 2)")
+    parser.add_argument("--said-only", action="store_true", help="leave the clips, write phones.tsv and words.tsv")
     args = parser.parse_args()
     folder = args.output_dir / "clips"
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("sd_en_*.mp3"):
+    for old in folder.glob("sd_en_*.mp3") if not args.said_only else ():
         old.unlink()
 
     spoken = [(v, s, None) for v in range(len(VOICES)) for s in SHARED + OWN[v :: len(VOICES)]]
@@ -298,7 +419,10 @@ def main():
     clips = [(n, v, s, str(folder / f"sd_en_{n:04}.mp3"), poll) for n, (v, s, poll) in enumerate(spoken, 1)]
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     with multiprocessing.get_context(method).Pool(args.jobs, maxtasksperchild=1) as pool:  # a new process per clip
-        results = pool.map(make_clip, [clip[:4] for clip in clips], chunksize=1)
+        results = pool.map(make_clip, [(*clip[:4], not args.said_only) for clip in clips], chunksize=1)
+    write_said(args.output_dir, clips, results)
+    if args.said_only:
+        return 0
 
     with open(args.output_dir / "validated.tsv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
