@@ -31,7 +31,7 @@ from ..config import FrontEnd, SpectroError
 from ..data.observations import frames_to_tokens, tokens_to_frames
 from ..data.front_ends import transform_of
 from ..data.dataset import Scale, SpectrogramData, clip_scale
-from ..data.batches import style_mask, trivial_errors
+from ..data.batches import clip_actions, trivial_errors
 from ..model.rssm import Trajectory
 from ..model.world_model import DreamerModel, check_front_end
 
@@ -91,14 +91,15 @@ def clip_inputs(
     data:SpectrogramData,   # from `open_split`
     clip:int,
     style_parts:str="none", # what the model is told of the style: "none", "global" or "global+local"
+    told:bool=False,        # whether it is told what is said, if it was in training
 )->tuple[Tensor, Tensor]:   # tokens (T, M, F), styles (T, A)
     "A clip as the model hears it, and the style it is told. Raises `SpectroError` if the style columns are others."
-    tokens, cut = model.to_tokens(data.clip(clip)), model.config.tokens
-    if style_parts == "none": return tokens, model.no_style(1, len(tokens))[0]
-    if data.style_names != model.style_names:
+    tokens = model.to_tokens(data.clip(clip))
+    if style_parts == "none" and not told: return tokens, model.no_style(1, len(tokens))[0]
+    t = model.config.train
+    if data.action_names(t.told, t.told_ahead) != model.style_names:
         raise SpectroError(f"{data.path} has other style columns than the checkpoint: only style none can be judged")
-    styles = frames_to_tokens(data.style(clip), cut.frames, cut.hop).mean(-1)
-    return tokens, (styles*style_mask(data.style_names, style_parts).to(data.device)).to(model.device)
+    return tokens, clip_actions(data, clip, style_parts, t.told, t.told_ahead, told).to(model.device)
 
 def clip_noise(
     model:DreamerModel,

@@ -45,8 +45,8 @@ def fit_config(
     data:SpectrogramData,
 )->Config:
     "A configuration with what the data decide."
-    model = replace(cfg.model, n_mels=data.front_end.n_mels, action_size=len(data.style_names),
-                    token_frames=data.tokens.frames)
+    actions = data.action_names(cfg.train.told, cfg.train.told_ahead)
+    model = replace(cfg.model, n_mels=data.front_end.n_mels, action_size=len(actions), token_frames=data.tokens.frames)
     return replace(cfg, front_end=data.front_end, tokens=data.tokens, model=model)
 
 # %% ../../nbs/32b_trainer.ipynb #2f5f2e5a
@@ -81,7 +81,8 @@ def batch_maker(
     ahead = t.num_workers or 2*(data.device.type == "cuda" and not data.in_memory)
     cut = partial(Streams, fresh_starts=t.fresh_starts) if t.carry else Batches
     return partial(cut, batch_size=t.batch_size, length=t.sequence_length, style_parts=parts,
-                   style_dropout=t.style_dropout, num_workers=ahead)
+                   style_dropout=t.style_dropout, num_workers=ahead, told=t.told, told_ahead=t.told_ahead,
+                   told_dropout=t.told_dropout)
 
 class BatchesLeft:
     "The batches of an epoch after the first ones, with their number, which progress bars ask for."
@@ -114,7 +115,8 @@ class Stepper:
         self.cfg, self.data, self.device, self.team = cfg, data, data.device, team or Team()
         seed_everything(cfg.train.seed)
         keep_memory()
-        self.model = build(cfg, data.style_names).to(self.device)
+        names = data.action_names(cfg.train.told, cfg.train.told_ahead)
+        self.model = build(cfg, names).to(self.device)
         self.model.mean.copy_(data.mean)
         self.model.std.copy_(data.std)
         self.average = copy.deepcopy(self.model) if cfg.train.ema else None

@@ -121,9 +121,9 @@ def start_from(
 ):
     "Give a new run the weights of a trained model. Raises `SpectroError` if they do not fit."
     check_front_end(source, trainer.data)
-    if source.style_names != list(trainer.data.style_names):
+    if source.style_names != trainer.model.style_names:
         raise SpectroError(f"cannot begin with that model: it knows {len(source.style_names)} style columns, "
-                           f"{trainer.data.path} has {len(trainer.data.style_names)}, and they must be the same; "
+                           f"{trainer.data.path} has {len(trainer.model.style_names)}, and they must be the same; "
                            "join both data sets, or train anew")
     model = trainer.model
     try: model.load_state_dict(source.state_dict())
