@@ -53,6 +53,12 @@ class Net(NamedTuple):
         "The weights after the first layer, in the order in which `layers_of` takes them."
         return [p for pair in zip(self.norms, self.linears) for m in pair if m for p in (m.weight, m.bias)]
 
+    def entrance(self)->tuple[Tensor, Tensor]: # (n, K), (n,)
+        "Weights and biases of the first layer, and below them those of the one beside it: one matrix product."
+        layers = [m for m in (self.first, self.beside) if m is not None]
+        if len(layers) == 1: return layers[0].weight, layers[0].bias
+        return torch.cat([m.weight for m in layers]), torch.cat([m.bias for m in layers])
+
 def linear_like(m)->bool:
     "Whether it is a linear layer with a bias, and nothing that inherits from one."
     return type(m) is nn.Linear and m.bias is not None

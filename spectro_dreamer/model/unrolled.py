@@ -293,11 +293,6 @@ class Unrolled(torch.autograd.Function):
         def wanted(name): return ctx.needs_input_grad[3 + Weights._fields.index(name)]
         return None, None, None, *BackwardLoop(ctx.plan, w, noise, keep, kept, dh, dz, dout).run(wanted).flat
 
-def _joined(net):
-    "Weights and biases of a network's first layer, and of the one beside it if there is one, as one matrix product."
-    if net.beside is None: return net.first.weight, net.first.bias
-    return torch.cat([net.first.weight, net.beside.weight]), torch.cat([net.first.bias, net.beside.bias])
-
 def loop_weights(
     rssm:RSSM,
     net:Net,                # of the posterior, or in a dream of the prior
@@ -309,7 +304,7 @@ def loop_weights(
 )->Weights:
     "The tensors that the loop reads."
     gru, from_h = rssm.gru, None if encoder is None else encoder.from_h
-    w_net, b_net = _joined(net)
+    w_net, b_net = net.entrance()
     w_skip, b_skip = (head.beside.weight, head.beside.bias) if head and head.beside else (None, None)
     return Weights(
         *state, actions=swap_batch_time(actions), heard=None if heard is None else swap_batch_time(heard),
