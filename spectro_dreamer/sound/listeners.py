@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LISTENER_RATE', 'HEARD_SECONDS', 'MODULES', 'LISTENERS', 'speech_quality', 'packet_quality', 'find_speech',
            'speech_activity', 'embed_voice', 'voice_similarity', 'ListenerMetric', 'listeners_left_out',
-           'hear', 'Mark', 'hear_set', 'hear_folder', 'format_marks']
+           'hear', 'Mark', 'hear_set', 'hear_folder', 'format_marks', 'plot_marks']
 
 # %% ../../nbs/42_listeners.ipynb #2b4b7786
 __doc__ += """
@@ -124,8 +124,11 @@ def find_speech(
 def speech_activity(
     wave,                    # a sound
     sample_rate:int=22050,   # hertz, of bare waves
-)->dict[str, float|None]:    # speech: share of the time; pauses: in ten seconds; pause_seconds: of one, None without any
-    "How much of a sound is speech, and how often and how long it pauses."
+)->dict[str, float|None]:
+    """How much of a sound is speech, and how often and how long it pauses.
+
+    speech: share of the time; pauses: in ten seconds; pause_seconds: the mean, None without any.
+    """
     x, found = _heard(wave, sample_rate, "speech activity", silence=True), find_speech(wave, sample_rate)
     seconds = len(x)/LISTENER_RATE
     gaps = [b[0] - a[1] for a, b in zip(found, found[1:])]
@@ -349,3 +352,23 @@ def format_marks(
     rows = [" "*wide + "".join(LISTENERS[n].label.rjust(14) for n in names)]
     rows += [name.ljust(wide) + "".join(cell(marks.get(n)).rjust(14) for n in names) for name, marks in sets.items()]
     return "\n".join(rows)
+
+def plot_marks(
+    sets:dict,   # name → what `hear_set` returned; the first is drawn as a line through all
+    names=None,  # of the marks, a panel each; None: all that some set has
+):
+    "Mean marks and standard errors of sets of sounds, a row for each set; returns the figure."
+    import matplotlib.pyplot as plt
+    has = {n for marks in sets.values() for n, m in marks.items() if m.mean is not None}
+    names, first = [n for n in names or LISTENERS if n in has], next(iter(sets.values()))
+    size = (2.5 + 1.6*len(names), 1.2 + .25*len(sets))
+    fig, axs = plt.subplots(1, len(names), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    for ax, n in zip(axs[0], names):
+        rows = [(k, m[n]) for k, m in enumerate(sets.values()) if n in m and m[n].mean is not None]
+        ax.errorbar([m.mean for _, m in rows], [k for k, _ in rows], xerr=[m.se or 0 for _, m in rows], fmt="o", ms=4,
+                    capsize=2)
+        if n in first and first[n].mean is not None: ax.axvline(first[n].mean, color="k", ls=":", lw=1)
+        ax.set(xlabel=LISTENERS[n].label)
+    axs[0, 0].set_yticks(range(len(sets)), sets)
+    axs[0, 0].invert_yaxis()
+    return fig
