@@ -27,6 +27,7 @@ import numpy as np, torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from ..config import SpectroError
+from ..data.observations import STD_FLOOR
 from .free_dreams import fit_classifier
 
 # %% ../../nbs/64b_dream_scores.ipynb #867f845f
@@ -59,7 +60,7 @@ def _two_sets(first, second, what, other):
     if a[0].shape[1] != b[0].shape[1]:
         raise SpectroError(f"{what} have {a[0].shape[1]} bands, {other} have {b[0].shape[1]}")
     frames = torch.cat(b)
-    mean, std = frames.mean(0), frames.std(0).clamp_min(.5)
+    mean, std = frames.mean(0), frames.std(0).clamp_min(STD_FLOOR)
     return [(x - mean)/std for x in a], [(x - mean)/std for x in b]
 
 class WindowJudge(nn.Module):
