@@ -28,6 +28,8 @@ $(READY): constraints.txt settings.ini setup.py
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@for p in pesq pycodec2; do $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt $$p >/dev/null 2>&1 || \
 	  echo "$$p was not installed (it needs a C compiler here): it is left out, and its tests skip" >&2; done
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-deps Resemblyzer >/dev/null 2>&1 || \
+	  echo "Resemblyzer was not installed: voices are not compared, and their tests skip" >&2
 	@touch $@
 
 demo: env  ## run the main job on the bundled corpus: clean, prepare, train, infer, evaluate, imagine

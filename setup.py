@@ -11,7 +11,7 @@ parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 readme = here / "README.md"
 hearing, onnx, music = (cfg[f"{name}_requirements"].split() for name in ("hearing", "onnx", "music"))
-dev = [*cfg["dev_requirements"].split(), *cfg["cluster_requirements"].split(), *onnx, *music, *(r for r in hearing if not r.startswith(("pesq", "pycodec2")))]  # these may need a C compiler
+dev = [*cfg["dev_requirements"].split(), *cfg["cluster_requirements"].split(), *onnx, *music, *(r for r in hearing if not r.startswith(("pesq", "pycodec2", "Resemblyzer")))]  # which need a C compiler, themselves or in what they need
 
 setup(
     name=cfg["lib_name"],

@@ -32,10 +32,11 @@ from ..data.preprocessing import read_audio
 from ..model.world_model import load_of_sound
 from ..learn.compute import pick_device
 from ..sound.metrics import PAIR_METRICS
+from ..sound.listeners import LISTENERS
 from .evaluation import open_split, plot_bands, plot_kl, reconstruction_metrics, trivial_metrics
 from .gaussian import gaussian_line, spectral_density
 from .open_loop import open_loop, plot_open_loop
-from .sounds import pick_clips, plot_reconstructions, write_sounds
+from .sounds import LISTENED, pick_clips, plot_reconstructions, write_sounds
 
 # %% ../../nbs/50e_reports.ipynb #119fb8fe
 def _cell(m): # a metric, as metrics.json has it, as "value ± se"
@@ -81,10 +82,12 @@ def _scores_of(audio): # the names of the scores that were taken
 def _format_sets(audio): # a table, or none
     sets = audio.get("sets", [])
     if not sets: return []
-    rows = [[s["what"], *(_cell(s[k]) for k in ("wer", "frechet", "frechet_real"))] for s in sets]
+    heard = [n for n in LISTENED if n in sets[0]]
+    rows = [[s["what"], *(_cell(s[k]) for k in ("wer", "frechet", "frechet_real", *heard))] for s in sets]
     how = sets[-1]["frechet"]["unit"].partition(", ")[2]  # the embedding and N, if there is a distance
     head = f"Fréchet distance from the {sets[0]['what']}" + (f" by {how}" if how else "")
-    return [_table([f"sets of {len(audio['clips'])} sounds", "WER", head, "real against real"], rows)]
+    labels = [LISTENERS[n].label for n in heard]
+    return [_table([f"sets of {len(audio['clips'])} sounds", "WER", head, "real against real", *labels], rows)]
 
 def _format_sounds(audio): # the tables of sound, and what they lack
     names, out = _scores_of(audio), []
@@ -189,6 +192,7 @@ def evaluate(
     clips_dir=None,       # folder of the recordings; without it sounds are compared with their copy-synthesis only
     seed:int=0,           # of all noise
     words:bool=True,      # let a recogniser hear clips that have a sentence; about as long as they last, for each sound
+    listeners:bool=False, # let judges that have heard people mark the sounds (chapter 42)
 )->dict:                  # what metrics.json holds
     """Judge a checkpoint: numbers, figures, sounds and a page.
 
@@ -208,7 +212,8 @@ def evaluate(
     out = Path(output_dir)
     out.mkdir(parents=True, exist_ok=True)
     figures = _write_figures(model, data, picks or list(clips), rec, loops, out)
-    audio = write_sounds(model, data, picks, conditions, recordings, out, shown("sound"), words, shown("words"))
+    audio = write_sounds(model, data, picks, conditions, recordings, out, shown("sound"), words, shown("words"),
+                         listeners)
     about = _about(model, data, clips, checkpoint=Path(checkpoint).name, split=split, seed=seed, figures=figures)
     metrics = dict(about=about, reconstruction={c: _plain(m) for c, m in rec.items()}, trivial=_plain(trivial),
                    gaussian=gaussian, open_loop=_plain(loops), audio=audio)

@@ -41,7 +41,8 @@ class MissingLibrary(SpectroError):
 
 def _how(package):
     if package == "pesq": return "pip install pesq (it needs a C compiler)"
-    return f"pip install {package}, or spectro_dreamer[hearing]"
+    bare = "--no-deps " if package == "Resemblyzer" else ""  # of it only the weights are needed
+    return f"pip install {bare}{package}, or spectro_dreamer[hearing]"
 
 @contextmanager
 def needs(package, what): # around an import

@@ -29,8 +29,8 @@ class JudgeConfig:
                              "tenth), those that it heard, or all", choices=("val", "train", "all"))
     max_clips:int=setting(0, "judge about so many clips, evenly spread; 0 for all", least=0)
     seed:int=setting(0, "of all noise")
-    clips:str=setting("", "the folder of the recordings of the data set, for codecs, latents, words, fad, vocoder and "
-                          "for gaps in the sound of completion")
+    clips:str=setting("", "the folder of the recordings of the data set, for codecs, latents, words, fad, listeners, "
+                          "vocoder and for gaps in the sound of completion")
     horizons:tuple=setting((1, 2, 5, 10, 20), "tokens ahead, for forecasts")
     samples:int=setting(32, "draws of each window, for forecasts", least=1)
     gru_steps:int=setting(5000, "most gradient steps of the GRU, for forecasts; 0 for as many as the first run's "
@@ -50,6 +50,7 @@ class JudgeConfig:
     word_seconds:tuple=setting((2.0, 8.0), "the shortest and the longest clip, for words")
     fad_clips:int=setting(0, "clips, of as many speakers as there are, for fad; 0 for all", least=0)
     fad_seconds:float=setting(6.0, "seconds heard of each clip, from its beginning, for fad")
+    listener_clips:int=setting(20, "clips, of as many speakers as there are, for listeners", least=1)
     vocoders:tuple=setting((), "trained vocoders, for vocoder")
     n_iter:int=setting(32, "iterations of Griffin-Lim, for vocoder", least=1)
     hold:float=setting(-1.0, "share of the networks' magnitudes where they are held, for vocoder; below zero: the "
@@ -97,6 +98,10 @@ JUDGE_PARTS = dict(
     fad=JudgePart(
         "Fréchet distances of real, noisy, copied and drawn speech at several numbers of vectors",
         needs=("clips",), settings=("fad_clips", "fad_seconds", "seed"), writes="fad.json, fad.png"),
+    listeners=JudgePart(
+        "marks of judges that have heard people: DNSMOS, speech and pauses, the voice, words; of recordings, "
+        "copy-synthesis, and what each run draws and dreams",
+        needs=("clips",), settings=("listener_clips", "seed"), writes="listeners.json, listeners.png"),
     vocoder=JudgePart(
         "trained vocoders beside Griffin-Lim, on the recordings' own log-mels and on what the first run draws of them",
         needs=("clips", "vocoders"), settings=("n_iter", "hold", "val_split", "split_seed"), runs=False,

@@ -218,6 +218,7 @@ def evaluate_main(argv=None):
     flag(p, "n-audio", 4, "clips to make audible")
     flag(p, "clips-dir", help="the recordings; with it the audio metrics compare with the originals")
     flag(p, "no-words", False, "leave out the speech recogniser, which takes about as long as the sounds last")
+    flag(p, "listeners", False, "let judges that have heard people mark the sounds too: DNSMOS and the voice")
     device_flag(p)
     flag(p, "context", help="of a model that is not of sound: frames heard (default: 20)", type=int)
     flag(p, "horizon", help="of a model that is not of sound: frames forecast (default: 15)", type=int)
@@ -233,7 +234,8 @@ def _evaluate_sound(a):
     if (a.context, a.horizon) != (None, None):
         raise SpectroError("--context and --horizon are for models that are not of sound")
     found = evaluate(a.dataset_path, a.checkpoint, a.output_dir, n_audio=a.n_audio, split=a.split,
-                     clips_dir=a.clips_dir, device=pick_device(a.device), words=not a.no_words)
+                     clips_dir=a.clips_dir, device=pick_device(a.device), words=not a.no_words,
+                     listeners=a.listeners)
     print(format_metrics(found))
     print(f"wrote {Path(a.output_dir)/'metrics.json'} and {Path(a.output_dir)/'index.html'}")
 
