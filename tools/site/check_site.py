@@ -26,11 +26,17 @@ _MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
 _SLOT = re.compile(r"(?<!\{)\{[A-Za-z]\w*\}")
 _SHOWN = {"image/png", "image/svg+xml", "image/jpeg", "text/html"}
 
+# A hundred notebooks leave a hundred shells behind, and to take these apart at the end takes longer than all the rest:
+# so the process ends at once. It does so only when nothing has gone wrong.
 _PROCESS = """
+import os, sys
 from nbdev.quarto import refresh_quarto_yml
 from nbdev.serve import proc_nbs
 refresh_quarto_yml()
 print(proc_nbs(n_workers=0, force=True))
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(0)
 """
 
 
