@@ -244,6 +244,11 @@ class ModelConfig:
             raise SpectroError(f"three strided convolutions need at least 8 mel bands, got {self.n_mels}: use the "
                                "dreamer preset")
 
+    @property
+    def given_size(self)->int:
+        "Numbers that are given to the recurrence with each token: A of the action and U of the voice."
+        return self.action_size + self.voice_size
+
 # %% ../nbs/00_config.ipynb #7ef64fc2
 @dataclass(frozen=True)
 class TrainConfig:

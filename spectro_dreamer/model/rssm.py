@@ -281,7 +281,7 @@ class Dynamics(nn.Module):
     def __init__(self, cfg:ModelConfig):
         super().__init__()
         self.h_size, self.z_size, self.latent = cfg.h_state_size, cfg.z_state_size, latent_kind(cfg)
-        self.gru = nn.GRUCell(cfg.z_state_size + cfg.action_size + cfg.voice_size, cfg.h_state_size)
+        self.gru = nn.GRUCell(cfg.z_state_size + cfg.given_size, cfg.h_state_size)
         self.prior_net = mlp(cfg.h_state_size, self.latent.n_outputs, cfg)
         self.posterior_net = mlp(cfg.h_state_size + cfg.embedding_size, self.latent.n_outputs, cfg)
 

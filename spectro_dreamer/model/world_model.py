@@ -282,6 +282,7 @@ class DreamerModel(WorldObjective):
         "The hidden style."
         return self.mean.new_zeros(batch_size, n, self.config.model.action_size)
 
+    @torch.no_grad()
     def voice_of(self, spec)->Tensor | None: # (N, M) nats → (U,)
         "The voice of a clip, as far as so much of it tells; None if the model has no voices."
         if self.voice is None: return None
