@@ -144,7 +144,8 @@ def dream_voice(
 )->Tensor|None:  # (S, U): the context's voice for all, or without a context a drawn one each; None: it has no voices
     "The voices of dreams."
     if model.voice is None: return None
-    if context is not None and len(context): return model.voice_of(context).expand(samples, -1)
+    heard = model.voice_of(context) if context is not None and len(context) else None
+    if heard is not None: return heard.expand(samples, -1)
     return dream_noise(samples, 1, model.voice.size, seed + 1)[:, 0].to(model.device)
 
 class HeardContext(NamedTuple):
@@ -196,8 +197,8 @@ def imagine(
     n_heard, n = dream_frames(model, 0 if spec is None else len(spec), context, seconds)
     total = -(-n//cfg.tokens.hop)                                         # every token that begins before the end
     styles = model.check_styles(styles, total)
-    context = spec[:cfg.tokens.n_frames(n_heard)] if n_heard else None
-    voice = dream_voice(model, context, samples, seed)
+    beginning = spec[:cfg.tokens.n_frames(n_heard)] if spec is not None and n_heard else None
+    voice = dream_voice(model, beginning, samples, seed)
     heard = hear_context(model, spec, n_heard, model.with_voice(styles, None if voice is None else voice[0]))
     state = State(*(x.expand(samples, -1) for x in heard.state))          # (S, H), (S, Z)
     noise = dream_noise(samples, total - n_heard, cfg.model.z_state_size + cfg.model.detail_size, seed).to(model.device)
