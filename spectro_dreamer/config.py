@@ -233,6 +233,9 @@ class ModelConfig:
     unimix:float=setting(0.01, "share of a uniform distribution mixed into the classes' probabilities")
     objective:str=setting("reconstruction", "what teaches the state; under contrastive the decoder only looks on",
                           choices=("reconstruction", "contrastive"))
+    detail_size:int=setting(0, "D, size of each token's detail, a latent that the decoder reads and the recurrence "
+                               "does not; 0: none", least=0, since="0.2")
+    voice_size:int=setting(0, "U, size of the latent of a whole clip, its voice; 0: none", least=0, since="0.2")
 
     def __post_init__(self):
         check_settings(self)
@@ -240,6 +243,11 @@ class ModelConfig:
         if self.backbone == "cnn" and self.n_mels < 8:
             raise SpectroError(f"three strided convolutions need at least 8 mel bands, got {self.n_mels}: use the "
                                "dreamer preset")
+
+    @property
+    def given_size(self)->int:
+        "Numbers that are given to the recurrence with each token: A of the action and U of the voice."
+        return self.action_size + self.voice_size
 
 # %% ../nbs/00_config.ipynb #7ef64fc2
 @dataclass(frozen=True)
@@ -280,6 +288,9 @@ class TrainConfig:
     told_ahead:int=setting(3, "tokens after the current one whose phones are told too", least=0, since="0.2")
     told_dropout:float=setting(0.0, "share of training sequences for which what is said is hidden", least=0, most=1,
                                since="0.2")
+    beta_detail:float=setting(4.0, "weight of the KL of the details, if the model has some", least=0, since="0.2")
+    beta_sketch:float=setting(1.0, "weight of the error of what the state draws without a detail", least=0, since="0.2")
+    beta_voice:float=setting(4.0, "weight of the KL of a clip's voice, shared among its tokens", least=0, since="0.2")
     checkpoint_freq:int=setting(10, "epochs between numbered checkpoints", least=1, resumable=True)
     carry:bool=setting(False, "each sequence goes on where the one before ended, and so does the state (truncated "
                               "back-propagation)")

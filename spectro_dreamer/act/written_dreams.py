@@ -52,7 +52,7 @@ def context_starts(
 
 def _told(model:DreamerModel, data:SpectrogramData | None, starts:np.ndarray, styles, context:int, horizon:int)->Tensor:
     "What the model is told: (n, context + horizon, A) styles as given, hidden ones of sound, recorded ones else."
-    n, cut, size = len(starts), model.config.tokens, model.config.model.action_size
+    n, cut, size = len(starts), model.config.tokens, model.config.model.given_size
     if styles is not None:
         styles = torch.as_tensor(styles, dtype=torch.float32)
         if styles.shape != (n, context + horizon, size):

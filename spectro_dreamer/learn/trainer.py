@@ -75,6 +75,7 @@ def batch_maker(
     t:TrainConfig,
     data:SpectrogramData,
     training:bool, # or for validation
+    voices:bool=False, # also give the cards of the clips
 ):                 # function of (data, clips, seed=None) → batches of an epoch
     "How the batches of an epoch are cut."
     parts = t.style_parts if training or not t.style_dropout else "none"
@@ -82,7 +83,7 @@ def batch_maker(
     cut = partial(Streams, fresh_starts=t.fresh_starts) if t.carry else Batches
     return partial(cut, batch_size=t.batch_size, length=t.sequence_length, style_parts=parts,
                    style_dropout=t.style_dropout, num_workers=ahead, told=t.told, told_ahead=t.told_ahead,
-                   told_dropout=t.told_dropout)
+                   told_dropout=t.told_dropout, voices=voices)
 
 class BatchesLeft:
     "The batches of an epoch after the first ones, with their number, which progress bars ask for."
@@ -132,10 +133,10 @@ class Stepper:
 
     def _zeros(self, shape): return torch.zeros(shape, dtype=torch.float64, device=self.device)
 
-    def mine(self, batch:Batch, generator:torch.Generator)->tuple[Batch, Tensor]: # (b, T, ...) and noise (b, T, Z)
+    def mine(self, batch:Batch, generator:torch.Generator)->tuple[Batch, Tensor]: # (b, T, ...) and noise (b, T, Z + D)
         "This process's part of a batch, and of the noise that is drawn for the whole of it."
         B, T = batch.tokens.shape[:2]
-        noise = torch.randn(B, T, self.cfg.model.z_state_size, generator=generator, device=self.device)
+        noise = torch.randn(B, T, self.model.noise_size, generator=generator, device=self.device)
         at = self.team.part(B)
         return Batch._make(x if x is None else x[at] for x in batch), noise[at]
 
@@ -236,7 +237,8 @@ class EpochTrainer(Stepper):
 
     def batches(self, epoch:int | None, mixed:bool=True):
         "The training batches of an epoch, through the mix if there is one; None gives those of validation."
-        make = batch_maker(self.cfg.train, self.data, epoch is not None)
+        voices = self.cfg.model.voice_size > 0
+        make = batch_maker(self.cfg.train, self.data, epoch is not None, voices)
         if epoch is None: return make(self.data, self.data.val)
         batches = make(self.data, self.data.train, seed=self.epoch_seed(epoch))
         if not self.mix or not mixed: return batches

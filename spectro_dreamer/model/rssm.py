@@ -258,6 +258,8 @@ class Trajectory(NamedTuple):
     z:Tensor           # (B, T, Z)
     prior:Distribution # each part (B, T, …)
     posterior:Distribution | None=None # the same; None in a dream
+    detail:Tensor | None=None      # (B, T, D) what else each token has, if the model has details
+    detail_nats:Tensor | None=None # (B, T) what that costs; None in a dream
 
     @property
     def last(self)->State:
@@ -267,13 +269,19 @@ class Trajectory(NamedTuple):
     def feature(self)->Tensor: # (B, T, H + Z)
         "What decoder and heads read."
         return torch.cat([self.h, self.z], dim=-1)
+    @property
+    def nats(self)->Tensor: # (B, T)
+        "What each token costs: KL of the posterior from the prior, summed over the state, and that of the detail."
+        assert self.posterior is not None # as in a dream
+        state = self.posterior.kl(self.prior).sum(-1)
+        return state if self.detail_nats is None else state + self.detail_nats
 
 class Dynamics(nn.Module):
     "The parts of a recurrent state space model, and its moves from one moment to the next."
     def __init__(self, cfg:ModelConfig):
         super().__init__()
         self.h_size, self.z_size, self.latent = cfg.h_state_size, cfg.z_state_size, latent_kind(cfg)
-        self.gru = nn.GRUCell(cfg.z_state_size + cfg.action_size, cfg.h_state_size)
+        self.gru = nn.GRUCell(cfg.z_state_size + cfg.given_size, cfg.h_state_size)
         self.prior_net = mlp(cfg.h_state_size, self.latent.n_outputs, cfg)
         self.posterior_net = mlp(cfg.h_state_size + cfg.embedding_size, self.latent.n_outputs, cfg)
 

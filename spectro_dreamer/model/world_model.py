@@ -29,11 +29,13 @@ from ..files import read_checkpoint, shipped_weights, write_checkpoint, write_sa
 from ..config import Config, ModelConfig, SpectroError, TrainConfig
 from ..data.observations import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
 from ..data.batches import Batch
+from ..data.cards import voice_card
 from ..data.dataset import Scale, clip_scale
 from .encoder import Encoder
 from .rssm import RSSM, Trajectory, State, kl_loss
 from .unrolled import imagine_fast, observe_fast, supports
 from .decoder import Decoder, RewardHead
+from .voice import Voice
 from .contrastive import Contrast, two_views
 from .objective import Losses, bin_error, reconstruction_nll
 
@@ -51,6 +53,7 @@ class WorldParts(nn.Module):
         self.config, self.style_names = replace(Config(), model=cfg), []
         self.encoder, self.rssm, self.decoder = Encoder(cfg), RSSM(cfg), Decoder(cfg)
         self.contrast = Contrast(cfg, self.encoder.n_features) if cfg.objective == "contrastive" else None
+        self.voice = Voice(cfg) if cfg.voice_size else None
         self.reward_head, self.style_reward_head = RewardHead(cfg), RewardHead(cfg)
         self.register_buffer("mean", torch.zeros(cfg.n_mels))
         self.register_buffer("std", torch.ones(cfg.n_mels))
@@ -62,18 +65,50 @@ class WorldParts(nn.Module):
         "All other weights."
         return [p for name, p in self.named_parameters() if not name.startswith(("reward_head", "style_reward_head"))]
 
+    @property
+    def noise_size(self)->int:
+        "Numbers of standard normal noise that a moment takes: of the state, its detail, and the clip's voice."
+        return self.rssm.z_size + self.config.model.detail_size + self.config.model.voice_size
+
+    def noise_parts(self, noise:Tensor | None, styles:Tensor, generator:torch.Generator | None):
+        """The noise of the states (B, T, Z) and of the details (B, T, D): the parts of noise (B, T, Z + D), or drawn.
+
+        With noise (B, T, Z) the details are their means.
+        """
+        Z, D = self.rssm.z_size, self.config.model.detail_size
+        if not D: return noise, None
+        if noise is None: noise = torch.randn(*styles.shape[:2], Z + D, generator=generator, device=styles.device)
+        fine = noise[..., Z:Z + D] if noise.shape[-1] > Z else noise.new_zeros(*noise.shape[:2], D)
+        return noise[..., :Z], fine
+
+    def with_voice(self,
+        styles:Tensor,           # (B, T, A); (B, T, A + U) stays as it is
+        voice:Tensor | None=None,# (U,), (B, U) or (B, T, U); None: the average voice, zeros
+    )->Tensor:                   # (B, T, A + U)
+        "Actions with the voice behind them, for a model that has voices."
+        U, A = self.config.model.voice_size, self.config.model.action_size
+        if not U or styles.shape[-1] == A + U: return styles
+        if voice is None: voice = styles.new_zeros(U)
+        if voice.dim() == 2: voice = voice[:, None]
+        return torch.cat([styles, voice.to(styles).expand(*styles.shape[:2], U)], dim=-1)
+
     def observe(self,
         tokens:Tensor,            # (B, T, M, F)
-        styles:Tensor,            # (B, T, A)
+        styles:Tensor,            # (B, T, A), or with voices (B, T, A + U)
         state:State | None=None,  # where to start; default: without history
         reset:Tensor | None=None, # (B, T) ones where history is forgotten before step t
-        noise:Tensor | None=None, # (B, T, Z)
+        noise:Tensor | None=None, # (B, T, Z + D); (B, T, Z): details are their means
         generator:torch.Generator | None=None, # draws the noise if it is not given
     )->Trajectory:
         "Follow tokens, sampling the posterior: `observe_fast` where it knows the parts, otherwise `RSSM.observe`."
-        given = self.encoder.features(tokens), styles, state, reset, noise, generator
-        if supports(self.rssm, self.encoder): return observe_fast(self.rssm, self.encoder, *given)
-        return self.rssm.observe(self.encoder.embed, *given)
+        features, (noise, fine) = self.encoder.features(tokens), self.noise_parts(noise, styles, generator)
+        given = features, self.with_voice(styles), state, reset, noise, generator
+        if supports(self.rssm, self.encoder): path = observe_fast(self.rssm, self.encoder, *given)
+        else: path = self.rssm.observe(self.encoder.embed, *given)
+        if self.decoder.detail is None: return path
+        q = self.decoder.detail.posterior(path.feature, self.encoder.embed(features, path.h))
+        p = self.decoder.detail.prior(path.feature)
+        return path._replace(detail=q.sample(fine), detail_nats=q.kl(p).sum(-1))
 
     def follow(self, tokens:Tensor, actions:Tensor, state:State | None=None, reset:Tensor | None=None)->Trajectory:
         "Follow tokens along the posterior's means (or most probable classes); see `observe`."
@@ -82,7 +117,10 @@ class WorldParts(nn.Module):
     def imagine(self, state:State, styles:Tensor, temperature:float=1.0, noise:Tensor | None=None,
                 generator:torch.Generator | None=None, top_p:float=1.0)->Trajectory:
         "Go on without hearing for as many steps as styles (B, T, A) has; see `RSSM.imagine`."
-        return self.rssm.imagine(state, styles, temperature, noise, generator, top_p)
+        noise, fine = self.noise_parts(noise, styles, generator)
+        path = self.rssm.imagine(state, self.with_voice(styles), temperature, noise, generator, top_p)
+        if self.decoder.detail is None: return path
+        return path._replace(detail=self.decoder.detail.prior(path.feature).sample(temperature*fine))
 
     def observe_then_imagine(self, tokens:Tensor, styles:Tensor, state:State | None=None, temperature:float=1.0,
                              noise:Tensor | None=None, generator:torch.Generator | None=None
@@ -93,7 +131,7 @@ class WorldParts(nn.Module):
 
     def decode(self, path:Trajectory)->Tensor: # (B, T, M, F)
         "Draw the token of each state."
-        return self.decoder(path.feature)
+        return self.decoder(path.feature, path.detail)
 
     def forward(self, tokens:Tensor, styles:Tensor)->Tensor: # (B, T, M, F)
         "Hear and draw again, from samples of the posterior."
@@ -159,11 +197,23 @@ class WorldObjective(WorldParts):
         terms = [reconstruction_nll(e, bins, cfg.likelihood, batch.mask) for e in errors]
         return [*terms, self.rollout_nll(path, batch, seen, cfg)] if cfg.forecast_steps > 1 else terms
 
+    def heard_voices(self, batch:Batch, noise:Tensor)->tuple[Tensor, Tensor]: # noise (B, T, U) → (B, T, U), (B, T)
+        "A sample of the voice of each token's clip, the same for all of a clip, and the nats that each token bears."
+        if batch.cards is None:
+            raise SpectroError("this model has voices, and the batch has no cards to infer them from: make it with "
+                               "voices=True")
+        q = self.voice(batch.cards)
+        first = torch.zeros_like(batch.reset if batch.reset is not None else batch.tokens[..., 0, 0], dtype=torch.long)
+        if batch.reset is not None: # where the clip of each token begins in its row
+            first = (torch.arange(first.shape[1], device=first.device)*(batch.reset > 0)).cummax(1).values
+        same = noise.gather(1, first[..., None].expand_as(noise))
+        return q.sample(same), self.voice.nats(q)*batch.share
+
     def loss(self,
         batch:Batch,
         cfg:TrainConfig,
         generator:torch.Generator | None=None, # draws the posterior's noise
-        noise:Tensor | None=None,              # (B, T, Z) instead
+        noise:Tensor | None=None,              # (B, T, `noise_size`) instead
         state:State | None=None,               # where the sequences begin; default: without history
         beta_factor:float=1.0,                 # of the KL's weight, from `beta_schedule`
     )->Losses:
@@ -171,19 +221,31 @@ class WorldObjective(WorldParts):
         B, T, M, F = batch.tokens.shape
         cut = self.config.tokens
         seen, other = two_views(batch.tokens, cut.hop, generator) if self.contrast is not None else (batch.tokens, None)
+        styles, voice_nats = batch.styles, None
+        if self.voice is not None:
+            if noise is None: noise = torch.randn(B, T, self.noise_size, generator=generator, device=seen.device)
+            noise, of_voice = noise.split([self.noise_size - self.voice.size, self.voice.size], -1)
+            voice, voice_nats = self.heard_voices(batch, of_voice)
+            batch = batch._replace(styles=self.with_voice(styles, voice))
         path = self.observe(seen, batch.styles, state, batch.reset, noise, generator)
         feature, forecast = path.feature, [path.prior.mean] if cfg.beta_forecast > 0 else []
         recon, *ahead = self.drawing_errors(path.h, [path.z, *forecast], seen)
+        sketch = recon
+        if path.detail is not None: recon = bin_error(self.decode(path), seen)
         assert path.posterior is not None # as in a dream
         kl = kl_loss(path.posterior, path.prior, cfg.free_nats, cfg.kl_dyn, cfg.kl_rep)
         reward = self.reward_error(feature, batch.rewards)
         total = reconstruction_nll(recon, M*F, cfg.likelihood, batch.mask)
         total = total + beta_factor*cfg.beta_kl*kl + cfg.beta_reward*reward
+        if voice_nats is not None: total = total + beta_factor*cfg.beta_voice*voice_nats
+        if path.detail_nats is not None:
+            total = total + beta_factor*cfg.beta_detail*path.detail_nats
+            total = total + cfg.beta_sketch*reconstruction_nll(sketch, M*F, cfg.likelihood, batch.mask)
         if self.contrast is not None:
-            total = total - self.contrast(path.z, self.encoder.features(other), batch.styles, cut.overlap,
+            total = total - self.contrast(path.z, self.encoder.features(other), styles, cut.overlap,
                                           cfg.contrastive_steps, batch.reset)
         for nll in self.forecast_terms(ahead, path, batch, seen, cfg): total = total + cfg.beta_forecast*nll
-        nats = path.posterior.kl(path.prior).sum(-1).detach()
+        nats = path.nats.detach() if voice_nats is None else (path.nats + voice_nats).detach()
         assert all(x.shape == (B, T) for x in (total, recon, nats, reward))
         return Losses(total, recon, nats, reward, State(*(x.detach() for x in path.last)), batch.mask)
 
@@ -220,6 +282,13 @@ class DreamerModel(WorldObjective):
         "The hidden style."
         return self.mean.new_zeros(batch_size, n, self.config.model.action_size)
 
+    @torch.no_grad()
+    def voice_of(self, spec)->Tensor | None: # (N, M) nats → (U,)
+        "The voice of a clip, as far as so much of it tells; None if the model has no voices."
+        if self.voice is None: return None
+        spec = torch.as_tensor(spec, dtype=torch.float32, device=self.device)
+        return self.voice(voice_card(self.scale(spec).apply(spec))).mean
+
     def check_styles(self,
         styles,       # (T, A) style of each token, (A,) for all; None hides it
         n_tokens:int, # T
@@ -240,7 +309,8 @@ class DreamerModel(WorldObjective):
         "Hear a clip and draw it again, from the posterior's means. Raises `SpectroError` if something does not fit."
         spec = torch.as_tensor(spec, dtype=torch.float32, device=self.device)
         tokens = self.to_tokens(spec)[None]
-        drawn = self.decode(self.follow(tokens, self.check_styles(styles, tokens.shape[1])))[0]
+        actions = self.with_voice(self.check_styles(styles, tokens.shape[1]), self.voice_of(spec))
+        drawn = self.decode(self.follow(tokens, actions))[0]
         return self.scale(spec).undo(tokens_to_frames(drawn, self.config.tokens.hop))
 
 # %% ../../nbs/26_world_model.ipynb #a087aa93

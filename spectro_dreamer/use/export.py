@@ -106,7 +106,7 @@ def graph_inputs(
 )->dict[str, Tensor]: # name → (B, …) standard normal
     "Something of the right shape for every input of the graphs."
     c = model.config.model
-    shapes = dict(token=(c.n_mels, c.token_frames), style=(c.action_size,), h=(c.h_state_size,), z=(c.z_state_size,),
+    shapes = dict(token=(c.n_mels, c.token_frames), style=(c.given_size,), h=(c.h_state_size,), z=(c.z_state_size,),
                   noise=(c.z_state_size,))
     return {n: torch.randn(batch, *s, generator=generator) for n, s in shapes.items()}
 
@@ -137,7 +137,7 @@ def about(model:DreamerModel)->dict:
                 style_names=list(model.style_names), style_parts=c.train.style_parts,
                 standardise=c.train.standardise, mean=model.mean.tolist(), std=model.std.tolist(),
                 latent=c.model.latent, classes=model.rssm.latent.classes,
-                h_state_size=c.model.h_state_size, z_state_size=c.model.z_state_size, action_size=c.model.action_size,
+                h_state_size=c.model.h_state_size, z_state_size=c.model.z_state_size, action_size=c.model.given_size,
                 noise="standard normal")
 
 def graph_of(
@@ -347,7 +347,7 @@ def check_export(
         tokens = model.to_tokens(spec)[None]
         T = tokens.shape[1]
         n = max(T, steps)
-        styles = torch.rand(1, n, c.action_size, generator=g).double()
+        styles = torch.rand(1, n, c.given_size, generator=g).double()
         noise = torch.randn(1, n, c.z_state_size, generator=g).double()
         path = model.observe(tokens, styles[:, :T], noise=noise[:, :T])
         assert path.posterior is not None  # something was heard
