@@ -119,6 +119,7 @@ def fit_durations(
     net.pace.copy_(torch.tensor([sum(paces)/len(paces), spread]))
     x = torch.cat([net.inputs(phones, pace)[1:-1] for (phones, _), pace in zip(said, paces)])
     y = torch.cat([times[1:-1] for _, times in said]).to(x)
+    net.requires_grad_(True)
     adam, dice = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=.1), torch.Generator().manual_seed(seed)
     for epoch in range(epochs):
         for group in adam.param_groups: group["lr"] = 2e-3*(1 - epoch/epochs)
@@ -128,3 +129,4 @@ def fit_durations(
             adam.zero_grad()
             loss.backward()
             adam.step()
+    net.requires_grad_(False)
