@@ -3,13 +3,12 @@
     python experiments/speak.py --run runs/speaker --dataset speech.h5 --clips speech/clips --output speak.json \
         [--part judge] [--n 60] [--vocoder FILE]
 
-The clips are of validation speakers. Half of these speakers are for choosing (`--part choose`), the other half for judging. Each sentence
-is said with the recorded durations and with the model's own, at several temperatures, and once with the phones of
-another sentence. Beside it stand the recording through the same vocoder (copy-synthesis) and the model's drawing of it.
+The clips are of validation speakers. Half of these speakers are for choosing (`--part choose`), the other half for
+judging. Each sentence is said with the recorded durations and with the model's own, at several temperatures, and once
+with the phones of another sentence. Beside it stand the recording through the same vocoder (copy-synthesis) and the model's drawing of it.
 """
 
 import argparse, json, os, sys, time
-from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -95,8 +94,9 @@ def measure(a):
         heard = hear_set(waves, rate, JUDGES, others=voices, sentences=[data.sentences[i] for i in clips])
         marks[name] = {k: m._asdict() for k, m in heard.items()}
         print(f"{name:<40}" + "  ".join(f"{k} {m.mean:.3f} ± {m.se:.3f}" for k, m in heard.items()), flush=True)
-    moves = {name: {k: b._asdict() for k, b in compare_dynamics(drawn, specs["recording"], data.front_end.frame_rate).items()}
-             for name, drawn in specs.items()}
+    per_second, moves = data.front_end.frame_rate, {}
+    for name, drawn in specs.items():
+        moves[name] = {k: b._asdict() for k, b in compare_dynamics(drawn, specs["recording"], per_second).items()}
     about = dict(part=a.part, n=len(clips), speakers=len({data.speakers[i] for i in clips}), vocoder=a.vocoder,
                  run=Path(a.run).name, processor_seconds=round(time.process_time() - start))
     write_text(a.output, json.dumps(dict(about=about, marks=marks, dynamics=moves), indent=1) + "\n")
