@@ -5,7 +5,8 @@
 
 The clips are of validation speakers. Half of these speakers are for choosing (`--part choose`), the other half for
 judging. Each sentence is said with the recorded durations and with the model's own, at several temperatures, and once
-with the phones of another sentence. Beside it stand the recording through the same vocoder (copy-synthesis) and the model's drawing of it.
+with the phones of another sentence. Beside it stand the recording through the same vocoder (copy-synthesis) and the
+model's drawing of it.
 """
 
 import argparse, json, os, sys, time
