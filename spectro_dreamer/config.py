@@ -361,10 +361,10 @@ class Config:
         return out
 
 # %% ../nbs/00_config.ipynb #38b5a462
-PRESET_NAMES = ("seed", "dreamer") # names that `preset` knows
+PRESET_NAMES = ("seed", "dreamer", "speaker") # names that `preset` knows
 
 def preset(
-    name:str="seed", # "seed" (the original report) or "dreamer" (ours)
+    name:str="seed", # "seed" (the original report), "dreamer" (ours, to hear) or "speaker" (ours, to speak)
 )->Config:
     "A complete configuration by name."
     if name == "seed": return Config()
@@ -377,4 +377,9 @@ def preset(
                             beta_forecast=1.0, lr=1e-3, reward_lr=1e-3, grad_clip=300.0, warmup_steps=200,
                             lr_decay=True, ema=0.999, likelihood="optimal", beta_kl=2.0, style_dropout=0.8)
         return Config(front_end, tokens, model, train, preset="dreamer")
+    if name == "speaker":
+        ours = preset("dreamer").override(
+            z_state_size=16, detail_size=48, voice_size=16, beta_kl=40.0, told="phones", told_dropout=0.1,
+            style_parts="none", style_dropout=0.0)
+        return replace(ours, preset="speaker")
     raise SpectroError(f"no preset {name!r}: choose {_one_of(PRESET_NAMES)}")

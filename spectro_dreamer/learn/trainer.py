@@ -33,6 +33,7 @@ from ..config import Config, TrainConfig
 from ..machine import keep_memory, seed_everything
 from ..data.batches import Batch, Batches, Streams
 from ..data.dataset import SpectrogramData
+from ..model.durations import fit_durations
 from ..model.rssm import State
 from ..model.world_model import DreamerModel, build
 from ..model.objective import Losses, beta_schedule
@@ -120,6 +121,7 @@ class Stepper:
         self.model = build(cfg, names).to(self.device)
         self.model.mean.copy_(data.mean)
         self.model.std.copy_(data.std)
+        if self.model.durations is not None: fit_durations(self.model.durations, data, data.train, seed=cfg.train.seed)
         self.average = copy.deepcopy(self.model) if cfg.train.ema else None
         self.optimizer = _adam(self.model.world(), cfg.train.lr, self.device)
         self.heads_optimizer = _adam(self.model.heads(), cfg.train.reward_lr, self.device)

@@ -36,6 +36,7 @@ from .rssm import RSSM, Trajectory, State, kl_loss
 from .unrolled import imagine_fast, observe_fast, supports
 from .decoder import Decoder, RewardHead
 from .voice import Voice
+from .durations import Durations
 from .contrastive import Contrast, two_views
 from .objective import Losses, bin_error, reconstruction_nll
 
@@ -54,6 +55,7 @@ class WorldParts(nn.Module):
         self.encoder, self.rssm, self.decoder = Encoder(cfg), RSSM(cfg), Decoder(cfg)
         self.contrast = Contrast(cfg, self.encoder.n_features) if cfg.objective == "contrastive" else None
         self.voice = Voice(cfg) if cfg.voice_size else None
+        self.durations:Durations | None = None # of a model that is told phones, see `build`
         self.reward_head, self.style_reward_head = RewardHead(cfg), RewardHead(cfg)
         self.register_buffer("mean", torch.zeros(cfg.n_mels))
         self.register_buffer("std", torch.ones(cfg.n_mels))
@@ -62,8 +64,9 @@ class WorldParts(nn.Module):
         "The weights of the reward heads, for their own optimiser."
         return [*self.reward_head.parameters(), *self.style_reward_head.parameters()]
     def world(self)->list[nn.Parameter]:
-        "All other weights."
-        return [p for name, p in self.named_parameters() if not name.startswith(("reward_head", "style_reward_head"))]
+        "All other weights, but those of the durations, which are learned beforehand."
+        others = ("reward_head", "style_reward_head", "durations")
+        return [p for name, p in self.named_parameters() if not name.startswith(others)]
 
     @property
     def noise_size(self)->int:
@@ -328,6 +331,7 @@ def build(cfg:Config, style_names:list[str])->DreamerModel:
     "A fresh model for a configuration."
     model = DreamerModel(**asdict(cfg.model))
     model.config, model.style_names = cfg, list(style_names)
+    if "phones" in cfg.train.told: model.durations = Durations().requires_grad_(False) # `fit_durations` teaches it
     return model
 
 def find_model(

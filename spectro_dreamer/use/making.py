@@ -86,7 +86,7 @@ def prepare_main(argv=None):
                    help="a column of the table that a model may be told, such as a digit or a species; may be given "
                         "several times")
     flag(p, "preset", help="what no flag names: windows of 2048 every 512 samples and tokens of 4 frames (seed), or "
-                           "1024 every 256 and 8 frames (dreamer) (default: seed)", choices=PRESET_NAMES)
+                           "1024 every 256 and 8 frames (the others) (default: seed)", choices=PRESET_NAMES)
     flag(p, "segment-duration", help="seconds in a token, rounded to whole frames (default: about 0.1, the "
                                      "preset's)", type=float)
     flag(p, "overlap", help="share of a token that the next one repeats (default: 0.5)", type=float)
@@ -182,7 +182,8 @@ def train_main(argv=None):
     "spectro_train: train a world model."
     p = parser("train", "Train a world model on a prepared data set. What no flag names is the preset's.")
     flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
-    flag(p, "preset", help="the original report's settings, or ours (default: seed)", choices=PRESET_NAMES)
+    flag(p, "preset", help="the original report's settings, ours to hear, or to speak (default: seed)",
+         choices=PRESET_NAMES)
     run_flags(p, "<preset>")
     flag(p, "init-from", help="a run's folder or a checkpoint of it: begin a new run with its weights and settings",
          metavar="RUN")
