@@ -12,7 +12,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-__all__ = ["load", "imagine", "reconstruct", "complete", "restyle", "prepare", "train", "evaluate"]
+__all__ = ["load", "imagine", "reconstruct", "complete", "restyle", "say", "prepare", "train", "evaluate"]
 
 _HOMES = {  # name: the module that defines it, and what it is called there
     "load": "model.world_model:load",
@@ -20,6 +20,7 @@ _HOMES = {  # name: the module that defines it, and what it is called there
     "reconstruct": "use.face:reconstruct_recording",
     "complete": "use.face:complete_recording",
     "restyle": "use.face:restyle_recording",
+    "say": "use.face:say_sentence",
     "prepare": "data.preparation:prepare",
     "train": "learn.training:train",
     "evaluate": "judge.reports:evaluate",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .use.face import imagine_recording as imagine
     from .use.face import reconstruct_recording as reconstruct
     from .use.face import restyle_recording as restyle
+    from .use.face import say_sentence as say
 
 
 def __getattr__(name):

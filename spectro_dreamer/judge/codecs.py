@@ -35,7 +35,7 @@ from ..model.world_model import DreamerModel
 from ..sound.vocoder import vocode
 from ..sound.metrics import PAIR_METRICS, left_out, sound_scores
 from .sounds import pick_clips
-from .evaluation import heard_nats, pool_clips
+from .evaluation import heard_voice, pool_clips
 
 # %% ../../nbs/55_codecs.ipynb #23c1be98
 class Coded(NamedTuple):
@@ -143,9 +143,11 @@ def world_coded(
     spec = torch.as_tensor(spec, dtype=torch.float32, device=model.device)
     tokens = model.to_tokens(spec)[None]
     noise = torch.Generator(model.device).manual_seed(seed)
-    path = model.observe(tokens, model.no_style(1, tokens.shape[1]), generator=noise)
+    voice, nats = heard_voice(model, spec, torch.Generator().manual_seed(seed))
+    actions = model.with_voice(model.no_style(1, tokens.shape[1]), None if voice is None else voice[1])
+    path = model.observe(tokens, actions, generator=noise)
     drawn = model.scale(spec).undo(tokens_to_frames(model.decode(path)[0], model.config.tokens.hop))
-    return drawn.cpu(), heard_nats(path).sum().item()/math.log(2)
+    return drawn.cpu(), (path.nats.sum().item() + nats)/math.log(2)
 
 # %% ../../nbs/55_codecs.ipynb #2cb23ff4
 LOW = 3600.0 # hertz: bands that end below are heard by every telephone

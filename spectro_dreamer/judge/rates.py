@@ -54,13 +54,15 @@ def rate_point(
     data:SpectrogramData, # from `open_split`
     clip:int,
     seed:int=0,           # of the posterior's noise
+    told:bool=False,      # whether the model is told what is said
 )->tuple[float, ...]:     # nats per token, mse_sampled, mse_sampled_frames, mse_frames
     "Rate and distortions of one clip."
-    f, spec, hop = follow_clip(model, data, clip, seed=seed), data.clip(clip).to(model.device), model.config.tokens.hop
+    f = follow_clip(model, data, clip, seed=seed, told=told)
+    spec, hop = data.clip(clip).to(model.device), model.config.tokens.hop
     truth, drawn = (per_band(model, x, spec) for x in (f.tokens, model.decode(f.path)))
     heard = tokens_to_frames(truth, hop)
     of_mean, of_sample = ((tokens_to_frames(x, hop) - heard).pow(2).mean().item() for x in drawn)
-    nats = heard_nats(f.path)[1].sum(-1).mean().item()
+    nats = f.nats.sum(-1).mean().item()
     return nats, (drawn[1] - truth).pow(2).mean().item(), of_sample, of_mean
 
 LINE_ERRORS = tuple(np.geomspace(0.002, 0.95, 80))  # MSE per bin
@@ -100,6 +102,7 @@ def rate_distortion(
     line:dict | None=None, # from `rate_line`; default: of these clips
     seed:int=0,           # of the posterior's noise
     show=iter,            # wraps the clips, for a progress bar
+    told:bool=False,      # whether the models are told what is said: rates are then given the text
 )->dict:                  # {"line", "points": {label: RatePoint as a dict}, "n_clips", "n_tokens", "given", "unit"}
     "Where each model stands beside the Gaussian line of the same clips."
     check_same(models, data)
@@ -107,9 +110,10 @@ def rate_distortion(
     tokens = [data.tokens.n_tokens(int(n)) for n in data.lengths[np.asarray(clips)]]
     points = {}
     for name, model in models.items():
-        rows = [rate_point(model, data, i, seed) for i in show(clips)]
+        rows = [rate_point(model, data, i, seed, told) for i in show(clips)]
         points[name] = asdict(_point(rows, tokens, line))
-    return dict(line=line, points=points, n_clips=len(tokens), n_tokens=sum(tokens), given="the clip; style: none",
+    given = "the clip; style: none" + "; told what is said"*told
+    return dict(line=line, points=points, n_clips=len(tokens), n_tokens=sum(tokens), given=given,
                 unit="MSE per bin, standardised per band; nats per token")
 
 # %% ../../nbs/52_rates.ipynb #561d339b
