@@ -35,7 +35,7 @@ from .encoder import Encoder
 from .rssm import RSSM, Trajectory, State, kl_loss
 from .unrolled import imagine_fast, observe_fast, supports
 from .decoder import Decoder, RewardHead
-from .voice import Voice
+from .voice import Voice, same_in_clip
 from .durations import Durations
 from .contrastive import Contrast, two_views
 from .objective import Losses, bin_error, reconstruction_nll, weighted_sum
@@ -206,11 +206,7 @@ class WorldObjective(WorldParts):
             raise SpectroError("this model has voices, and the batch has no cards to infer them from: make it with "
                                "voices=True")
         q = self.voice(batch.cards)
-        first = torch.zeros_like(batch.reset if batch.reset is not None else batch.tokens[..., 0, 0], dtype=torch.long)
-        if batch.reset is not None: # where the clip of each token begins in its row
-            first = (torch.arange(first.shape[1], device=first.device)*(batch.reset > 0)).cummax(1).values
-        same = noise.gather(1, first[..., None].expand_as(noise))
-        return q.sample(same), self.voice.nats(q)*batch.share
+        return q.sample(same_in_clip(noise, batch.reset)), self.voice.nats(q)*batch.share
 
     def with_heard_voices(self, batch:Batch, noise:Tensor|None, generator)->tuple[Batch, Tensor|None, Tensor|None]:
         "The batch whose styles name the voices, the noise that is left, and the voices' nats, if the model has any."
