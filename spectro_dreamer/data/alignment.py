@@ -142,6 +142,24 @@ def _results(jobs, num_workers):
     try: yield from map_in_order(crew, align_clip, jobs, lambda job: ([], "its alignment ended the worker"))
     finally: crew.close()
 
+def _align_all(todo, num_workers, log, bar):
+    "Align clips, and write each down as soon as it is done. Returns path → segments, and path → why not."
+    said, failed = {}, {}
+    with open(log, "a", encoding="utf-8") as f:
+        for job, (segments, reason) in zip(todo, _results([(j.file, j.clip.sentence) for j in todo], num_workers)):
+            if reason: failed[job.clip.path] = reason
+            else:
+                said[job.clip.path] = segments
+                f.write(json.dumps([job.clip.path, segments]) + "\n")
+                f.flush()
+            bar.step()
+    return said, failed
+
+def _output_of(output_file, table):
+    "The table of phones to write. Raises `SpectroError` if it would lie beside a table that is not of this machine."
+    if output_file is None and is_url(table): raise SpectroError("the output must be a local file: name it")
+    return Path(output_file or Path(table).with_name("phones.tsv"))
+
 def align_corpus(
     input_dir,          # a corpus (clips/ and a table with sentences)
     output_file=None,   # the table of phones; default: phones.tsv beside the table
@@ -157,25 +175,18 @@ def align_corpus(
     table = metadata_file or f"{str(input_dir).rstrip('/')}/validated.tsv"
     next(read_rows(table, ("path", "sentence")), None) # says what is missing before anything else
     _decoder({})
-    if output_file is None and is_url(table): raise SpectroError("the output must be a local file: name it")
-    output = Path(output_file or Path(table).with_name("phones.tsv"))
+    output = _output_of(output_file, table)
     log = Path(f"{output}.begun")
-    jobs, failed = find_clips(input_dir, table)
-    said = _done_before(output, log)
-    kept = [j.clip.path for j in jobs if j.clip.path in said]
-    todo = [j for j in jobs if j.clip.path not in said]
+    jobs, unusable = find_clips(input_dir, table)
+    before = _done_before(output, log)
+    todo = [j for j in jobs if j.clip.path not in before]
+    n_kept = len(jobs) - len(todo)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with (open(log, "a", encoding="utf-8") as f,
-          ProgressBar(len(jobs), "clips", len(kept), show=progress and bool(todo)) as bar):
-        for job, (segments, reason) in zip(todo, _results([(j.file, j.clip.sentence) for j in todo], num_workers)):
-            if reason: failed[job.clip.path] = reason
-            else:
-                said[job.clip.path] = segments
-                f.write(json.dumps([job.clip.path, segments]) + "\n")
-                f.flush()
-            bar.step()
+    with ProgressBar(len(jobs), "clips", n_kept, show=progress and bool(todo)) as bar:
+        now, failed = _align_all(todo, num_workers, log, bar)
+    said = before | now
     found = {j.clip.path: said[j.clip.path] for j in jobs if j.clip.path in said} # in the order of the table
-    return _finish(output, log, found, len(kept), failed)
+    return _finish(output, log, found, n_kept, unusable | failed)
 
 def _finish(output, log, said, kept, failed):
     "Write the tables of a corpus that is done."

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['REWARDS', 'QUALITY_RANGE', 'Scale', 'clip_scale', 'frame_rewards', 'timbre', 'Rows', 'DeviceRows', 'fits',
-           'SpectrogramData']
+           'PreparedFile', 'SpectrogramData']
 
 # %% ../../nbs/12_dataset.ipynb #1f97bef5
 __doc__ += """
@@ -30,8 +30,7 @@ from ..config import FrontEnd, SpectroError, TokenSpec
 from .observations import STD_FLOOR, band_statistics, frames_to_tokens
 from .corpus import split_speakers
 from .store import FORMAT, row_sources
-from .phones import PHONES
-from .told import Spoken, clip_runs
+from .told import Spoken
 
 # %% ../../nbs/12_dataset.ipynb #2f21a274
 class Scale(NamedTuple):
@@ -208,26 +207,19 @@ def _nothing_to_train(path, n, min_tokens, val_split):
            f"fewer than the {min_tokens} tokens that training takes")
     return SpectroError(f"{path} leaves no clip to train on: all {n} clips have {why}")
 
-# %% ../../nbs/12_dataset.ipynb #2c0f4342
-class SpectrogramData:
-    "A prepared file, split by speaker. Raises `SpectroError` if the file is missing, unreadable or not one of ours."
+# %% ../../nbs/12_dataset.ipynb #0a25a7cc
+class PreparedFile:
+    "What a prepared file says of its clips. Raises `SpectroError` if it is missing, unreadable or not one of ours."
     def __init__(self,
         path,                # written by `prepare`
-        val_split:float=0.1, # share of the speakers kept for validation
-        seed:int=0,          # of the split
         tokens:TokenSpec|None=None, # how frames are cut; default: as prepared
-        standardise:str="band", # "band" or "clip"
-        device="cpu",        # where the frames live, and the batches
+        device="cpu",        # where the frames live
         in_memory:bool|None=None, # read all frames now, or leave them on disk; default: whether they fit
     ):
-        if standardise not in ("band", "clip"):
-            raise SpectroError(f"standardise must be band or clip, got {standardise!r}")
-        self.path, self.standardise, self.device = Path(path), standardise, torch.device(device)
+        self.path, self.device = Path(path), torch.device(device)
         with _opened(self.path) as f:
             self._read_tables(f, tokens)
             self._read_rows(f, in_memory)
-        self._split(val_split, seed)
-        self._measure()
 
     def _read_tables(self, f, tokens):
         "What the file says of its clips."
@@ -252,69 +244,9 @@ class SpectrogramData:
         def read(k): return self._rows(f[k][:]) if self.in_memory else Rows.mapped(self.path, k, self.device)
         self.frames, self.local = read("spectrograms"), read("local_styles")
         self.given = read("rewards") if "rewards" in f else None # of episodes, which bring their own
-        self._read_said(f)
-
-    def _read_said(self, f):
-        "What is said in the clips, if the file knows."
-        phones, begins, place = None, None, None
-        if "phones" in f:
-            d = f["phones"]
-            place = None if self.in_memory else d.id.get_offset()
-            phones = d[:] if place is None else np.memmap(self.path, d.dtype, "r", place, d.shape)
-            begins = clip_runs(phones, self.offsets)
-        said = dict(f["labels"].items()) if "labels" in f else {}
-        labels = {name: torch.from_numpy(d[:]) for name, d in said.items()}
-        self.spoken = Spoken(self.offsets, phones, begins, labels,
-                             {name: json.loads(d.attrs["names"]) for name, d in said.items()})
-        self.phone_names = json.loads(f.attrs.get("phone_names", "[]"))
-        if phones is not None and tuple(self.phone_names) != PHONES:
-            raise SpectroError(f"{self.path} names other phones than this version: prepare the recordings again")
-
-    def _split(self, val_split, seed):
-        "Training and validation clips; a dream is never validated on."
-        held = np.zeros(len(self), bool)
-        held[~self.dreamed] = split_speakers([s for s, d in zip(self.speakers, self.dreamed) if not d], val_split, seed)
-        usable = self.lengths >= self.tokens.n_frames(self.tokens.min_tokens)
-        self.train, self.val = np.flatnonzero(~held & usable), np.flatnonzero(held & usable)
-        if not len(self.train): raise _nothing_to_train(self.path, len(self), self.tokens.min_tokens, val_split)
-
-    def _measure(self):
-        "The statistics of the training speakers, and what rewards need."
-        heard = self.train[~self.dreamed[self.train]] if (~self.dreamed[self.train]).any() else self.train
-        mean, std = band_statistics(self.sums[heard], self.squares[heard], self.lengths[heard], self.std_floor)
-        self.mean, self.std = (torch.tensor(x, device=self.device) for x in (mean, std)) # (M,) nats
-        self.statistics = self.band_scale # of these training speakers, whatever the units
-        average = (self.sums/self.lengths[:, None] - mean)/std
-        self.voices = timbre(torch.tensor(average, dtype=torch.float32, device=self.device)) # (C, M)
-        self.reward_rows = self.given # (N, 2), where they are known
-        if self.in_memory and self.given is None:
-            rewards = [self.rewards(i).cpu().numpy() for i in range(len(self))]
-            self.reward_rows = self._rows(np.concatenate(rewards))
+        self.spoken = Spoken.read(f, self.path, self.offsets, self.in_memory)
 
     def _rows(self, array): return DeviceRows(array, self.device) if self.device.type == "cuda" else Rows([array])
-
-    def _with(self, **changes):
-        "A shallow copy with other attributes."
-        other = copy.copy(self)
-        other.__dict__.update(changes)
-        return other
-
-    def in_units_of(self,
-        model, # with `mean` and `std` (M,) in nats: a `DreamerModel`, or other data
-    )->"SpectrogramData":
-        "The same data standardised as a model does it; this one stays as it is, and `statistics` are its own in both."
-        return self._with(mean=model.mean, std=model.std)
-
-    def per_band(self)->"SpectrogramData":
-        "The same data standardised per band."
-        return self if self.standardise == "band" else self._with(standardise="band")
-
-    def with_rows(self,
-        frames, # (N, M) log-mel in nats; has what `Rows` has
-        local,  # (N, 3) local style
-    )->"SpectrogramData":
-        "The same data with its frames read from elsewhere."
-        return self._with(frames=frames, local=local)
 
     def __len__(self): return len(self.lengths)
 
@@ -333,7 +265,7 @@ class SpectrogramData:
 
     @property
     def phones(self)->np.ndarray|None:
-        "The phone of each frame (N,) int16, numbers in `phone_names` or -1; None if the file does not say."
+        "The phone of each frame (N,) int16, numbers in `PHONES` or -1; None if the file does not say."
         return self.spoken.phones
 
     @property
@@ -370,6 +302,69 @@ class SpectrogramData:
         "The action of each token of a clip: the mean style of its frames, and what it is told."
         styles = frames_to_tokens(self.style(i), self.tokens.frames, self.tokens.hop).mean(-1)
         return torch.cat([styles, self.told(i, told, ahead)], dim=-1)
+
+# %% ../../nbs/12_dataset.ipynb #2c0f4342
+class SpectrogramData(PreparedFile):
+    "A prepared file, split by speaker. Raises `SpectroError` if the file is missing, unreadable or not one of ours."
+    def __init__(self,
+        path,                # written by `prepare`
+        val_split:float=0.1, # share of the speakers kept for validation
+        seed:int=0,          # of the split
+        tokens:TokenSpec|None=None, # how frames are cut; default: as prepared
+        standardise:str="band", # "band" or "clip"
+        device="cpu",        # where the frames live, and the batches
+        in_memory:bool|None=None, # read all frames now, or leave them on disk; default: whether they fit
+    ):
+        if standardise not in ("band", "clip"):
+            raise SpectroError(f"standardise must be band or clip, got {standardise!r}")
+        super().__init__(path, tokens, device, in_memory)
+        self.standardise = standardise
+        self._split(val_split, seed)
+        self._measure()
+
+    def _split(self, val_split, seed):
+        "Training and validation clips; a dream is never validated on."
+        held = np.zeros(len(self), bool)
+        held[~self.dreamed] = split_speakers([s for s, d in zip(self.speakers, self.dreamed) if not d], val_split, seed)
+        usable = self.lengths >= self.tokens.n_frames(self.tokens.min_tokens)
+        self.train, self.val = np.flatnonzero(~held & usable), np.flatnonzero(held & usable)
+        if not len(self.train): raise _nothing_to_train(self.path, len(self), self.tokens.min_tokens, val_split)
+
+    def _measure(self):
+        "The statistics of the training speakers, and what rewards need."
+        heard = self.train[~self.dreamed[self.train]] if (~self.dreamed[self.train]).any() else self.train
+        mean, std = band_statistics(self.sums[heard], self.squares[heard], self.lengths[heard], self.std_floor)
+        self.mean, self.std = (torch.tensor(x, device=self.device) for x in (mean, std)) # (M,) nats
+        self.statistics = self.band_scale # of these training speakers, whatever the units
+        average = (self.sums/self.lengths[:, None] - mean)/std
+        self.voices = timbre(torch.tensor(average, dtype=torch.float32, device=self.device)) # (C, M)
+        self.reward_rows = self.given # (N, 2), where they are known
+        if self.in_memory and self.given is None:
+            rewards = [self.rewards(i).cpu().numpy() for i in range(len(self))]
+            self.reward_rows = self._rows(np.concatenate(rewards))
+
+    def _with(self, **changes):
+        "A shallow copy with other attributes."
+        other = copy.copy(self)
+        other.__dict__.update(changes)
+        return other
+
+    def in_units_of(self,
+        model, # with `mean` and `std` (M,) in nats: a `DreamerModel`, or other data
+    )->"SpectrogramData":
+        "The same data standardised as a model does it; this one stays as it is, and `statistics` are its own in both."
+        return self._with(mean=model.mean, std=model.std)
+
+    def per_band(self)->"SpectrogramData":
+        "The same data standardised per band."
+        return self if self.standardise == "band" else self._with(standardise="band")
+
+    def with_rows(self,
+        frames, # (N, M) log-mel in nats; has what `Rows` has
+        local,  # (N, 3) local style
+    )->"SpectrogramData":
+        "The same data with its frames read from elsewhere."
+        return self._with(frames=frames, local=local)
 
     def rewards(self,
         i:int, # number of a clip

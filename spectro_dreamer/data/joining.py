@@ -89,13 +89,15 @@ def write_joined(
     for left in output.parent.glob(f"{escape(output.name)}.*.partial"): left.unlink() # of a run that was killed
     copying, dtype = not (by_reference or compress), about["dtype"]
     if not by_reference: _check_room(files, output)
+    def place(f, name, shape):
+        "Point to the frames, write them compressed, or leave room for them."
+        if by_reference: _refer(f, name, shape, dtype, files, output.parent)
+        elif compress: _compress(f, name, shape, dtype, files)
+        else: reserve_frames(f, name, shape, np.dtype(dtype))
     with atomic_write(output) as part, PatientFile(part) as target, h5py.File(target, "w") as f:
         tables.write(f, **about)
         if said: said.write(f)
-        for name, width in frame_widths(tables).items():
-            if by_reference: _refer(f, name, (tables.n_frames, width), dtype, files, output.parent)
-            elif compress: _compress(f, name, (tables.n_frames, width), dtype, files)
-            else: reserve_frames(f, name, (tables.n_frames, width), np.dtype(dtype))
+        for name, width in frame_widths(tables).items(): place(f, name, (tables.n_frames, width))
         with ThreadPoolExecutor(1) as copier:
             rows = {name: _rows(files, name) for name in FRAME_ARRAYS}
             copied = copier.submit(fill_frames, part, array_places(f), rows) if copying else None
@@ -131,10 +133,7 @@ def join(
     tables, attrs = zip(*(read_tables(f) for f in files))
     _check_same_settings(files, attrs)
     whole, said = Tables.joined(tables), SaidTables.joined([_read_said(f) for f in files], tables)
-    recordings = set(zip((c.path for c in whole.clips), whole.sha256))
-    if len(recordings) < len(whole.clips):
-        raise SpectroError(f"{len(whole.clips) - len(recordings)} clips are in more than one of the files: join each "
-                           "recording once")
+    _check_no_twins(whole)
     source = json.dumps([dict(file=Path(f).name, fingerprint=a["fingerprint"]) for f, a in zip(files, attrs)])
     about = {k: attrs[0][k] for k in ("front_end", "tokens", "dtype", "versions")}
     try: return write_joined(files, whole, output, by_reference, compress, dict(source=source, **about), said)
@@ -144,6 +143,11 @@ def _read_said(file):
     "What is said in a file."
     import h5py
     with h5py.File(file) as f: return SaidTables.read(f)
+
+def _check_no_twins(tables):
+    recordings = set(zip((c.path for c in tables.clips), tables.sha256))
+    if twins := len(tables.clips) - len(recordings):
+        raise SpectroError(f"{twins} clips are in more than one of the files: join each recording once")
 
 def _check_same_settings(files, attrs):
     for file, a in zip(files, attrs):

@@ -126,10 +126,7 @@ def prepare(
     Interrupted at any moment, the same call goes on where it was; the result is the same, byte for byte. Raises
     `SpectroError` on bad input, a full disk, or if no clip is usable.
     """
-    if scheduler and num_workers: raise SpectroError("give a scheduler or a number of workers, not both")
-    if is_url(output_file): raise SpectroError(f"the output must be a local file, not {output_file}")
-    if shard_clips < 1 or num_workers < 0:
-        raise SpectroError(f"need shard_clips >= 1 and num_workers >= 0, got {shard_clips} and {num_workers}")
+    _check_request(output_file, num_workers, scheduler, shard_clips)
     output, about = Path(output_file), data_settings(front_end, tokens, float16)
     jobs, skipped = find_clips(input_dir, metadata_file)
     saying = find_said(input_dir, metadata_file, phones_file, label_columns, [j.clip.path for j in jobs])
@@ -146,6 +143,13 @@ def prepare(
         # those of an earlier output too, now that it is replaced
         _remove(set(shards[0].file.parent.glob("*.h5")) - {s.file for s in shards if keep_shards})
     return result
+
+def _check_request(output_file, num_workers, scheduler, shard_clips):
+    "Raise `SpectroError` if what is asked for contradicts itself."
+    if scheduler and num_workers: raise SpectroError("give a scheduler or a number of workers, not both")
+    if is_url(output_file): raise SpectroError(f"the output must be a local file, not {output_file}")
+    if shard_clips < 1 or num_workers < 0:
+        raise SpectroError(f"need shard_clips >= 1 and num_workers >= 0, got {shard_clips} and {num_workers}")
 
 def _prepare_shards(shards, work, crew, about, front_end, progress):
     "The long part: the shards that are not there yet."

@@ -273,6 +273,17 @@ def _genitive(phones):
 
 READERS = ("auto", "espeak", "rules")
 
+def _looked_up(plain):
+    "A word in the dictionary, with or without a genitive's s; () if neither is there."
+    if found := dictionary().get(plain): return found
+    stem = dictionary().get(plain[:-2]) if plain.endswith("'s") else None
+    return _genitive(stem) if stem else ()
+
+def _spelled(word, plain):
+    "The names of the letters of a letter or a short word in capitals; () for other words."
+    if len(word) > 1 and not (word.isupper() and len(word) < 6): return ()
+    return tuple(p for c in plain for p in _LETTERS.get(c, "").split())
+
 def word_phones(
     word:str,           # as typed
     reader:str="auto",  # one of READERS: dictionary, then eSpeak NG, then rules; or only one of these
@@ -280,12 +291,9 @@ def word_phones(
     "How a word is pronounced."
     if reader not in READERS: raise SpectroError(f"reader must be one of {', '.join(READERS)}; got {reader!r}")
     plain = _plain(word)
-    if reader == "auto":
-        if found := dictionary().get(plain): return found
-        if plain.endswith("'s") and (found := dictionary().get(plain[:-2])): return _genitive(found)
+    if reader == "auto" and (found := _looked_up(plain)): return found
     if word == "a": return ("AH",)
-    if len(word) == 1 or (word.isupper() and 1 < len(word) < 6):
-        if spelled := tuple(p for c in plain for p in _LETTERS.get(c, "").split()): return spelled
+    if spelled := _spelled(word, plain): return spelled
     found = () if reader == "rules" else espeak_reads(plain)
     return found or letters_to_phones(plain)
 

@@ -63,6 +63,14 @@ def _of_clips(said, paths, file):
     if not found: raise SpectroError(f"{file} names none of the {len(paths)} clips")
     return found
 
+def _labels_of(table, label_columns, paths):
+    "Name of a label → path → value. Raises `SpectroError` if a column is missing or cannot be a label."
+    labels = {}
+    for name in label_columns:
+        if "/" in name or name in ("", "."): raise SpectroError(f"a label cannot be called {name!r}")
+        labels[name] = {paths[i]: value for i, (value,) in read_labels(table, (name,), paths).items()}
+    return dict(sorted(labels.items()))
+
 def find_said(
     input_dir,        # a corpus or a folder of audio
     metadata_file,    # its table; None: validated.tsv in the folder, if there is one
@@ -74,11 +82,8 @@ def find_said(
     table = metadata_file or _beside(input_dir, None, "validated.tsv")
     if label_columns and table is None:
         raise SpectroError(f"labels are columns of a table, and {input_dir} has none: name it as metadata file")
-    labels = {}
-    for name in label_columns:
-        if "/" in name or name in ("", "."): raise SpectroError(f"a label cannot be called {name!r}")
-        labels[name] = {paths[i]: value for i, (value,) in read_labels(table, (name,), paths).items()}
+    labels = _labels_of(table, label_columns, paths)
     file = phones_file or _beside(input_dir, metadata_file, "phones.tsv")
     if file is None and not labels: return None
     phones = _of_clips(read_phones(file), paths, file) if file else {}
-    return Saying(file, phones, dict(sorted(labels.items())))
+    return Saying(file, phones, labels)

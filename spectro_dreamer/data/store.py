@@ -193,10 +193,19 @@ class SaidTables(NamedTuple):
         told = [s for s in parts if s.phones is not None]
         if len({s.phone_names for s in told}) > 1:
             raise SpectroError("the files number their phones in different ways: prepare them with the same version")
-        phones = [np.full(t.n_frames, -1, np.int16) if s.phones is None else s.phones for s, t in zip(parts, tables)]
-        labels = {name: [v for s, t in zip(parts, tables) for v in (s.labels or {}).get(name, [""]*len(t.clips))]
-                  for name in sorted({name for s in parts for name in s.labels or {}})}
-        return cls(np.concatenate(phones), told[0].phone_names, labels) if told else cls(labels=labels)
+        names = sorted({name for s in parts for name in s.labels or {}})
+        labels = {name: [v for s, t in zip(parts, tables) for v in s.label_of(name, len(t.clips))] for name in names}
+        if not told: return cls(labels=labels)
+        phones = [s.phones_of(t.n_frames) for s, t in zip(parts, tables)]
+        return cls(np.concatenate(phones), told[0].phone_names, labels)
+
+    def phones_of(self, n_frames:int)->np.ndarray: # (N,) int16
+        "The phone of each frame, -1 where none is known."
+        return np.full(n_frames, -1, np.int16) if self.phones is None else self.phones
+
+    def label_of(self, name:str, n_clips:int)->list[str]: # (C,)
+        "A label of each clip, empty where none is known."
+        return (self.labels or {}).get(name, [""]*n_clips)
 
     def write(self,
         f, # an open HDF5 file

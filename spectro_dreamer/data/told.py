@@ -20,6 +20,7 @@ next `ahead` tokens, the place in the phone (0 to 1), the logarithm of what is l
 """
 
 # %% ../../nbs/10h_told.ipynb #8abc67b2
+import json
 from typing import NamedTuple
 import numpy as np, torch
 import torch.nn.functional as nnf
@@ -152,6 +153,26 @@ class Spoken(NamedTuple):
     begins:np.ndarray|None=None # (R + 1,) where a run of the same phone begins, from `clip_runs`
     labels:dict[str, torch.Tensor]={}  # name of a label → the number of its value for each clip (C,), or UNKNOWN
     label_names:dict[str, list[str]]={} # name of a label → its values
+
+    @classmethod
+    def read(cls,
+        f,                  # an open data set
+        path,               # where it lies
+        offsets:np.ndarray, # (C + 1,) first frame of each clip
+        in_memory:bool,     # read the phones now, or leave them on disk
+    )->"Spoken":
+        "What a data set says. Raises `SpectroError` if it names other phones than ours."
+        phones, begins = None, None
+        if "phones" in f:
+            if tuple(json.loads(f.attrs["phone_names"])) != PHONES:
+                raise SpectroError(f"{path} names other phones than this version: prepare the recordings again")
+            d = f["phones"]
+            place = None if in_memory else d.id.get_offset()
+            phones = d[:] if place is None else np.memmap(path, d.dtype, "r", place, d.shape)
+            begins = clip_runs(phones, offsets)
+        said = dict(f["labels"].items()) if "labels" in f else {}
+        labels = {name: torch.from_numpy(d[:]) for name, d in said.items()}
+        return cls(offsets, phones, begins, labels, {name: json.loads(d.attrs["names"]) for name, d in said.items()})
 
     def names(self,
         told:str,    # one of TOLD

@@ -128,6 +128,7 @@ def kept_gru(
         return dict(shape=list(gru.shape), weights=gru.state_dict()), about
     return kept_rival(Path(folder)/"gru.pt", key, make, _read_gru)
 
+# %% ../../nbs/57_kept_rivals.ipynb #7e1e413a
 def open_gru(
     path,                 # of a gru.pt that an earlier call has left; None: no GRU
     data:SpectrogramData, # from `open_split`

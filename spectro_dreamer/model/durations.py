@@ -101,6 +101,29 @@ class Durations(nn.Module):
         return list(zip(phones, frames.tolist()))
 
 # %% ../../nbs/23c_durations.ipynb #40ea99e6
+def _learn_averages(net, said):
+    "Set the usual duration of each phone and the usual pace by what was said. Returns the pace of each clip."
+    of_phone:dict = {}
+    for phones, times in said:
+        for p, t in zip(phones[1:-1], times[1:-1].tolist()): of_phone.setdefault(PHONES.index(p), []).append(t)
+    for k, found in of_phone.items(): net.typical[k] = torch.tensor(found).mean()
+    paces = [net.pace_of(phones, times) for phones, times in said]
+    spread = torch.tensor(paces).std().item() if len(paces) > 1 else 0.0
+    net.pace.copy_(torch.tensor([sum(paces)/len(paces), spread]))
+    return paces
+
+def _descend(net, x, y, epochs, seed):
+    "Gradient descent on the negative log-likelihood of the logarithms of durations y (N,), given inputs x (N, D)."
+    adam, dice = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=.1), torch.Generator().manual_seed(seed)
+    for epoch in range(epochs):
+        for group in adam.param_groups: group["lr"] = 2e-3*(1 - epoch/epochs)
+        for at in torch.randperm(len(x), generator=dice).split(256):
+            mean, std = net(x[at])
+            loss = ((y[at] - mean).pow(2)/(2*std.pow(2)) + std.log()).mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+
 def fit_durations(
     net:Durations,
     data:SpectrogramData, # that says which phones are spoken
@@ -111,22 +134,9 @@ def fit_durations(
     "Teach a model of durations. Raises `SpectroError` if the data do not say which phones are spoken."
     said = [(phones, times) for phones, times in (clip_durations(data, int(i)) for i in clips) if len(phones) > 2]
     if not said: raise SpectroError(f"{data.path} has no clip to learn durations from")
-    inner = [(PHONES.index(p), t) for phones, times in said for p, t in zip(phones[1:-1], times[1:-1].tolist())]
-    for k in {k for k, _ in inner}:
-        net.typical[k] = torch.tensor([t for j, t in inner if j == k]).mean()
-    paces = [net.pace_of(phones, times) for phones, times in said]
-    spread = torch.tensor(paces).std().item() if len(paces) > 1 else 0.0
-    net.pace.copy_(torch.tensor([sum(paces)/len(paces), spread]))
+    paces = _learn_averages(net, said)
     x = torch.cat([net.inputs(phones, pace)[1:-1] for (phones, _), pace in zip(said, paces)])
     y = torch.cat([times[1:-1] for _, times in said]).to(x)
     net.requires_grad_(True)
-    adam, dice = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=.1), torch.Generator().manual_seed(seed)
-    for epoch in range(epochs):
-        for group in adam.param_groups: group["lr"] = 2e-3*(1 - epoch/epochs)
-        for at in torch.randperm(len(x), generator=dice).split(256):
-            mean, std = net(x[at])
-            loss = ((y[at] - mean).pow(2)/(2*std.pow(2)) + std.log()).mean()
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
+    _descend(net, x, y, epochs, seed)
     net.requires_grad_(False)

@@ -35,10 +35,10 @@ from .encoder import Encoder
 from .rssm import RSSM, Trajectory, State, kl_loss
 from .unrolled import imagine_fast, observe_fast, supports
 from .decoder import Decoder, RewardHead
-from .voice import Voice
+from .voice import Voice, same_in_clip
 from .durations import Durations
 from .contrastive import Contrast, two_views
-from .objective import Losses, bin_error, reconstruction_nll
+from .objective import Losses, bin_error, reconstruction_nll, weighted_sum
 
 # %% ../../nbs/26_world_model.ipynb #4e6866f1
 class WorldParts(nn.Module):
@@ -206,11 +206,17 @@ class WorldObjective(WorldParts):
             raise SpectroError("this model has voices, and the batch has no cards to infer them from: make it with "
                                "voices=True")
         q = self.voice(batch.cards)
-        first = torch.zeros_like(batch.reset if batch.reset is not None else batch.tokens[..., 0, 0], dtype=torch.long)
-        if batch.reset is not None: # where the clip of each token begins in its row
-            first = (torch.arange(first.shape[1], device=first.device)*(batch.reset > 0)).cummax(1).values
-        same = noise.gather(1, first[..., None].expand_as(noise))
-        return q.sample(same), self.voice.nats(q)*batch.share
+        return q.sample(same_in_clip(noise, batch.reset)), self.voice.nats(q)*batch.share
+
+    def with_heard_voices(self, batch:Batch, noise:Tensor|None, generator)->tuple[Batch, Tensor|None, Tensor|None]:
+        "The batch whose styles name the voices, the noise that is left, and the voices' nats, if the model has any."
+        if self.voice is None: return batch, noise, None
+        if noise is None:
+            shape = (*batch.tokens.shape[:2], self.noise_size)
+            noise = torch.randn(shape, generator=generator, device=batch.tokens.device)
+        noise, of_voice = noise.split([self.noise_size - self.voice.size, self.voice.size], -1)
+        voice, nats = self.heard_voices(batch, of_voice)
+        return batch._replace(styles=self.with_voice(batch.styles, voice)), noise, nats
 
     def loss(self,
         batch:Batch,
@@ -224,30 +230,24 @@ class WorldObjective(WorldParts):
         B, T, M, F = batch.tokens.shape
         cut = self.config.tokens
         seen, other = two_views(batch.tokens, cut.hop, generator) if self.contrast is not None else (batch.tokens, None)
-        styles, voice_nats = batch.styles, None
-        if self.voice is not None:
-            if noise is None: noise = torch.randn(B, T, self.noise_size, generator=generator, device=seen.device)
-            noise, of_voice = noise.split([self.noise_size - self.voice.size, self.voice.size], -1)
-            voice, voice_nats = self.heard_voices(batch, of_voice)
-            batch = batch._replace(styles=self.with_voice(styles, voice))
-        path = self.observe(seen, batch.styles, state, batch.reset, noise, generator)
-        feature, forecast = path.feature, [path.prior.mean] if cfg.beta_forecast > 0 else []
-        recon, *ahead = self.drawing_errors(path.h, [path.z, *forecast], seen)
-        sketch = recon
-        if path.detail is not None: recon = bin_error(self.decode(path), seen)
+        told, noise, voice_nats = self.with_heard_voices(batch, noise, generator)
+        path = self.observe(seen, told.styles, state, batch.reset, noise, generator)
+        forecast = [path.prior.mean] if cfg.beta_forecast > 0 else []
+        sketch, *ahead = self.drawing_errors(path.h, [path.z, *forecast], seen)
+        recon = sketch if path.detail is None else bin_error(self.decode(path), seen)
         assert path.posterior is not None # as in a dream
-        kl = kl_loss(path.posterior, path.prior, cfg.free_nats, cfg.kl_dyn, cfg.kl_rep)
-        reward = self.reward_error(feature, batch.rewards)
-        total = reconstruction_nll(recon, M*F, cfg.likelihood, batch.mask)
-        total = total + beta_factor*cfg.beta_kl*kl + cfg.beta_reward*reward
-        if voice_nats is not None: total = total + beta_factor*cfg.beta_voice*voice_nats
-        if path.detail_nats is not None:
-            total = total + beta_factor*cfg.beta_detail*path.detail_nats
-            total = total + cfg.beta_sketch*reconstruction_nll(sketch, M*F, cfg.likelihood, batch.mask)
-        if self.contrast is not None:
-            total = total - self.contrast(path.z, self.encoder.features(other), styles, cut.overlap,
-                                          cfg.contrastive_steps, batch.reset)
-        for nll in self.forecast_terms(ahead, path, batch, seen, cfg): total = total + cfg.beta_forecast*nll
+        reward = self.reward_error(path.feature, batch.rewards)
+        def drawn(error): return reconstruction_nll(error, M*F, cfg.likelihood, batch.mask)
+        def told_apart(): return self.contrast(path.z, self.encoder.features(other), batch.styles, cut.overlap,
+                                               cfg.contrastive_steps, batch.reset)
+        total = weighted_sum([
+            (1., drawn(recon)),
+            (beta_factor*cfg.beta_kl, kl_loss(path.posterior, path.prior, cfg.free_nats, cfg.kl_dyn, cfg.kl_rep)),
+            (cfg.beta_reward, reward), (beta_factor*cfg.beta_voice, voice_nats),
+            (beta_factor*cfg.beta_detail, path.detail_nats),
+            (cfg.beta_sketch, None if path.detail_nats is None else drawn(sketch)),
+            (-1., None if self.contrast is None else told_apart()),
+            *((cfg.beta_forecast, nll) for nll in self.forecast_terms(ahead, path, told, seen, cfg))])
         nats = path.nats.detach() if voice_nats is None else (path.nats + voice_nats).detach()
         assert all(x.shape == (B, T) for x in (total, recon, nats, reward))
         return Losses(total, recon, nats, reward, State(*(x.detach() for x in path.last)), batch.mask)

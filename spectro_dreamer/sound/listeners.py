@@ -297,6 +297,17 @@ def _pooled(values, weights):
     n, mean = len(x), float(w @ x/w.sum())
     return Mark(mean, math.sqrt(n/(n - 1)*((w*(x - mean))**2).sum())/float(w.sum()) if n > 1 else None, n)
 
+def _check_as_many(sounds, what, given):
+    "Raise `SpectroError` unless there is one for each sound, if there are any."
+    if given is not None and len(given) != len(sounds):
+        raise SpectroError(f"need as many {what} as sounds, got {len(given)} and {len(sounds)}")
+
+def _rows_of_marks(names, sounds, sample_rate, others, said):
+    "The marks of each sound, name → mark; a sound of which nobody knows what is said has no word errors."
+    for sound, other, sentence in zip(sounds, others, said):
+        mine = [n for n in names if sentence or LISTENERS[n].wants != "sentence"]
+        yield _answers(_Asked(sound, sample_rate, other, sentence), mine, False)
+
 def hear_set(
     sounds,                 # each a sound
     sample_rate:int=22050,  # hertz, of bare waves
@@ -310,19 +321,22 @@ def hear_set(
     Raises `SpectroError` if others or sentences are not as many, or if what a named judge needs is missing.
     """
     sounds = list(sounds)
-    for what, given in (("others", others), ("sentences", sentences)):
-        if given is not None and len(given) != len(sounds):
-            raise SpectroError(f"need as many {what} as sounds, got {len(given)} and {len(sounds)}")
+    _check_as_many(sounds, "others", others)
+    _check_as_many(sounds, "sentences", sentences)
     said = [plain_words(s) for s in sentences or [""]*len(sounds)]
     names = _chosen(judges, others is not None, any(said))
-    rows = []
-    for k, sound in enumerate(show(sounds)):
-        mine = [n for n in names if said[k] or LISTENERS[n].wants != "sentence"]
-        asked = _Asked(sound, sample_rate, None if others is None else others[k], said[k])
-        rows.append(_answers(asked, mine, False))
+    beside = [None]*len(sounds) if others is None else others
+    rows = list(_rows_of_marks(names, show(sounds), sample_rate, beside, said))
     words = [len(s.split()) for s in said]
     weights = {"word_errors": words} | {n: [1]*len(sounds) for n in names if n != "word_errors"}
     return {n: _pooled([r.get(n) for r in rows], weights[n]) for n in names}
+
+def _files_beside(files, folder, others):
+    "The file of the same name in another folder for each. Raises `SpectroError` if one is missing."
+    found = [Path(others)/f.relative_to(folder) for f in files]
+    for f in found:
+        if not f.is_file(): raise SpectroError(f"{Path(str(others)).name} has no {f.name} to compare with")
+    return found
 
 def hear_folder(
     folder,               # with sounds, also in its subfolders
@@ -334,9 +348,7 @@ def hear_folder(
     "Mean marks of the sounds in a folder. Raises `SpectroError` if there are none, or if another sound is missing."
     files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     if not files: raise SpectroError(f"no sounds in {Path(folder).name}")
-    beside = [Path(others)/f.relative_to(folder) for f in files] if others else None
-    for f in beside or []:
-        if not f.is_file(): raise SpectroError(f"{Path(str(others)).name} has no {f.name} to compare with")
+    beside = _files_beside(files, folder, others) if others else None
     said = [sentences.get(f.name, "") for f in files] if sentences else None
     return hear_set(files, judges=judges, others=beside, sentences=said, show=show)
 
@@ -353,6 +365,15 @@ def format_marks(
     rows += [name.ljust(wide) + "".join(cell(marks.get(n)).rjust(14) for n in names) for name, marks in sets.items()]
     return "\n".join(rows)
 
+def _draw_marks(ax, sets, name):
+    "One mark of each set with its standard error, and a line through all at the first set's."
+    rows = [(k, marks[name]) for k, marks in enumerate(sets.values()) if name in marks]
+    rows = [(k, m) for k, m in rows if m.mean is not None]
+    ax.errorbar([m.mean for _, m in rows], [k for k, _ in rows], xerr=[m.se or 0 for _, m in rows], fmt="o", ms=4,
+                capsize=2)
+    if rows[0][0] == 0: ax.axvline(rows[0][1].mean, color="k", ls=":", lw=1)
+    ax.set(xlabel=LISTENERS[name].label)
+
 def plot_marks(
     sets:dict,   # name → what `hear_set` returned; the first is drawn as a line through all
     names=None,  # of the marks, a panel each; None: all that some set has
@@ -360,15 +381,10 @@ def plot_marks(
     "Mean marks and standard errors of sets of sounds, a row for each set; returns the figure."
     import matplotlib.pyplot as plt
     has = {n for marks in sets.values() for n, m in marks.items() if m.mean is not None}
-    names, first = [n for n in names or LISTENERS if n in has], next(iter(sets.values()))
+    names = [n for n in names or LISTENERS if n in has]
     size = (2.5 + 1.6*len(names), 1.2 + .25*len(sets))
     fig, axs = plt.subplots(1, len(names), figsize=size, layout="constrained", sharey=True, squeeze=False)
-    for ax, n in zip(axs[0], names):
-        rows = [(k, m[n]) for k, m in enumerate(sets.values()) if n in m and m[n].mean is not None]
-        ax.errorbar([m.mean for _, m in rows], [k for k, _ in rows], xerr=[m.se or 0 for _, m in rows], fmt="o", ms=4,
-                    capsize=2)
-        if n in first and first[n].mean is not None: ax.axvline(first[n].mean, color="k", ls=":", lw=1)
-        ax.set(xlabel=LISTENERS[n].label)
+    for ax, n in zip(axs[0], names): _draw_marks(ax, sets, n)
     axs[0, 0].set_yticks(range(len(sets)), sets)
     axs[0, 0].invert_yaxis()
     return fig

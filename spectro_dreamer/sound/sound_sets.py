@@ -137,6 +137,24 @@ class FrechetRow(NamedTuple):
     mean:float
     spread:float # standard deviation over splits into halves
 
+def _check_sizes(sets, beside, what):
+    "Raise `SpectroError` unless all sets hold as many sounds, and what belongs to each of them is as many."
+    if len({len(s) for s in sets} | ({len(beside)} if beside is not None else set())) != 1:
+        raise SpectroError(f"the sets, and {what}, must be of one size")
+
+def _compare_halves(sets, groups, sizes, rng):
+    """A split of the real sounds into halves, the first half against the second of every set.
+
+    Returns N → name → Fréchet distance, how many vectors each side has, and their dimensions.
+    """
+    a, b = _halves(len(sets["real"]), groups, rng)
+    half, rest = _joined(sets["real"], a), {name: _joined(s, b) for name, s in sets.items()}
+    most, dims = min(len(half), *map(len, rest.values())), half.shape[1]
+    mine, *theirs = [rng.permutation(len(s)) for s in (half, *rest.values())]
+    found = {n: {name: frechet(half[mine[:n]], s[order[:n]]) for (name, s), order in zip(rest.items(), theirs)}
+             for n in sizes if dims < n <= most}
+    return found, most, dims
+
 def fad_by_size(
     reference,              # real sounds
     others:dict,            # name → sounds made from them, one from each
@@ -154,22 +172,15 @@ def fad_by_size(
     Raises `SpectroError` if there are too few for any.
     """
     sets = {name: _embed(s, sample_rate, embedding, window, hop) for name, s in ({"real": reference} | others).items()}
-    if len({len(s) for s in sets.values()} | ({len(groups)} if groups is not None else set())) != 1:
-        raise SpectroError("the sets, and the groups, must be of one size")
-    found:dict = {}
-    for draw in range(draws):
-        rng = np.random.default_rng([seed, draw])
-        a, b = _halves(len(reference), groups, rng)
-        half, rest = _joined(sets["real"], a), {name: _joined(s, b) for name, s in sets.items()}
-        most = min(len(half), *map(len, rest.values()))
-        order = [rng.permutation(len(s)) for s in (half, *rest.values())]
-        for n in sizes:
-            if not half.shape[1] < n <= most: continue
-            for (name, s), o in zip(rest.items(), order[1:]):
-                found.setdefault(n, {}).setdefault(name, []).append(frechet(half[order[0][:n]], s[o[:n]]))
-    rows = {n: {name: FrechetRow(float(np.mean(v)), float(np.std(v))) for name, v in row.items()}
-            for n, row in sorted(found.items()) if len(row["real"]) == draws}
-    if not rows: _check_size(max((n for n in sizes if n <= half.shape[1]), default=min(sizes)), most, half.shape[1])
+    _check_sizes(sets.values(), groups, "the groups")
+    splits, most, dims = zip(*(_compare_halves(sets, groups, sizes, np.random.default_rng([seed, draw]))
+                               for draw in range(draws)))
+    def row(n):
+        "Mean and spread of each set over the splits."
+        values = {name: [s[n][name] for s in splits] for name in sets}
+        return {name: FrechetRow(float(np.mean(v)), float(np.std(v))) for name, v in values.items()}
+    rows = {n: row(n) for n in sorted(sizes) if all(n in s for s in splits)}
+    if not rows: _check_size(max((n for n in sizes if n <= dims[-1]), default=min(sizes)), most[-1], dims[-1])
     return rows
 
 def enough_vectors(
@@ -188,6 +199,21 @@ class SetScores:
     frechet:Frechet|None   # from the reference
     words:WordErrors|None  # over the sounds that have a transcript
 
+def _distance(reference, sounds, sample_rate, embedding):
+    "The Fréchet distance of sounds from those they are made of; None if there are too few."
+    try: return calculate_fad(reference, sounds, sample_rate, embedding=embedding, paired=True)
+    except SpectroError: return None
+
+def _words_of_sets(sets, sample_rate, transcripts, show):
+    "Name → `WordErrors` over the sounds that have a transcript; None without any, and without a recogniser."
+    known = [i for i, t in enumerate(transcripts) if plain_words(t)]
+    if not known or left_out().keys() & {"pocketsphinx", "jiwer"}: return dict.fromkeys(sets)
+    todo = [(name, i) for name in sets for i in known]
+    heard = {(name, i): recognise(sets[name][i], sample_rate) for name, i in show(todo)}
+    said = [transcripts[i] for i in known]
+    try: return {name: calculate_wer(said, [heard[name, i] for i in known]) for name in sets}
+    except MissingLibrary: return dict.fromkeys(sets)
+
 def score_sets(
     sets:dict,              # name → sounds; the first is the reference, the others hold the same clips in its order
     sample_rate:int=22050,  # hertz, of bare waves
@@ -196,20 +222,8 @@ def score_sets(
     show=iter,              # wraps the sounds to be recognised, for a progress bar
 )->dict[str, SetScores]:
     "Fréchet distances and word errors of sets of sounds. Raises `SpectroError` if the sets are of different sizes."
+    _check_sizes(sets.values(), transcripts if len(transcripts) else None, "their transcripts")
     reference, *others = sets
-    if len({len(s) for s in sets.values()} | ({len(transcripts)} if len(transcripts) else set())) != 1:
-        raise SpectroError("the sets, and their transcripts, must be of one size")
-    known = [i for i, t in enumerate(transcripts) if plain_words(t)]
-    def attempt(f, *args, **kw):
-        try: return f(*args, **kw)
-        except MissingLibrary: return None
-    def distance(sounds):
-        try: return calculate_fad(sets[reference], sounds, sample_rate, embedding=embedding, paired=True)
-        except SpectroError: return None  # too few sounds
-    todo = [(name, i) for name in sets for i in known] if not left_out().keys() & {"pocketsphinx", "jiwer"} else []
-    heard = {key: recognise(sets[key[0]][key[1]], sample_rate) for key in show(todo)}
-    words = dict.fromkeys(sets)
-    if todo:
-        said = [transcripts[i] for i in known]
-        words = {name: attempt(calculate_wer, said, [heard[name, i] for i in known]) for name in sets}
-    return {name: SetScores(distance(sets[name]) if name in others else None, words[name]) for name in sets}
+    words = _words_of_sets(sets, sample_rate, transcripts, show)
+    found = {name: _distance(sets[reference], sets[name], sample_rate, embedding) for name in others}
+    return {name: SetScores(found.get(name), words[name]) for name in sets}
