@@ -194,12 +194,11 @@ def split_arguments(arguments):
     """One `ast.arguments` for each parameter, so that each can be written on a line of its own."""
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
-    empty = lambda **given: ast.arguments(
-        **{
-            **dict(posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[]),
-            **given,
-        }
-    )
+    nothing = dict(posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[])
+
+    def empty(**given):
+        return ast.arguments(**{**nothing, **given})
+
     for p, d in zip(positional, defaults):
         yield empty(args=[p], defaults=[d] if d is not None else [])
     if arguments.vararg:
