@@ -154,10 +154,10 @@ def chosen(only, fine):
     """The names of the variants to train: those asked for, or all that the data allow."""
     if unknown := set(only or ()) - set(VARIANTS):
         sys.exit(f"no such variant: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
-    wanted = only or [name for name, change in VARIANTS.items() if fine or not change.get("fine")]
-    if lack := [name for name in wanted if VARIANTS[name].get("fine") and not fine]:
-        sys.exit(f"{', '.join(lack)}: needs --fine")
-    return wanted
+    refused = {name for name, change in VARIANTS.items() if change.get("fine") and not fine}
+    if lack := refused.intersection(only or ()):
+        sys.exit(f"{', '.join(sorted(lack))}: needs --fine")
+    return only or [name for name in VARIANTS if name not in refused]
 
 
 def trained(name, run, a):

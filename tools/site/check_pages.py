@@ -218,6 +218,16 @@ def alphabetical(name):
     return name.lower().replace("β", "beta").replace("λ", "lambda")
 
 
+def list_problems(found):
+    """Words stand in order within their group; none is missing, none twice."""
+    known = [n for _, names, *_ in found for n in names]
+    yield from (f"glossary: lacks {w}" for w in WORDS if w not in known)
+    yield from (f"glossary: {n} stands twice" for n in sorted({n for n in known if known.count(n) > 1}))
+    for (g, a, *_), (h, b, *_) in zip(found, found[1:]):
+        if g == h and alphabetical(a[0]) > alphabetical(b[0]):
+            yield f"glossary: {a[0]} stands before {b[0]}"
+
+
 def glossary_problems():
     """Each word has two sentences and a link to a chapter whose prose uses it; words stand in order, none is missing,
     none twice.
@@ -228,12 +238,7 @@ def glossary_problems():
     found, odd = glossary_entries()
     yield from (f"glossary: not `- **word**. Two sentences. [chapter](file)`: {line[:60]}" for line in odd)
     yield from word_problems(found)
-    known = [n for _, names, *_ in found for n in names]
-    yield from (f"glossary: lacks {w}" for w in WORDS if w not in known)
-    yield from (f"glossary: {n} stands twice" for n in sorted({n for n in known if known.count(n) > 1}))
-    for (g, a, *_), (h, b, *_) in zip(found, found[1:]):
-        if g == h and alphabetical(a[0]) > alphabetical(b[0]):
-            yield f"glossary: {a[0]} stands before {b[0]}"
+    yield from list_problems(found)
 
 
 def page_text(name):
