@@ -123,6 +123,15 @@ def _judge_of(pairs, frames, epochs, seed):
     recorded = torch.cat([torch.ones(len(sets[0])), torch.zeros(len(sets[1]))])
     return _fit_judge(torch.cat(sets), recorded, epochs, seed)
 
+def _divided(pairs, held):
+    "The pairs to learn from, and those that are held out."
+    return [p for p, out in zip(pairs, held) if not out], [p for p, out in zip(pairs, held) if out]
+
+def _reached(judge, pairs, frames, start):
+    "Shares right of the pairs that reach a window."
+    found = [_right(judge, *p, frames, start) for p in pairs]
+    return [r for r in found if r is not None]
+
 def _told_apart(start, right):
     "Shares of a horizon's clips (n,) as a `ToldApart`."
     return ToldApart(start, float(np.mean(right)), float(np.std(right, ddof=1)/len(right)**.5), len(right))
@@ -148,11 +157,10 @@ def real_or_dream(
     pairs, fold = list(zip(real, dreamed)), np.random.default_rng(seed).permutation(len(real)) % folds
     right:dict = {s: [] for s in starts}
     for f in range(folds):
-        judge = _judge_of([p for p, k in zip(pairs, fold) if k != f], frames, epochs, seed + f)
-        unheard = [p for p, k in zip(pairs, fold) if k == f]
-        for s in starts: right[s] += [_right(judge, *p, frames, s) for p in unheard]
-    reached = {s: [r for r in found if r is not None] for s, found in right.items()}
-    return [_told_apart(s, found) for s, found in reached.items() if len(found) > 1]
+        own, unheard = _divided(pairs, fold == f)
+        judge = _judge_of(own, frames, epochs, seed + f)
+        for s in starts: right[s] += _reached(judge, unheard, frames, s)
+    return [_told_apart(s, found) for s, found in right.items() if len(found) > 1]
 
 # %% ../../nbs/64b_dream_scores.ipynb #f7c06a91
 def _ratio(dreams, recordings, draws=1000, seed=0):
