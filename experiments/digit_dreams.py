@@ -135,7 +135,10 @@ def measure(a):
     seed_everything(0)
     data, digits, speakers = labelled(a.digits, a.labels)
     usable = np.flatnonzero(data.lengths >= data.tokens.frames)
-    specs = lambda which: [data.clip(i) for i in which]
+
+    def specs(which):
+        return [data.clip(i) for i in which]
+
     start, accuracy = time.time(), {}
     for held in sorted(set(speakers)) if a.all_speakers else [a.held_out]:
         inside, outside = usable[speakers[usable] != held], usable[speakers[usable] == held]
@@ -164,7 +167,10 @@ def measure(a):
     )
     lengths = [len(x) for x in second]
     var = fit_var(Clips(reference, model))[0]
-    fill = lambda x: model.reconstruct(x).cpu()
+
+    def fill(x):
+        return model.reconstruct(x).cpu()
+
     sets = {
         "recorded, speakers of training": second,
         f"recorded, {a.held_out}": heldout,

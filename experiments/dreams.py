@@ -158,7 +158,10 @@ def judge(folder, data, clips, rare):
             )
         )
         tokens.append(len(expected))
-    of = lambda name: pool_clips([r[name] for r in rows], tokens, "", "")
+
+    def of(name):
+        return pool_clips([r[name] for r in rows], tokens, "", "")
+
     onsets = pool_clips([r["at_onsets"][0] for r in rows], [r["at_onsets"][1] for r in rows], "", "")
     ahead = open_loop(model, data, clips[::4], context=10, horizons=(1, 5, 10), samples=8)
     key = model.mean.numpy().tobytes()
@@ -214,7 +217,10 @@ def rates(teacher, dataset, n=192, horizon=20):
     model = load(teacher)
     data = SpectrogramData(dataset, model.config.train.val_split, model.config.train.split_seed, model.config.tokens)
     rare, how = find_rare(data, onset), dict(data=data, context=CONTEXT, with_z=False)
-    frames = lambda episodes: [torch.from_numpy(e.features) for e in episodes]
+
+    def frames(episodes):
+        return [torch.from_numpy(e.features) for e in episodes]
+
     out = dict(
         threshold=rare.threshold,
         training=rare.share(data.clip(i) for i in data.train),
@@ -309,7 +315,10 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(1)
     a.work.mkdir(parents=True, exist_ok=True)
-    keep = lambda: write_text(a.table, json.dumps(table, indent=1) + "\n")
+
+    def keep():
+        write_text(a.table, json.dumps(table, indent=1) + "\n")
+
     table = json.loads(a.table.read_text()) if a.table.is_file() else dict(runs={}, teachers={}, rates={})
     data, small = SpectrogramData(a.dataset), a.work / "few.h5"
     few_recordings(a.dataset, small)
@@ -319,7 +328,10 @@ def main():
         few=preset("dreamer").override(epochs=EPOCHS["few"], checkpoint_freq=10_000, val_split=held),
         all=preset("dreamer").override(epochs=EPOCHS["all"], checkpoint_freq=10_000, checkpoint_steps=200),
     )
-    hours = lambda d, clips: float(d.lengths[clips].sum() / d.front_end.frame_rate / 3600)
+
+    def hours(d, clips):
+        return float(d.lengths[clips].sum() / d.front_end.frame_rate / 3600)
+
     opened = SpectrogramData(small, held)
     table["about"] = dict(
         front_end=vars(data.front_end),

@@ -102,8 +102,11 @@ def describe(source, work):
     from spectro_dreamer.data.dataset import SpectrogramData
 
     d = SpectrogramData(work / "speech.h5")
-    hours = lambda clips: float(d.lengths[clips].sum() / d.front_end.frame_rate / 3600)
-    part = lambda clips: dict(clips=len(clips), hours=hours(clips), speakers=len({d.speakers[i] for i in clips}))
+
+    def part(clips):
+        hours = float(d.lengths[clips].sum() / d.front_end.frame_rate / 3600)
+        return dict(clips=len(clips), hours=hours, speakers=len({d.speakers[i] for i in clips}))
+
     rejected = [line.split("\t")[1] for line in (work / "clean" / "rejected.tsv").read_text().splitlines()[1:]]
     about = dict(
         rows=len((source / "validated.tsv").read_text().splitlines()) - 1,

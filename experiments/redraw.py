@@ -62,7 +62,10 @@ def forecasts():
     """Values and errors as they are in the file, in the place of those that `Forecasts` takes over clips."""
     told = read("forecasts")
     rows = told["value_and_se"]
-    metric = lambda name, measure, part: [SimpleNamespace(value=v, se=se) for v, se in rows[part][measure][name]]
+
+    def metric(name, measure, part):
+        return [SimpleNamespace(value=v, se=se) for v, se in rows[part][measure][name]]
+
     return plot_forecasts(
         SimpleNamespace(
             models=list(told["against_best_rival"][FRAME_SETS[0]]["mse"]),
@@ -77,13 +80,19 @@ def gaps(kind):
     """The same for `GapErrors`."""
     rows = read("completion")[kind]["scores"]
     lengths = {float(l): l for l in next(iter(rows["mse"].values()))}
-    metric = lambda name, length, measure: SimpleNamespace(**rows[measure][name][lengths[length]])
+
+    def metric(name, length, measure):
+        return SimpleNamespace(**rows[measure][name][lengths[length]])
+
     return draw_gaps(SimpleNamespace(names=list(rows["mse"]), n_gaps=lengths, metric=metric), kind)
 
 
 def noise():
     """Probes of clean clips whole, in noise only how often they are right."""
-    levels = lambda row: {n: {int(snr): ProbeScore(**v) for snr, v in by.items()} for n, by in row.items()}
+
+    def levels(row):
+        return {n: {int(snr): ProbeScore(**v) for snr, v in by.items()} for n, by in row.items()}
+
     return plot_noise(
         {
             task: {
@@ -96,7 +105,12 @@ def noise():
 
 
 def words():
-    told, heard = read("words_in_noise"), lambda row: {n: WordsHeard(**w) for n, w in row.items()}
+    """Word errors by kind of noise and level."""
+    told = read("words_in_noise")
+
+    def heard(row):
+        return {n: WordsHeard(**w) for n, w in row.items()}
+
     return plot_words(
         {"clean": heard(told["clean"])}
         | {kind: {int(snr): heard(row) for snr, row in told[kind].items()} for kind in ("white", "babble")}

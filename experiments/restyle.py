@@ -178,13 +178,12 @@ def transferred(a):
         nearer_home=nearer,
         style_dropout=model.config.train.style_dropout,
     )
-    out, keep = (
-        dict(about=about, transfer=scores),
-        lambda x: write_text(
-            a.output,
-            json.dumps(json.loads(json.dumps(x, allow_nan=False), parse_float=lambda v: round(float(v), 4))) + "\n",
-        ),
-    )
+    out = dict(about=about, transfer=scores)
+
+    def keep(x):
+        rounded = json.loads(json.dumps(x, allow_nan=False), parse_float=lambda v: round(float(v), 4))
+        write_text(a.output, json.dumps(rounded) + "\n")
+
     keep(out)  # what is there is there, if somebody loses patience with the recogniser
     if a.digits:
         out["digits"] = digits(a, model)
@@ -199,7 +198,10 @@ def transferred(a):
 def hits(where, speakers, clips):
     """How often a clip lies nearer to the home of its own speaker than to that of another one."""
     owner = {speakers[i]: i for i in clips}
-    near = lambda i: (where[i] - speaker_centroid(where, speakers, i)).norm()
+
+    def near(i):
+        return (where[i] - speaker_centroid(where, speakers, i)).norm()
+
     usable = [i for i in clips if sum(speakers[j] == speakers[i] for j in clips) > 1]
     homes = {s: torch.stack([where[i] for i in clips if speakers[i] == s]).mean(0) for s in owner}
     return float(np.mean([near(i) < (where[i] - homes[s]).norm() for i in usable for s in owner if s != speakers[i]]))

@@ -131,7 +131,8 @@ def cut_otherwise(dataset, tokens, work):
     return part.rename(path)
 
 
-def main():
+def arguments():
+    """What is asked for."""
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--dataset", required=True, help="HDF5 file from spectro_prepare")
     p.add_argument("--fine", help="the same corpus prepared with --n-fft 1024 --hop-length 256")
@@ -146,43 +147,70 @@ def main():
     p.add_argument(
         "--table", type=Path, default=ROOT / "nbs" / "results" / "search.json", help="file to keep the numbers in"
     )
-    a = p.parse_args()
-    if unknown := set(a.only or ()) - set(VARIANTS):
+    return p.parse_args()
+
+
+def chosen(only, fine):
+    """The names of the variants to train: those asked for, or all that the data allow."""
+    if unknown := set(only or ()) - set(VARIANTS):
         sys.exit(f"no such variant: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
+    refused = {name for name, change in VARIANTS.items() if change.get("fine") and not fine}
+    if lack := refused.intersection(only or ()):
+        sys.exit(f"{', '.join(sorted(lack))}: needs --fine")
+    return only or [name for name in VARIANTS if name not in refused]
+
+
+def trained(name, run, a):
+    """Train a variant, or go on where it stopped: its data set and the processor time that this took."""
+    change = dict(VARIANTS[name])
+    tokens, coarse = change.pop("tokens", None), change.pop("coarse", False)
+    source = a.fine if change.pop("fine", False) else a.dataset
+    cfg = preset("dreamer").override(epochs=a.epochs, checkpoint_freq=10_000, **change)
+    a.work.mkdir(parents=True, exist_ok=True)
+    dataset = cut_otherwise(source, tokens, a.work) if tokens else source
+    start = time.process_time()
+    with patch.object(DreamerModel, "drawing_errors", errors_at_three_resolutions) if coarse else nullcontext():
+        if (run / "checkpoints" / "last.pt").is_file():
+            train(dataset, progress=False, use_mlflow=False, resume_from=run)
+        else:
+            train(dataset, cfg, run, progress=False, use_mlflow=False)
+    return dataset, time.process_time() - start
+
+
+def judged(name, run, a):
+    """The row of a variant: what it changes, what it cost, and how good it is."""
+    dataset, seconds = trained(name, run, a)
+    last = history(run)[-1]
+    return dict(
+        change={k: asdict(v) if k == "tokens" else v for k, v in VARIANTS[name].items()},
+        epochs=a.epochs,
+        processor_seconds=round(seconds),
+        **judge(run, dataset),
+        **{k: last[k] for k in ("train_loss", "val_loss")},
+    )
+
+
+def said(row, r):
+    """A row as a line of text."""
+    ahead = f"; ahead {r['ahead_1']:.3f}, {r['ahead_5']:.3f}" if r["ahead_1"] else ""
+    return (
+        f"{row:<28} {r['parameters'] / 1e6:4.1f} M  {r['processor_seconds']:5d} s  MSE {r['mse_sampled']:.4f} at "
+        f"{r['kl']:5.1f} nats/token, {r['mse_sampled'] / r['line']:.2f} of the line{ahead}"
+    )
+
+
+def main():
+    """Train and judge the variants that the table lacks."""
+    a = arguments()
     table = json.loads(a.table.read_text()) if a.table.is_file() else {}
-    wanted = a.only or [name for name, change in VARIANTS.items() if a.fine or not change.get("fine")]
-    if lack := [name for name in wanted if VARIANTS[name].get("fine") and not a.fine]:
-        sys.exit(f"{', '.join(lack)}: needs --fine")
-    for name in wanted:
+    for name in chosen(a.only, a.fine):
         row = name if a.epochs == SHORT else f"{name}, {a.epochs} epochs"
         if row in table:
             print(f"{row}: kept from an earlier call")
             continue
-        change = dict(VARIANTS[name])
-        run, tokens = a.work / "".join(c if c.isalnum() else "-" for c in row), change.pop("tokens", None)
-        source, coarse = a.fine if change.pop("fine", False) else a.dataset, change.pop("coarse", False)
-        cfg = preset("dreamer").override(epochs=a.epochs, checkpoint_freq=10_000, **change)
-        a.work.mkdir(parents=True, exist_ok=True)
-        dataset = cut_otherwise(source, tokens, a.work) if tokens else source
-        start = time.process_time()
-        resume = dict(resume_from=run) if (run / "checkpoints" / "last.pt").is_file() else {}
-        with patch.object(DreamerModel, "drawing_errors", errors_at_three_resolutions) if coarse else nullcontext():
-            train(dataset, None if resume else cfg, None if resume else run, progress=False, use_mlflow=False, **resume)
-        seconds, last = time.process_time() - start, history(run)[-1]
-        table[row] = dict(
-            change={k: asdict(v) if k == "tokens" else v for k, v in VARIANTS[name].items()},
-            epochs=a.epochs,
-            processor_seconds=round(seconds),
-            **judge(run, dataset),
-            **{k: last[k] for k in ("train_loss", "val_loss")},
-        )
-        r = table[row]
-        print(
-            f"{row:<28} {r['parameters'] / 1e6:4.1f} M  {r['processor_seconds']:5d} s  MSE {r['mse_sampled']:.4f} at "
-            f"{r['kl']:5.1f} nats/token, {r['mse_sampled'] / r['line']:.2f} of the line"
-            + (f"; ahead {r['ahead_1']:.3f}, {r['ahead_5']:.3f}" if r["ahead_1"] else ""),
-            flush=True,
-        )
+        run = a.work / "".join(c if c.isalnum() else "-" for c in row)
+        table[row] = judged(name, run, a)
+        print(said(row, table[row]), flush=True)
         write_text(a.table, json.dumps(table, indent=1) + "\n")
 
 

@@ -570,17 +570,21 @@ def brief(value):
 def changed(want, have):
     """Where two exact values differ: the first place inside if they are dictionaries or lists of one length."""
     if isinstance(want, dict) and isinstance(have, dict):
-        for key in [*want, *have]:
-            if key not in have:
-                return f"{key} is gone"
-            if key not in want:
-                return f"{key} is new"
-            if want[key] != have[key]:
-                return f"{key}: {changed(want[key], have[key])}"
+        return changed_key(want, have)
     if isinstance(want, list) and isinstance(have, list) and len(want) == len(have):
         k = next(k for k, (a, b) in enumerate(zip(want, have)) if a != b)
         return f"entry {k}: {changed(want[k], have[k])}"
     return f"is {brief(have)}, was {brief(want)}"
+
+
+def changed_key(want, have):
+    """Where two dictionaries differ first; in their order only, if they hold the same."""
+    key = next((k for k in [*want, *have] if k not in have or k not in want or want[k] != have[k]), None)
+    if key is None:
+        return f"is {brief(have)}, was {brief(want)}"
+    if key not in have:
+        return f"{key} is gone"
+    return f"{key}: {changed(want[key], have[key])}" if key in want else f"{key} is new"
 
 
 def difference(want, have, exact):
@@ -592,14 +596,25 @@ def difference(want, have, exact):
         return changed(said.get("value", said), says.get("value", says))
     if old is None or was["bits"] == now["bits"]:
         return None
+    return away_by(old, new) or (exact and nearly_so(old, new)) or None
+
+
+def away_by(old, new):
+    """How many kept values lie beyond the tolerance, and the worst of them, in words; "" if none does."""
     away = np.abs(new.astype(np.float64) - old)
     allowed = TOLERANCE * np.maximum(np.abs(old), np.sqrt(np.mean(np.square(old, dtype=np.float64))))
     beyond = ~(away <= allowed) & ~(np.isnan(old) & np.isnan(new))
-    if beyond.any():
-        k = int(np.argmax(np.where(beyond, np.nan_to_num(away, nan=np.inf), -1)))
-        which = f"{beyond.sum()} of {len(old)} kept values differ, the worst " if len(old) > 1 else ""
-        return f"{which}is {new[k]:.6g}, was {old[k]:.6g}"
-    return f"not the same bits, at most {away.max():.2g} away in what is kept" if exact else None
+    if not beyond.any():
+        return ""
+    k = int(np.argmax(np.where(beyond, np.nan_to_num(away, nan=np.inf), -1)))
+    which = f"{beyond.sum()} of {len(old)} kept values differ, the worst " if len(old) > 1 else ""
+    return f"{which}is {new[k]:.6g}, was {old[k]:.6g}"
+
+
+def nearly_so(old, new):
+    """How far values are away that differ in bits alone, in words."""
+    away = np.abs(new.astype(np.float64) - old)
+    return f"not the same bits, at most {away.max():.2g} away in what is kept"
 
 
 def differences(name, want, have, exact):

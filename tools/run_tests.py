@@ -19,7 +19,7 @@ from pathlib import Path
 
 import checks_source
 import checks_wheel
-from checking import DATA, Failed, Skipped, last_lines
+from checking import DATA, PACKAGE, Failed, Skipped, last_lines, modules
 from notebooks import NBS, ROOT, chapters
 
 PYTHON = sys.executable
@@ -27,10 +27,21 @@ MINUTE = 60.0  # processor seconds that one chapter's tests may take on a quiet 
 BUSY = 4.0     # how many times as long it may take on a slower or busy one before that is called a failure
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["nbdev.test", "execnb.shell", "h5py", "matplotlib.pyplot", "torch", "torch._dynamo",
-                              "scipy.signal", "scipy.stats", "pandas", "soundfile", "librosa.filters",
-                              "librosa.feature.spectral", "mel_cepstral_distance", "pystoi", "onnxscript",
-                              "mlflow.store.tracking.sqlalchemy_store"])
+THEIRS = ["nbdev.test", "execnb.shell", "h5py", "matplotlib.pyplot", "torch", "torch._dynamo", "scipy.signal",
+          "scipy.stats", "pandas", "soundfile", "librosa.filters", "librosa.feature.spectral", "mel_cepstral_distance",
+          "pystoi", "onnxscript", "mlflow.store.tracking.sqlalchemy_store"]
+FORKS.set_forkserver_preload([*THEIRS, *(f"{PACKAGE}.{module}" for module in modules())])
+
+
+def draw_plainly():
+    """Draw the figures that cells show without arranging them first, which takes longer than all the rest."""
+    from IPython.core import pylabtools
+    draw = pylabtools.print_figure
+    def print_figure(figure, *args, **kwargs):
+        """As it is, without a layout and without twice the dots."""
+        figure.set_layout_engine("none")
+        return draw(figure, *args, **kwargs | {"dpi": 72})
+    pylabtools.print_figure = print_figure
 
 
 def run_one(path, said, spent):
@@ -41,6 +52,7 @@ def run_one(path, said, spent):
         os.dup2(nothing.fileno(), 0)
         for stream in (1, 2): os.dup2(output.fileno(), stream)
     from nbdev.test import nbdev_test
+    draw_plainly()
     try: nbdev_test(path=str(path), n_workers=0)
     finally:
         sys.stdout.flush()

@@ -59,7 +59,8 @@ def split_of(data):
     return {f"{part}_{k}": d[part][k] for part in ("train", "val") for k in ("clips", "speakers", "hours")}
 
 
-def main():
+def arguments():
+    """What is asked for."""
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--run", required=True, help="the folder of a run")
     p.add_argument("--name", default="mini", help="the name it gets (default: %(default)s)")
@@ -69,45 +70,45 @@ def main():
         default=ROOT / "nbs" / "results" / "data.json",
         help="what experiments/real_speech.py wrote of the data (default: %(default)s)",
     )
-    a = p.parse_args()
-    target = ROOT / "spectro_dreamer" / "weights" / f"{a.name}.safetensors"
-    export_safetensors(a.run, target, half=True)
-    print(f"wrote {target.relative_to(ROOT)}, {target.stat().st_size / 2**20:.1f} MB")
-    if not a.metrics:
-        return
-    m, model, split = json.loads(a.metrics.read_text()), load(target), split_of(a.data_card)
-    c, front_end, rec = model.config, model.front_end, m["reconstruction"]["none"]
-    if (m["about"]["n_clips"], m["about"]["n_speakers"]) != (split["val_clips"], split["val_speakers"]):
-        sys.exit(f"ship: {a.metrics} was not measured on the split that {a.data_card} describes")
-    show = lambda name, digits: (
-        f"| {name} | {rec[name]['value']:.{digits}f}"
-        + (f" ± {rec[name]['se']:.{digits}f}" if rec[name].get("se") else "")
-        + f" | {rec[name]['unit']} |"
-    )
-    rows = [show(n, d) for n, d in dict(mse=4, mse_sampled=4, correlation=3, kl=1, bits_per_second=0).items()]
-    ahead = m["open_loop"]["none"]
-    errors = [
-        f"| prediction, {s:.2f} s ahead | {e:.3f} (last frame held {h:.3f}) | {ahead['unit']}, mean of "
-        f"{ahead['samples']} rollouts after {ahead['context']} tokens |"
-        for s, e, h in zip(ahead["seconds"], ahead["errors"]["prior"], ahead["errors"]["last frame held"])
-    ]
-    sounds = [s for s in m["audio"]["mean"] if s["against"] == "recording"]
+    return p.parse_args()
+
+
+def reconstruction_row(name, digits, found):
+    """A row of the card's table for a number that a reconstruction is judged by."""
+    error = f" ± {found['se']:.{digits}f}" if found.get("se") else ""
+    return f"| {name} | {found['value']:.{digits}f}{error} | {found['unit']} |"
+
+
+def errors_table(m):
+    """Reconstruction and prediction, from metrics.json, as lines of Markdown."""
+    rec, ahead = m["reconstruction"]["none"], m["open_loop"]["none"]
+    digits = dict(mse=4, mse_sampled=4, correlation=3, kl=1, bits_per_second=0)
+    rows = [reconstruction_row(name, d, rec[name]) for name, d in digits.items()]
+    how = f"{ahead['unit']}, mean of {ahead['samples']} rollouts after {ahead['context']} tokens"
+    held = zip(ahead["seconds"], ahead["errors"]["prior"], ahead["errors"]["last frame held"])
+    rows += [f"| prediction, {s:.2f} s ahead | {e:.3f} (last frame held {h:.3f}) | {how} |" for s, e, h in held]
+    return ["| | value | what |", "|---|---|---|", *rows]
+
+
+def sounds_table(sounds):
+    """What is measured of sounds against the recordings, as lines of Markdown; and the names of the measures."""
     names = [k for k in sounds[0] if k not in ("what", "against")]
-    table = ["| | value | what |", "|---|---|---|", *rows, *errors]
-    heard = [
-        "| | "
-        + " | ".join(sounds[0][n].get("label", n) if isinstance(sounds[0][n], dict) else n for n in names)
-        + " |",
-        "|---|" + "---|" * len(names),
-        *(
-            "| " + s["what"] + " | " + " | ".join(f"{s[n]['value']:.3f}" if s[n] else "" for n in names) + " |"
-            for s in sounds
-        ),
-    ]
+    labels = [sounds[0][n].get("label", n) if isinstance(sounds[0][n], dict) else n for n in names]
+    rows = [[s["what"], *(f"{s[n]['value']:.3f}" if s[n] else "" for n in names)] for s in sounds]
+    lines = ["| | " + " | ".join(labels) + " |", "|---|" + "---|" * len(names)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows], names
+
+
+def write_card(target, name, run, m, split):
+    """The model card beside shipped weights: what the model is, and how good."""
+    model = load(target)
+    c, front_end = model.config, model.front_end
+    sounds = [s for s in m["audio"]["mean"] if s["against"] == "recording"]
+    heard, names = sounds_table(sounds)
     write_text(
         target.with_suffix(".md"),
         CARD.format(
-            name=a.name,
+            name=name,
             parameters=sum(p.numel() for p in model.parameters()) / 1e6,
             size=target.stat().st_size / 2**20,
             mels=front_end.n_mels,
@@ -119,10 +120,10 @@ def main():
             h=c.model.h_state_size,
             z=c.model.z_state_size,
             split_seed=c.train.split_seed,
-            epochs=len(history(a.run)),
+            epochs=len(history(run)),
             seed=c.train.seed,
             preset=c.preset,
-            table="\n".join(table),
+            table="\n".join(errors_table(m)),
             sounds="\n".join(heard),
             n_audio=sounds[0][names[0]]["n_clips"],
             hours=split["train_hours"],
@@ -130,6 +131,20 @@ def main():
         ),
     )
     print(f"wrote {target.with_suffix('.md').relative_to(ROOT)}")
+
+
+def main():
+    """Ship the weights, and with metrics their card."""
+    a = arguments()
+    target = ROOT / "spectro_dreamer" / "weights" / f"{a.name}.safetensors"
+    export_safetensors(a.run, target, half=True)
+    print(f"wrote {target.relative_to(ROOT)}, {target.stat().st_size / 2**20:.1f} MB")
+    if not a.metrics:
+        return
+    m, split = json.loads(a.metrics.read_text()), split_of(a.data_card)
+    if (m["about"]["n_clips"], m["about"]["n_speakers"]) != (split["val_clips"], split["val_speakers"]):
+        sys.exit(f"ship: {a.metrics} was not measured on the split that {a.data_card} describes")
+    write_card(target, a.name, a.run, m, split)
 
 
 if __name__ == "__main__":

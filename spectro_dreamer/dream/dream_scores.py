@@ -63,6 +63,7 @@ def _two_sets(first, second, what, other):
     mean, std = frames.mean(0), frames.std(0).clamp_min(STD_FLOOR)
     return [(x - mean)/std for x in a], [(x - mean)/std for x in b]
 
+# %% ../../nbs/64b_dream_scores.ipynb #8a01df12
 class WindowJudge(nn.Module):
     "Is a window recorded? Two convolutions over time, mean and maximum, one layer."
     def __init__(self,
@@ -95,6 +96,7 @@ def _fit_judge(windows, recorded, epochs, seed):
                 adam.step()
     return judge.eval()
 
+# %% ../../nbs/64b_dream_scores.ipynb #90920a0c
 def _cut(spec, frames, hop):
     "Windows (n, W, M) of a clip; none if it is shorter."
     if len(spec) < frames: return spec.new_zeros(0, frames, spec.shape[1])
@@ -106,6 +108,33 @@ def _right(judge, real, dream, frames, start):
     if min(map(len, pair)) < frames: return None
     with torch.no_grad(): a, b = judge(torch.stack(pair)).tolist()
     return ((a > 0) + (b < 0) + .5*((a == 0) + (b == 0)))/2
+
+def _enough_to_tell(real, dreamed, frames, folds):
+    "The longest pair's shared frames. Raises `SpectroError` if pairs are too few for the folds or too short."
+    longest = max(min(len(a), len(b)) for a, b in zip(real, dreamed))
+    if len(real) < 2*folds or longest < frames:
+        raise SpectroError(f"telling dreams needs {2*folds} clips of {frames} frames at least, got {len(real)} of "
+                           f"{longest} at most")
+    return longest
+
+def _judge_of(pairs, frames, epochs, seed):
+    "A `WindowJudge` that has learned from pairs of a recording and a dream."
+    sets = [torch.cat([_cut(x, frames, max(1, frames//2)) for x in specs]) for specs in zip(*pairs)]
+    recorded = torch.cat([torch.ones(len(sets[0])), torch.zeros(len(sets[1]))])
+    return _fit_judge(torch.cat(sets), recorded, epochs, seed)
+
+def _divided(pairs, held):
+    "The pairs to learn from, and those that are held out."
+    return [p for p, out in zip(pairs, held) if not out], [p for p, out in zip(pairs, held) if out]
+
+def _reached(judge, pairs, frames, start):
+    "Shares right of the pairs that reach a window."
+    found = [_right(judge, *p, frames, start) for p in pairs]
+    return [r for r in found if r is not None]
+
+def _told_apart(start, right):
+    "Shares of a horizon's clips (n,) as a `ToldApart`."
+    return ToldApart(start, float(np.mean(right)), float(np.std(right, ddof=1)/len(right)**.5), len(right))
 
 def real_or_dream(
     recordings:list,       # specs
@@ -123,23 +152,15 @@ def real_or_dream(
     if len(recordings) != len(dreams):
         raise SpectroError(f"need as many dreams as recordings, got {len(dreams)} and {len(recordings)}")
     dreamed, real = _two_sets(dreams, recordings, "dreams", "recordings")
-    longest = max(min(len(a), len(b)) for a, b in zip(real, dreamed))
-    if len(real) < 2*folds or longest < frames:
-        raise SpectroError(f"telling dreams needs {2*folds} clips of {frames} frames at least, got {len(real)} of "
-                           f"{longest} at most")
-    fold = np.random.default_rng(seed).permutation(len(real)) % folds
-    starts = range(0, longest - frames + 1, frames) if starts is None else starts
+    longest = _enough_to_tell(real, dreamed, frames, folds)
+    if starts is None: starts = range(0, longest - frames + 1, frames)
+    pairs, fold = list(zip(real, dreamed)), np.random.default_rng(seed).permutation(len(real)) % folds
     right:dict = {s: [] for s in starts}
     for f in range(folds):
-        own = [k for k in range(len(real)) if fold[k] != f]
-        sets = [torch.cat([_cut(x[k], frames, max(1, frames//2)) for k in own]) for x in (real, dreamed)]
-        said = torch.cat([torch.ones(len(sets[0])), torch.zeros(len(sets[1]))])
-        judge = _fit_judge(torch.cat(sets), said, epochs, seed + f)
-        for s in starts:
-            found = [_right(judge, real[k], dreamed[k], frames, s) for k in range(len(real)) if fold[k] == f]
-            right[s] += [r for r in found if r is not None]
-    return [ToldApart(s, float(np.mean(r)), float(np.std(r, ddof=1)/len(r)**.5), len(r)) for s, r in right.items()
-            if len(r) > 1]
+        own, unheard = _divided(pairs, fold == f)
+        judge = _judge_of(own, frames, epochs, seed + f)
+        for s in starts: right[s] += _reached(judge, unheard, frames, s)
+    return [_told_apart(s, found) for s, found in right.items() if len(found) > 1]
 
 # %% ../../nbs/64b_dream_scores.ipynb #f7c06a91
 def _ratio(dreams, recordings, draws=1000, seed=0):
@@ -160,6 +181,13 @@ def _apart(specs, rng, most):
         found.append((specs[i][:n] - specs[j][:n]).pow(2).mean().item())
     return float(np.mean(found))
 
+def _by_class(specs, labels, what):
+    "{class: its specs}. Raises `SpectroError` unless each has a label."
+    if len(specs) != len(labels): raise SpectroError(f"need a label for each {what}")
+    out:dict = {}
+    for x, label in zip(specs, labels): out.setdefault(label.item() if hasattr(label, "item") else label, []).append(x)
+    return out
+
 def class_diversity(
     dreams:list,        # specs
     dream_labels,       # of each, anything that can be compared: a digit, or (digit, voice)
@@ -173,14 +201,12 @@ def class_diversity(
     Raises `SpectroError` unless some class has two of both.
     """
     x, y = _two_sets(dreams, recordings, "dreams", "recordings")
-    if len(x) != len(dream_labels) or len(y) != len(labels):
-        raise SpectroError("need a label for each dream and each recording")
-    told, known = ([c.item() if hasattr(c, "item") else c for c in some] for some in (dream_labels, labels))
+    told, known = _by_class(x, dream_labels, "dream"), _by_class(y, labels, "recording")
     rows = []
-    for c in sorted(set(told) & set(known), key=str):
+    for c in sorted(told.keys() & known.keys(), key=str):
         rng = np.random.default_rng(seed)
-        a, b = (_apart([s for s, k in zip(specs, ks) if k == c], rng, most) for specs, ks in ((x, told), (y, known)))
-        if a is not None and b is not None: rows.append((a, b))
+        pair = _apart(told[c], rng, most), _apart(known[c], rng, most)
+        if None not in pair: rows.append(pair)
     if not rows: raise SpectroError("diversity needs two dreams and two recordings of a class")
     return _ratio(*zip(*rows))
 

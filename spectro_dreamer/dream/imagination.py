@@ -178,6 +178,11 @@ def join_dream(
     if heard.drawn is not None: tokens = torch.cat([heard.drawn.expand(len(tokens), -1, -1, -1), tokens], dim=1)
     return heard.scale.undo(tokens_to_frames(tokens, model.config.tokens.hop)[:, :n]).cpu()
 
+def _check_draws(samples, temperature):
+    "Raise `SpectroError` unless there is something to draw and a finite temperature."
+    if samples < 1: raise SpectroError(f"need samples >= 1, got {samples}")
+    if not 0 <= temperature < math.inf: raise SpectroError(f"need temperature >= 0, got {temperature:g}")
+
 @torch.no_grad()
 def imagine(
     model:DreamerModel,
@@ -191,8 +196,7 @@ def imagine(
     top_p:float=1.0,        # of models with categorical states: share of the probability to draw from; 1 is all of it
 )->Dream:
     "Listen to the beginning of a clip, then go on without hearing. Raises `SpectroError` if that is not possible."
-    if samples < 1: raise SpectroError(f"need samples >= 1, got {samples}")
-    if not 0 <= temperature < math.inf: raise SpectroError(f"need temperature >= 0, got {temperature:g}")
+    _check_draws(samples, temperature)
     cfg, spec = model.config, None if clip is None else clip_spec(model, clip)
     n_heard, n = dream_frames(model, 0 if spec is None else len(spec), context, seconds)
     total = -(-n//cfg.tokens.hop)                                         # every token that begins before the end

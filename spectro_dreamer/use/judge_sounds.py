@@ -69,6 +69,7 @@ def draw_codecs(
     "Coders beside the Gaussian line; returns the figure."
     return plot_codecs(told, told["line"], told["tokens_per_second"])
 
+# %% ../../nbs/90d_judge_sounds.ipynb #279aff31
 def _plain_words(found):
     "Word errors as plain numbers for a file."
     def row(ways): return {way: asdict(w) for way, w in ways.items()}
@@ -104,6 +105,7 @@ def judge_words(
     print(format_words(found), flush=True)
     return findings()
 
+# %% ../../nbs/90d_judge_sounds.ipynb #5e07ae5e
 # window and hop in seconds; what the halves do not share
 FAD_CUTS = (((WINDOW, WINDOW), "speakers"), ((WINDOW, WINDOW), "clips"), ((0.25, 0.25), "speakers"),
             ((0.25, 0.125), "speakers"))
@@ -247,6 +249,48 @@ def _drawn_and_dreamed(c, name, model, clips):
         dreams.append(vocode(dream.spec[0, dream.context_frames:].numpy(), model.front_end))
     return {f"{name}, drawn": drawn, f"{name}, dreamed": dreams}
 
+def _marks_at_hand():
+    "Those of `MARKED` whose packages are here. Raises `MissingLibrary` if there are none."
+    missing = listeners_left_out()
+    names = [n for n in MARKED if not missing.keys() & set(LISTENERS[n].packages)]
+    if not names: raise MissingLibrary("; ".join(missing.values()))
+    for what in missing.values(): print(f"without {what}")
+    return names
+
+def _clips_to_hear(c):
+    "Clips that are long enough to be heard and dreamed on. Raises `SpectroError` if there are none."
+    shortest = DREAMED[0] + .5
+    long = [int(i) for i in c.clips if c.data.lengths[i]/c.data.front_end.frame_rate >= shortest]
+    clips = pick_clips(c.data, long, c.settings.listener_clips)
+    if not clips: raise SpectroError(f"listeners need a clip of {shortest:g} s")
+    return clips
+
+def _sets_to_hear(c, clips):
+    "Name → waves: recordings of clips, their copies, and what each run draws and dreams."
+    copies = [vocode(c.data.clip(i).cpu().numpy(), c.data.front_end) for i in clips]
+    sets = {"recording": [c.recording(i) for i in clips], "copy-synthesis": copies}
+    for name, model in c.models.items(): sets |= _drawn_and_dreamed(c, name, model, clips)
+    return sets
+
+def _marks_of_sets(c, sets, names, said):
+    "Name of a set → its marks. Words are counted where the sentences are known, and not in dreams."
+    marks = {}
+    for what, waves in sets.items():
+        wordless = what.endswith(", dreamed") or not any(said)    # a dream says what it likes
+        mine = [n for n in names if n != "word_errors" or not wordless]
+        marks[what] = hear_set(waves, c.data.front_end.sample_rate, mine, sets["recording"], said, progress_of(what))
+    return marks
+
+def _marks_of_other_clips(c, clips, real):
+    "How alike the voices are of other recordings, of the same speaker and of another one."
+    marks = {}
+    for what, found in zip(("another clip, same voice", "another voice"), _other_clips(c, clips)):
+        pairs = [(c.recording(j), x) for j, x in zip(found, real) if j is not None]
+        if not pairs: continue
+        others, beside = zip(*pairs)
+        marks[what] = hear_set(list(others), c.data.front_end.sample_rate, ["voice"], list(beside))
+    return marks
+
 def judge_listeners(
     c:Comparison,
 )->Findings:
@@ -254,26 +298,10 @@ def judge_listeners(
 
     Raises `MissingLibrary` if no judge's package is installed.
     """
-    missing, rate = listeners_left_out(), c.data.front_end.sample_rate
-    names = [n for n in MARKED if not missing.keys() & set(LISTENERS[n].packages)]
-    if not names: raise MissingLibrary("; ".join(missing.values()))
-    for what in missing.values(): print(f"without {what}")
-    long = [int(i) for i in c.clips if c.data.lengths[i]/c.data.front_end.frame_rate >= DREAMED[0] + .5]
-    clips = pick_clips(c.data, long, c.settings.listener_clips)
-    if not clips: raise SpectroError(f"listeners need a clip of {DREAMED[0] + .5:g} s")
-    said, real = [c.data.sentences[i] for i in clips], [c.recording(i) for i in clips]
-    copies = [vocode(c.data.clip(i).cpu().numpy(), c.data.front_end) for i in clips]
-    sets = {"recording": real, "copy-synthesis": copies}
-    for name, model in c.models.items(): sets |= _drawn_and_dreamed(c, name, model, clips)
-    marks = {}
-    for what, waves in sets.items():
-        mine = [n for n in names if any(said) or n != "word_errors"]
-        if what.endswith(", dreamed"): mine = [n for n in mine if n != "word_errors"]  # it says what it likes
-        marks[what] = hear_set(waves, rate, mine, real, said, progress_of(what))
-    for what, found in zip(("another clip, same voice", "another voice"), _other_clips(c, clips)):
-        pairs = [(c.recording(j), x) for j, x in zip(found, real) if j is not None]
-        others, beside = [a for a, _ in pairs], [b for _, b in pairs]
-        if pairs and "voice" in names: marks[what] = hear_set(others, rate, ["voice"], beside)
+    names, clips = _marks_at_hand(), _clips_to_hear(c)
+    sets = _sets_to_hear(c, clips)
+    marks = _marks_of_sets(c, sets, names, [c.data.sentences[i] for i in clips])
+    if "voice" in names: marks |= _marks_of_other_clips(c, clips, sets["recording"])
     print(format_marks(marks), flush=True)
     told = dict(about=c.about(clips), heard_seconds=DREAMED[0], dreamed_seconds=DREAMED[1],
                 units={n: LISTENERS[n].unit for n in names},

@@ -172,6 +172,7 @@ def save_pretrained(
     write_text(folder/"README.md", model_card(model, folder.resolve().name) if card is None else card)
     return [folder/name for name in ("config.json", "model.safetensors", "README.md")]
 
+# %% ../../nbs/90e_publishing.ipynb #e8850c9d
 def from_pretrained(
     name,          # a folder, the name of a shipped model, or organisation/name on the Hugging Face hub
     revision:str | None=None, # of the hub: a branch, tag or commit

@@ -385,7 +385,10 @@ def report(clips, results):
         own = [r for c, r in zip(clips, results) if c[1] == voice and c[2] in SHARED]
         rows.append([np.mean([r[k] for r in own], axis=0) for k in (1, 2, 3, 4)])
     wpm, f0, centroid, bands = (np.array(column) for column in zip(*rows))
-    spread = lambda x: x[:, None] - x[None]  # noqa: E731
+
+    def spread(x):
+        return x[:, None] - x[None]
+
     distance = np.sqrt(
         (spread(np.log2(f0)) * 4) ** 2 + (spread(bands) ** 2).mean(-1) / 9 + (spread(np.log(wpm)) / 0.15) ** 2
     )

@@ -65,36 +65,60 @@ def named(contents):
             yield from named(item["contents"]) if "contents" in item else [(item["href"], item["text"])]
 
 
-def part_problems():
-    """The sidebar's parts by name, chapters in their order, both themes, the search, and what every page includes."""
-    site, html = configuration()["website"], configuration()["format"]["html"]
-    parts = [item["section"] for item in site["sidebar"]["contents"] if isinstance(item, dict) and "section" in item]
-    if parts != PARTS:
-        yield f"_quarto.yml: the parts are {parts}, not {PARTS}"
-    listed = list(entries(site["sidebar"]["contents"]))
+def order_problems(contents):
+    """Chapters stand in their order, each by the name that the prose counts it by; no page is left out."""
+    listed, words = list(entries(contents)), dict(named(contents))
     numbered = [name for name in listed if name[:2].isdigit()]
     for a, b in zip(numbered, numbered[1:]):
         if a > b:
             yield f"_quarto.yml: {a} stands before {b}"
-    words = dict(named(site["sidebar"]["contents"]))
     for name in numbered:
         if name != "99_report.ipynb" and words.get(name) != (title := make_pages.chapter_title(NBS / name)):
             yield f"_quarto.yml: {name} must be called `{title}`, as the prose counts chapters"
     for name in ("99_report.ipynb", "glossary.ipynb", "api/index.qmd", "colab.qmd"):
         if name not in listed:
             yield f"_quarto.yml: the sidebar lacks {name}"
+
+
+def theme_problems(html):
+    """Two themes, made of files that there are, and what every page includes."""
     if not {"light", "dark"} <= set(html["theme"]):
         yield "_quarto.yml: needs a light and a dark theme"
-    yield from (
-        f"_quarto.yml: there is no {f}"
-        for layers in html["theme"].values()
-        for f in layers
-        if f.endswith(".scss") and not (NBS / f).is_file()
-    )
-    if not site.get("search"):
-        yield "_quarto.yml: needs a search"
+    files = [f for layers in html["theme"].values() for f in layers if f.endswith(".scss")]
+    yield from (f"_quarto.yml: there is no {f}" for f in files if not (NBS / f).is_file())
     if not (NBS / html.get("include-after-body", "-")).is_file():
         yield "_quarto.yml: include-after-body names no file"
+
+
+def part_problems():
+    """The sidebar's parts by name, chapters in their order, both themes, the search, and what every page includes."""
+    site, html = configuration()["website"], configuration()["format"]["html"]
+    contents = site["sidebar"]["contents"]
+    parts = [item["section"] for item in contents if isinstance(item, dict) and "section" in item]
+    if parts != PARTS:
+        yield f"_quarto.yml: the parts are {parts}, not {PARTS}"
+    yield from order_problems(contents)
+    yield from theme_problems(html)
+    if not site.get("search"):
+        yield "_quarto.yml: needs a search"
+
+
+def png_problems(path, size, limit):
+    """A picture is a PNG of a size and not too large a file."""
+    data = path.read_bytes()
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or struct.unpack(">II", data[16:24]) != size:
+        yield f"{path.name} is not a PNG of {size[0]} x {size[1]}"
+    if len(data) > limit:
+        yield f"{path.name} has {len(data) / 1000:.0f} kB, more than {limit / 1000:.0f}"
+
+
+def card_problems(site):
+    """The social card is named by the first page and shown by Open Graph and Twitter."""
+    raw = [text(c["source"]) for c in read(NBS / "index.ipynb")["cells"] if c["cell_type"] == "raw"]
+    if not any(f"image: {site.get('image')}\n" in source for source in raw):
+        yield "index.ipynb: its raw cell must name the card, or Quarto shows the page's first picture instead"
+    if not site.get("open-graph") or site.get("twitter-card", {}).get("card-style") != "summary_large_image":
+        yield "_quarto.yml: the card is not shown: open-graph, twitter-card"
 
 
 def picture_problems():
@@ -102,21 +126,11 @@ def picture_problems():
     site = configuration()["website"]
     for key, size, limit in (("favicon", (64, 64), 10_000), ("image", (1200, 630), 300_000)):
         path = NBS / site.get(key, "-")
-        if not path.is_file():
+        if path.is_file():
+            yield from png_problems(path, size, limit)
+        else:
             yield f"_quarto.yml: {key} names no picture"
-            continue
-        data = path.read_bytes()
-        if data[:8] != b"\x89PNG\r\n\x1a\n" or struct.unpack(">II", data[16:24]) != size:
-            yield f"{path.name} is not a PNG of {size[0]} x {size[1]}"
-        if len(data) > limit:
-            yield f"{path.name} has {len(data) / 1000:.0f} kB, more than {limit / 1000:.0f}"
-    if not any(
-        c["cell_type"] == "raw" and f"image: {site.get('image')}\n" in text(c["source"])
-        for c in read(NBS / "index.ipynb")["cells"]
-    ):
-        yield "index.ipynb: its raw cell must name the card, or Quarto shows the page's first picture instead"
-    if not site.get("open-graph") or site.get("twitter-card", {}).get("card-style") != "summary_large_image":
-        yield "_quarto.yml: the card is not shown: open-graph, twitter-card"
+    yield from card_problems(site)
 
 
 def figure_problems():
@@ -179,6 +193,41 @@ def glossary_entries():
     return found, odd
 
 
+def prose_of(path):
+    """The prose of a chapter in small letters."""
+    return " ".join(text(c["source"]) for c in read(path)["cells"] if c["cell_type"] == "markdown").lower()
+
+
+def word_problems(found):
+    """Each word has two sentences, and a link to a chapter whose prose uses it."""
+    prose = {}
+    for _, names, words, file in found:
+        if not (NBS / file).is_file():
+            yield f"glossary: {names[0]} leads to {file}, which does not exist"
+            continue
+        if file not in prose:
+            prose[file] = prose_of(NBS / file)
+        if not any(re.search(rf"(?<!\w){re.escape(n.lower())}", prose[file]) for n in names):
+            yield f"glossary: {file} does not speak of {' or '.join(names)}"
+        if len(re.findall(r"[.?!](?= |$)", words)) != 2:
+            yield f"glossary: {names[0]} has not two sentences"
+
+
+def alphabetical(name):
+    """What a word is sorted by."""
+    return name.lower().replace("β", "beta").replace("λ", "lambda")
+
+
+def list_problems(found):
+    """Words stand in order within their group; none is missing, none twice."""
+    known = [n for _, names, *_ in found for n in names]
+    yield from (f"glossary: lacks {w}" for w in WORDS if w not in known)
+    yield from (f"glossary: {n} stands twice" for n in sorted({n for n in known if known.count(n) > 1}))
+    for (g, a, *_), (h, b, *_) in zip(found, found[1:]):
+        if g == h and alphabetical(a[0]) > alphabetical(b[0]):
+            yield f"glossary: {a[0]} stands before {b[0]}"
+
+
 def glossary_problems():
     """Each word has two sentences and a link to a chapter whose prose uses it; words stand in order, none is missing,
     none twice.
@@ -188,40 +237,23 @@ def glossary_problems():
         return
     found, odd = glossary_entries()
     yield from (f"glossary: not `- **word**. Two sentences. [chapter](file)`: {line[:60]}" for line in odd)
-    prose = {}
-    for _, names, words, file in found:
-        if not (NBS / file).is_file():
-            yield f"glossary: {names[0]} leads to {file}, which does not exist"
-            continue
-        if file not in prose:
-            prose[file] = " ".join(
-                text(c["source"]) for c in read(NBS / file)["cells"] if c["cell_type"] == "markdown"
-            ).lower()
-        if not any(re.search(rf"(?<!\w){re.escape(n.lower())}", prose[file]) for n in names):
-            yield f"glossary: {file} does not speak of {' or '.join(names)}"
-        if len(re.findall(r"[.?!](?= |$)", words)) != 2:
-            yield f"glossary: {names[0]} has not two sentences"
-    known = [n for _, names, *_ in found for n in names]
-    yield from (f"glossary: lacks {w}" for w in WORDS if w not in known)
-    yield from (f"glossary: {n} stands twice" for n in sorted({n for n in known if known.count(n) > 1}))
-    order = lambda name: name.lower().replace("β", "beta").replace("λ", "lambda")
-    for (g, a, *_), (h, b, *_) in zip(found, found[1:]):
-        if g == h and order(a[0]) > order(b[0]):
-            yield f"glossary: {a[0]} stands before {b[0]}"
+    yield from word_problems(found)
+    yield from list_problems(found)
+
+
+def page_text(name):
+    """A page of ours, or "" where it is missing."""
+    return (NBS / name).read_text(encoding="utf-8") if (NBS / name).is_file() else ""
 
 
 def colab_problems(s):
     """Every chapter opens in Colab, from the list and from its own page, and nothing that is not there does."""
-    wanted = {p.name for p in make_pages.numbered()}
-    page, script = (
-        (NBS / name).read_text(encoding="utf-8") if (NBS / name).is_file() else ""
-        for name in ("colab.qmd", "colab-link.html")
-    )
+    wanted, page, script = {p.name for p in make_pages.numbered()}, page_text("colab.qmd"), page_text("colab-link.html")
     base = make_pages.colab_url(NBS / "X", s)[:-1]
     listed = set(re.findall(re.escape(base) + r"(\S+?\.ipynb)", page))
     mapped = re.search(r"chapters = (\{.*?\});", script)
-    by_page = json.loads(mapped[1]) if mapped else {}
-    for what, names in (("colab.qmd", listed), ("colab-link.html", {f"{stem}.ipynb" for stem in by_page.values()})):
+    by_page = {f"{stem}.ipynb" for stem in json.loads(mapped[1]).values()} if mapped else set()
+    for what, names in (("colab.qmd", listed), ("colab-link.html", by_page)):
         yield from (f"{what}: {n} does not exist" for n in sorted(names - wanted))
         yield from (f"{what}: lacks {n}" for n in sorted(wanted - names))
     if base not in script:
@@ -230,46 +262,66 @@ def colab_problems(s):
         yield "colab.qmd: does not say what to run first"
 
 
+def symbol_problems(module):
+    """Every exported name is on its module's page, once, and says what it is for."""
+    symbols = list(module.symbols())
+    if missing := module.exported - {name for name, _ in symbols}:
+        yield f"api/{module.name}.qmd lacks {', '.join(sorted(missing))}"
+    full = [make_pages.full_name(name, node) for name, node in symbols]
+    yield from (f"api/{module.name}.qmd has {n} twice" for n in sorted({n for n in full if full.count(n) > 1}))
+    for name, node in symbols:
+        if isinstance(node, ast.FunctionDef) and not make_pages.docstring(node):
+            yield f"{module.notebook}: {name} has no docstring, and its page would say `Call self as a function`"
+
+
 def api_problems():
     """The pages are what the library gives, and every exported name is on its module's page."""
     for path in make_pages.stale(make_pages.pages()):
         yield f"{path.relative_to(ROOT)} is not what the library gives: run tools/site/make_pages.py"
     for module in make_pages.modules():
-        symbols = list(module.symbols())
-        missing = module.exported - {name for name, _ in symbols}
-        if missing:
-            yield f"api/{module.name}.qmd lacks {', '.join(sorted(missing))}"
-        full = [make_pages.full_name(name, node) for name, node in symbols]
-        yield from (f"api/{module.name}.qmd has {n} twice" for n in sorted({n for n in full if full.count(n) > 1}))
-        for name, node in symbols:
-            if isinstance(node, ast.FunctionDef) and not make_pages.docstring(node):
-                yield f"{module.notebook}: {name} has no docstring, and its page would say `Call self as a function`"
+        yield from symbol_problems(module)
+
+
+def anchors_of(path):
+    """The places on a page that a link can name; None for a notebook, whose headings Quarto names."""
+    if path.suffix != ".qmd":
+        return None
+    return set(re.findall(r"\{#([^}\s]+)\}", path.read_text(encoding="utf-8")))
+
+
+def leads_nowhere(path, target):
+    """What is wrong with a link of a page, or ""."""
+    if re.match(r"\w+:", target):
+        return ""
+    file, _, place = unquote(target).partition("#")
+    there = (path.parent / file).resolve()
+    if not there.is_file() or NBS.resolve() not in there.parents:
+        return f"{path.relative_to(NBS)}: {target} leads nowhere"
+    anchors = anchors_of(there) if place else None
+    if anchors is None or place in anchors:
+        return ""
+    return f"{path.relative_to(NBS)}: {target} leads to no place on that page"
 
 
 def page_problems():
     """Links of the pages that are no notebooks lead to files and places that exist, and no page takes the name of an
     included file.
     """
-    anchors = {}
     made = {make_pages.page_name(p) for p in chapters()} | {p.stem for p in NBS.glob("*.qmd")}
     yield from (f"{p.name} would be overwritten by the page of that name" for p in NBS.glob("*.html") if p.stem in made)
     for path in sorted(NBS.rglob("*.qmd")):
-        for target in LINK.findall(FENCE.sub("", path.read_text(encoding="utf-8"))):
-            if re.match(r"\w+:", target):
-                continue
-            file, _, place = unquote(target).partition("#")
-            there = (path.parent / file).resolve()
-            if not there.is_file() or NBS.resolve() not in there.parents:
-                yield f"{path.relative_to(NBS)}: {target} leads nowhere"
-                continue
-            if there not in anchors:
-                anchors[there] = (
-                    set(re.findall(r"\{#([^}\s]+)\}", there.read_text(encoding="utf-8")))
-                    if there.suffix == ".qmd"
-                    else None
-                )
-            if place and anchors[there] is not None and place not in anchors[there]:
-                yield f"{path.relative_to(NBS)}: {target} leads to no place on that page"
+        targets = LINK.findall(FENCE.sub("", path.read_text(encoding="utf-8")))
+        yield from filter(None, (leads_nowhere(path, target) for target in targets))
+
+
+def step_problems(name, step):
+    """An action, and Quarto itself, is pinned to one version."""
+    uses = step.get("uses", "")
+    if uses and not re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", uses):
+        yield f"{name}: {uses} is not pinned"
+    quarto = str(step.get("with", {}).get("version"))
+    if "quarto-actions/setup" in uses and not re.fullmatch(r"\d+\.\d+\.\d+", quarto):
+        yield f"{name}: Quarto has no version"
 
 
 def workflow_problems():
@@ -278,22 +330,13 @@ def workflow_problems():
     for path in sorted(folder.glob("*.yml")):
         for name, job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].items():
             for step in job["steps"]:
-                uses = step.get("uses", "")
-                if uses and not re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", uses):
-                    yield f"{path.name}: {uses} is not pinned"
-                if "quarto-actions/setup" in uses and not re.fullmatch(
-                    r"\d+\.\d+\.\d+", str(step.get("with", {}).get("version"))
-                ):
-                    yield f"{path.name}: Quarto has no version"
+                yield from step_problems(path.name, step)
             if not job.get("timeout-minutes"):
                 yield f"{path.name}: {name} has no time limit"
     docs = folder / "docs.yml"
     said = docs.read_text(encoding="utf-8") if docs.is_file() else ""
-    yield from (
-        f"docs.yml: lacks {part}"
-        for part in ("quarto-dev/quarto-actions/setup", "make docs", "actions/upload-pages-artifact", "path: _docs")
-        if part not in said
-    )
+    parts = ("quarto-dev/quarto-actions/setup", "make docs", "actions/upload-pages-artifact", "path: _docs")
+    yield from (f"docs.yml: lacks {part}" for part in parts if part not in said)
 
 
 def problems():

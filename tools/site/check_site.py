@@ -160,18 +160,27 @@ def parsed(source):
         return None
 
 
+def flags_of(source):
+    """The words that a cell's directives begin with."""
+    return {d.split()[0] for d in directives(source)}
+
+
+def mixes_imports(source):
+    """Whether a cell that is run to build the site holds an import beside other code."""
+    if flags_of(source) & {"export", "exports", "exporti", "exec_doc"} or "eval: false" in directives(source):
+        return False
+    tree = parsed(source)
+    kinds = {type(node) for node in ast.walk(tree)} if tree else set()
+    return bool(kinds & {ast.Import, ast.ImportFrom} and kinds & {ast.Expr, ast.Assign})
+
+
 def import_problems(path, nb):
     """Cells that mix imports with other code: building the site runs each cell that holds an import, whole."""
-    code = [
-        (i, parsed(source), {d.split()[0] for d in directives(source)}, source) for i, _, source in cells(nb, "code")
-    ]
-    if not any(flags & {"export", "exports"} for _, _, flags, _ in code):
+    code = [(i, source) for i, _, source in cells(nb, "code")]
+    if not any(flags_of(source) & {"export", "exports"} for _, source in code):
         return  # without a module nothing is run
-    for i, tree, flags, source in code:
-        if not tree or flags & {"export", "exports", "exporti", "exec_doc"} or "eval: false" in directives(source):
-            continue
-        kinds = {type(node) for node in ast.walk(tree)}
-        if kinds & {ast.Import, ast.ImportFrom} and kinds & {ast.Expr, ast.Assign}:
+    for i, source in code:
+        if mixes_imports(source):
             yield f"{path.name} cell {i}: an import beside other code (put imports in a cell of their own)"
 
 
@@ -196,6 +205,19 @@ def process(copy):
     return subprocess.run([sys.executable, "-c", _PROCESS], cwd=copy, env=env, capture_output=True, text=True)
 
 
+def prepared_problems(made):
+    """Pages, media and includes are all among what nbdev prepared, and pages have the names that links give them."""
+    media = [p for d in ("audio", "images") for p in (NBS / d).glob("*") if p.is_file()]
+    for path in [*chapters(), NBS / "colab-link.html", *NBS.rglob("*.qmd"), *media]:
+        name = path.relative_to(NBS)
+        if not (made / name).exists():
+            yield f"nbdev did not take {name} along"
+    for path in chapters(made):
+        page = f"{make_pages.page_name(path)}.html"
+        if f"output-file: {page}\n" not in text(read(path)["cells"][0]["source"]):
+            yield f"nbdev does not make {page} of {path.name}, where its link to Colab looks for it"
+
+
 def processing_problems():
     """What nbdev has to say when it prepares the pages; mixed imports are named, by cell, elsewhere."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -209,19 +231,7 @@ def processing_problems():
         for line in lines:
             if "Warning: " in line and "imports and other code" not in line:
                 yield f"nbdev: {line.strip()}"
-        for path in [
-            *chapters(),
-            NBS / "colab-link.html",
-            *NBS.rglob("*.qmd"),
-            *(p for d in ("audio", "images") for p in (NBS / d).glob("*") if p.is_file()),
-        ]:
-            name = path.relative_to(NBS)
-            if not (copy / "_proc" / name).exists():
-                yield f"nbdev did not take {name} along"
-        for path in chapters(copy / "_proc"):
-            page = f"{make_pages.page_name(path)}.html"
-            if f"output-file: {page}\n" not in text(read(path)["cells"][0]["source"]):
-                yield f"nbdev does not make {page} of {path.name}, where its link to Colab looks for it"
+        yield from prepared_problems(copy / "_proc")
 
 
 def problems():

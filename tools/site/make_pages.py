@@ -68,34 +68,37 @@ class Module:
     def symbols(self):
         """(name, node) of each exported definition, as they stand."""
         for node in self.tree.body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                names = [node.name]
-            elif isinstance(node, ast.Assign):  # `Class.method = f` defines no name: the method has its own section
-                names = [n.id for t in node.targets for n in getattr(t, "elts", [t]) if isinstance(n, ast.Name)]
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                names = [node.target.id]
-            else:
-                continue
-            yield from ((name, node) for name in names if name in self.exported)
+            yield from ((name, node) for name in names_of(node) if name in self.exported)
+
+
+def names_of(node):
+    """The names that a statement of a module defines."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    if isinstance(node, ast.AnnAssign):
+        targets = [node.target]
+    # `Class.method = f` defines no name: the method has its own section
+    return [n.id for t in targets for n in getattr(t, "elts", [t]) if isinstance(n, ast.Name)]
+
+
+def starred(a):
+    """(stars, parameter, default) of each parameter of `ast.arguments`, in order."""
+    positional = [*a.posonlyargs, *a.args]
+    defaults = [None] * (len(positional) - len(a.defaults)) + list(a.defaults)
+    rows = [("", p, d) for p, d in zip(positional, defaults)]
+    rows += [("*", a.vararg, None)] if a.vararg else []
+    rows += [("", p, d) for p, d in zip(a.kwonlyargs, a.kw_defaults)]
+    return rows + ([("**", a.kwarg, None)] if a.kwarg else [])
 
 
 def parameters(module, function, skip=()):
     """(name, type, default, comment) of each parameter; the comment belongs to the last parameter on its line."""
-    a = function.args
-    positional = [*a.posonlyargs, *a.args]
-    defaults = [None] * (len(positional) - len(a.defaults)) + list(a.defaults)
-    rows = (
-        [("", p, d) for p, d in zip(positional, defaults)]
-        + ([("*", a.vararg, None)] if a.vararg else [])
-        + [("", p, d) for p, d in zip(a.kwonlyargs, a.kw_defaults)]
-        + ([("**", a.kwarg, None)] if a.kwarg else [])
-    )
-    body = function.body[0].lineno if function.body else 0
-    for i, (star, p, d) in enumerate(rows):
+    rows = starred(function.args)
+    after = function.returns or (function.body[0] if function.body else None)
+    ends = [p.lineno for _, p, _ in rows[1:]] + [after.lineno if after else 0]
+    for (star, p, d), following in zip(rows, ends):
         line = (d or p.annotation or p).end_lineno
-        following = (
-            rows[i + 1][1].lineno if i + 1 < len(rows) else (function.returns.lineno if function.returns else body)
-        )
         if p.arg not in skip:
             yield star + p.arg, p.annotation, d, module.comments.get(line, "") if following > line else ""
 
@@ -194,12 +197,11 @@ def split_arguments(arguments):
     """One `ast.arguments` for each parameter, so that each can be written on a line of its own."""
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults = [None] * (len(positional) - len(arguments.defaults)) + list(arguments.defaults)
-    empty = lambda **given: ast.arguments(
-        **{
-            **dict(posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[]),
-            **given,
-        }
-    )
+    nothing = dict(posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[])
+
+    def empty(**given):
+        return ast.arguments(**{**nothing, **given})
+
     for p, d in zip(positional, defaults):
         yield empty(args=[p], defaults=[d] if d is not None else [])
     if arguments.vararg:
@@ -224,17 +226,22 @@ def function_section(module, name, node):
 
 def class_section(module, name, node):
     """A class: how it is made, and its public methods."""
-    init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
-    bases = ", ".join(ast.unparse(b) for b in node.bases)
-    rows = list(parameters(module, init, ("self",))) if init else fields(module, node)
-    head = signature(name, init, ("self",)) if init else f"```python\nclass {name}{f'({bases})' if bases else ''}\n```"
-    methods = [n for n in node.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
-    lines = [
-        f"- `{n.name}{'' if property_like(n) else '(' + ast.unparse(without_self(n)) + ')'}`"
-        + (f": {escaped(what)}" if (what := docstring(n) or line_comment(module, n)) else "")
-        for n in methods
-    ]
+    methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
+    init = next((n for n in methods if n.name == "__init__"), None)
+    if init:
+        rows, head = list(parameters(module, init, ("self",))), signature(name, init, ("self",))
+    else:
+        bases = ", ".join(ast.unparse(b) for b in node.bases)
+        rows, head = fields(module, node), f"```python\nclass {name}{f'({bases})' if bases else ''}\n```"
+    lines = [method_line(module, n) for n in methods if not n.name.startswith("_")]
     return section(name, head, escaped(docstring(node)), table(rows), "\n".join(lines))
+
+
+def method_line(module, method):
+    """A method as an item of a list: how it is called, and what it does."""
+    given = "" if property_like(method) else f"({ast.unparse(without_self(method))})"
+    what = docstring(method) or line_comment(module, method)
+    return f"- `{method.name}{given}`" + (f": {escaped(what)}" if what else "")
 
 
 def property_like(function):
