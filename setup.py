@@ -1,4 +1,4 @@
-"""Packaging: everything is read from settings.ini with the standard library, so an isolated build needs only setuptools."""
+"""Packaging: everything is read from settings.ini, by the standard library: an isolated build needs only setuptools."""
 
 from configparser import ConfigParser
 from pathlib import Path
@@ -11,7 +11,9 @@ parser.read(here / "settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
 readme = here / "README.md"
 hearing, onnx, music = (cfg[f"{name}_requirements"].split() for name in ("hearing", "onnx", "music"))
-dev = [*cfg["dev_requirements"].split(), *cfg["cluster_requirements"].split(), *onnx, *music, *(r for r in hearing if not r.startswith(("pesq", "pycodec2", "Resemblyzer")))]  # which need a C compiler, themselves or in what they need
+align, cluster, own = (cfg[f"{name}_requirements"].split() for name in ("align", "cluster", "dev"))
+compiled = ("pesq", "pycodec2", "Resemblyzer")  # they need a C compiler, themselves or in what they need
+dev = [*own, *cluster, *onnx, *music, *(r for r in hearing if not r.startswith(compiled))]
 
 setup(
     name=cfg["lib_name"],
@@ -26,9 +28,10 @@ setup(
     keywords=cfg["keywords"],
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=["spectro_dreamer*"]),
-    package_data={"spectro_dreamer": ["corpus/*", "corpus/**/*", "tunes/*", "weights/*", "weights/**/*", "py.typed"]},  # the bundled corpora and the trained models travel in the wheel
+    package_data={"spectro_dreamer": [  # the bundled corpora and the trained models travel in the wheel
+        "corpus/*", "corpus/**/*", "tunes/*", "weights/*", "weights/**/*", "py.typed"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={"cluster": cfg["cluster_requirements"].split(), "hearing": hearing, "align": cfg["align_requirements"].split(), "onnx": onnx, "music": music, "dev": dev},
+    extras_require=dict(cluster=cluster, hearing=hearing, align=align, onnx=onnx, music=music, dev=dev),
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Developers",
                  "Intended Audience :: Science/Research", "Programming Language :: Python :: 3",

@@ -53,9 +53,9 @@ class Durations(nn.Module):
         super().__init__()
         self.reach = reach
         n = (len(PHONES) + 1)*(2*reach + 1) + 1
-        self.net = nn.Sequential(nn.Linear(n, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
-                                 nn.Linear(width, 2))
-        nn.init.zeros_(self.net[-1].weight)
+        last = nn.Linear(width, 2)
+        nn.init.zeros_(last.weight)
+        self.net = nn.Sequential(nn.Linear(n, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), last)
         self.register_buffer("typical", torch.full((len(PHONES),), math.log(.08)))
         self.register_buffer("pace", torch.tensor([0., .1]))
 

@@ -147,8 +147,8 @@ def fast_dtw(
 )->list[tuple[int, int]]: # (frame of x, frame of y), from the first pair to the last
     "Dynamic time warping by FastDTW (Salvador & Chan 2007), Euclidean: nearly the cheapest path, in linear time."
     if min(len(x), len(y)) < radius + 2: return _path_within(x, y, [(0, len(y))]*len(x))
-    halves = ((a[:len(a)//2*2:2] + a[1::2])/2 for a in (x, y))
-    return _path_within(x, y, _corridor(fast_dtw(*halves, radius), len(x), len(y), radius))
+    half_x, half_y = ((a[:len(a)//2*2:2] + a[1::2])/2 for a in (x, y))
+    return _path_within(x, y, _corridor(fast_dtw(half_x, half_y, radius), len(x), len(y), radius))
 
 # %% ../../nbs/41_metrics.ipynb #dadf9cf1
 def calculate_mcd(
@@ -176,7 +176,7 @@ def calculate_mcd(
         spectra = [get_amplitude_spectrogram(f"{d}/{k}.wav") for k in (0, 1)]
     top = None if fmax is None else int(min(fmax, sample_rate//2))
     mels = [get_mel_spectrogram(s, sample_rate, 32, fmax=top) for s in spectra]
-    aligned = [m[list(frames)] for m, frames in zip(mels, zip(*fast_dtw(*mels)))]
+    aligned = [m[list(frames)] for m, frames in zip(mels, zip(*fast_dtw(mels[0], mels[1])))]
     return float(compare_mfccs(*map(get_mfccs, aligned), aligning="pad")[0])
 
 # %% ../../nbs/41_metrics.ipynb #512f964c

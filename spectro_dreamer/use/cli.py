@@ -23,7 +23,7 @@ from typing import Callable, NamedTuple
 from .flags import command, flag, parser
 from .making import clean_main, evaluate_main, prepare_main, train_main
 from .dreaming import imagine_main, infer_main
-from .speaking import say_main
+from .speaking_command import say_main
 
 # %% ../../nbs/92_cli.ipynb #a9af2af6
 DEMO_EPOCHS = 30 # two to three minutes of training on one core

@@ -226,7 +226,7 @@ def say_sentence(
     speed:float=1.0,       # 2 is twice as fast
     temperature:float=0.7, # scales the noise; 0 follows the prior's mean
     vocoder="auto",        # makes the sound: a vocoder's name or file; None: a method that has learned nothing
-)->Rendition:              # its `detail` is what was `Said`
+)->Rendition:              # its `detail` is what was said, as `Speech`
     "Let a model say a sentence that is typed."
     model = _model(model)
     spec = None if voice is None else _spec(model, voice)
