@@ -42,18 +42,20 @@ NEVER = "" # a phone that is not known, for the time that is heard
 
 
 def apart(data, clips, rival):
-    """Those of some clips whose speakers the rival did not learn from: those that were its validation speakers too."""
-    if rival is None: return clips
-    unheard = set(json.loads(Path(rival).read_text()))
-    return [i for i in clips if data.speakers[i] in unheard]
+    """Those of some clips whose speakers the rival did not learn from, and of whom there is another clip."""
+    if rival is not None:
+        unheard = set(json.loads(Path(rival).read_text()))
+        clips = [i for i in clips if data.speakers[i] in unheard]
+    return [i for i in clips if data.speakers.count(data.speakers[i]) > 1]  # so that another recording is there
 
 
 def same_and_other(data, clips):
-    """For each clip another of its speaker, or None, and one of another speaker."""
+    """For each clip another of its speaker, and one of another speaker."""
     of = {}
     for i, speaker in enumerate(data.speakers): of.setdefault(speaker, []).append(i)
-    same = [next((j for j in of[data.speakers[i]] if j != i), None) for i in clips]
-    other = [clips[(k + len(clips)//2) % len(clips)] for k in range(len(clips))]
+    same = [next(j for j in of[data.speakers[i]] if j != i) for i in clips]
+    other = [next(j for j in clips[k:] + clips[:k] if data.speakers[j] != data.speakers[i])
+             for k, i in enumerate(clips)]
     return same, other
 
 
@@ -92,7 +94,7 @@ def hold(model, rival, data, clips, sound, temperatures):
     if rival: specs["rival"] = [free_dream(rival, data, i, k) for k, i in enumerate(clips)]
     same, other = same_and_other(data, clips)
     def wave(spec): return np.asarray(sound(np.asarray(spec)))
-    against = [wave(data.clip(clips[k] if j is None else j)) for k, j in enumerate(same)]
+    against = [wave(data.clip(j)) for j in same]
     waves = {name: [wave(x) for x in drawn] for name, drawn in specs.items()}
     waves["another speaker"] = [wave(recorded(data, j)) for j in other]
     heard = {name: hear_set(w, rate, JUDGES, against) for name, w in waves.items()}

@@ -84,7 +84,7 @@ def drawn_again(model, data, i):
 
 
 def ways(model, data, clips, temperatures, seed):
-    """Name → what listeners hear, for one seed of the dreams."""
+    """Name → what listeners hear, for one seed of the dreams; all but the first temperature are for a first look."""
     plans, sentences = [clip_plan(data, i) for i in clips], [data.sentences[i] for i in clips]
     voices = [model.voice_of(data.clip(i)) for i in clips]
     def said(plans, temperature):
@@ -154,7 +154,7 @@ def measure(a):
     texts = [t for t in Path(a.typed).read_text().splitlines() if t.strip()] if a.typed else []
     sets, found = {}, {}
     for seed in a.seeds:
-        new = ways(model, data, clips, a.temperatures, seed)
+        new = ways(model, data, clips, a.temperatures if seed == a.seeds[0] else a.temperatures[:1], seed)
         if texts: new |= typed(model, data, clips, texts, a.temperatures[0], seed)
         if seed == a.seeds[0]: new |= once(model, data, clips, new[f"told, temperature {a.temperatures[0]:g}"])
         for name, way in new.items():

@@ -3,9 +3,11 @@
     python tools/ship.py --run runs/real_speech/mini --metrics runs/real_speech/mini/artifacts/metrics.json \
         --data-card nbs/results/data.json
 
+    python tools/ship.py --run runs/speaker --name speak --speech nbs/results/speak.json --dataset speech.h5
+
 The numbers of the card are those that `spectro_evaluate` wrote for the shipped weights themselves: evaluate
-`spectro_dreamer/weights/NAME.safetensors`, not the run, and call this again with --metrics. Called without --metrics it
-only writes the weights.
+`spectro_dreamer/weights/NAME.safetensors`, not the run, and call this again with --metrics. Those of a model that
+speaks are what `experiments/speak.py` found (--speech). Called with neither it only writes the weights.
 """
 
 import argparse, json, sys
@@ -15,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from spectro_dreamer.config import SpectroError
+from spectro_dreamer.data.dataset import SpectrogramData
 from spectro_dreamer.files import write_text
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.model.world_model import export_safetensors, load
@@ -52,11 +55,93 @@ of other languages is reconstructed, but what it *imagines* is babble in the rhy
 and recognises no words. Do not use it to imitate a person's voice.
 """
 
+SPEAKING_CARD = """# {name}
+
+A small world model of read English speech that is told what to say ({parameters:.2f} million weights, {size:.1f} MB),
+made by this project: `spectro_say "A sentence." --checkpoint {name}`, `say("{name}", "A sentence.")`.
+
+## What it is told, and what it hears
+Phones (the ARPAbet) of each token of {token_ms:.0f} ms and of the next {ahead}, hidden in {hidden:.0%} of the training
+sequences; {mels} mel bands at {rate} Hz. State: h of {h}, Gaussian z of {z}; beside it a detail of {detail} for each
+token and a voice of {voice} for each clip. A model of durations is part of it.
+
+## What it learned from
+English sentences read aloud: volunteers of [Mozilla Common Voice](https://commonvoice.mozilla.org) (CC0) and readers of
+[LibriSpeech](https://www.openslr.org/12) (CC BY 4.0, V. Panayotov, G. Chen, D. Povey and S. Khudanpur; cut and
+re-encoded); their phones were found by forced alignment (`spectro_align`). {train_clips:,} clips of {train_speakers}
+speakers ({train_hours:.1f} hours) were used for training, {val_clips} of {val_speakers} other speakers for validation
+(split by speaker, split seed {split_seed}); {epochs} epochs, seed {seed}, preset `{preset}`, on one CPU core.
+
+## How it is understood
+{n} sentences of {speakers} speakers that it never heard, and that no choice was made on; seeds of the dreams:
+{seeds}; vocoder `{vocoder}`; measured before the weights were rounded to half precision. Word errors are those of
+PocketSphinx, which also found the phones; the signal is DNSMOS P.835 (1 to 5); the voice is the cosine of Resemblyzer's
+embeddings with the recording.
+
+{table}
+
+## What it is not
+What it says is understood about as well as recordings are by the same recogniser, and it sounds worse than they do. It
+knows English only, and only the voices and microphones it was trained on. Do not use it to imitate a person's voice.
+"""
+
 
 def split_of(data):
     """Clips, speakers and hours of both parts, from what `experiments/real_speech.py` wrote."""
     d = json.loads(Path(data).read_text())
     return {f"{part}_{k}": d[part][k] for part in ("train", "val") for k in ("clips", "speakers", "hours")}
+
+
+def split_of_file(path, cfg):
+    """The same of a data set as it is split for a run."""
+    data = SpectrogramData(path, cfg.train.val_split, cfg.train.split_seed)
+    def about(name, clips):
+        hours = float(data.lengths[clips].sum()/data.front_end.frame_rate/3600)
+        return {f"{name}_clips": len(clips), f"{name}_speakers": len({data.speakers[i] for i in clips}),
+                f"{name}_hours": hours}
+    return about("train", data.train) | about("val", data.val)
+
+
+def speech_table(found):
+    """What listeners made of each way to say the sentences, as lines of Markdown."""
+    shown = ("word_errors", "signal", "voice")
+    def cell(m): return "" if m is None else f"{m['mean']:.3f}" + (f" ± {m['se']:.3f}" if m["se"] else "")
+    rows = [[name, *(cell(marks.get(k)) for k in shown)] for name, marks in found["marks"].items()]
+    return ["| | word errors | signal | voice |", "|---|---|---|---|", *("| " + " | ".join(r) + " |" for r in rows)]
+
+
+def write_speaking_card(target, name, run, found, dataset):
+    """The model card beside the shipped weights of a model that speaks."""
+    model = load(target)
+    c, front_end, about = model.config, model.front_end, found["about"]
+    write_text(
+        target.with_suffix(".md"),
+        SPEAKING_CARD.format(
+            name=name,
+            parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+            size=target.stat().st_size / 2**20,
+            mels=front_end.n_mels,
+            rate=front_end.sample_rate,
+            token_ms=1000 * c.tokens.seconds(front_end),
+            ahead=c.train.told_ahead,
+            hidden=c.train.told_dropout,
+            h=c.model.h_state_size,
+            z=c.model.z_state_size,
+            detail=c.model.detail_size,
+            voice=c.model.voice_size,
+            split_seed=c.train.split_seed,
+            epochs=len(history(run)),
+            seed=c.train.seed,
+            preset=c.preset,
+            n=about["n"],
+            speakers=about["speakers"],
+            seeds=", ".join(map(str, about["seeds"])),
+            vocoder=about["vocoder"],
+            table="\n".join(speech_table(found)),
+            **split_of_file(dataset, c),
+        ),
+    )
+    print(f"wrote {target.with_suffix('.md').relative_to(ROOT)}")
 
 
 def arguments():
@@ -65,6 +150,8 @@ def arguments():
     p.add_argument("--run", required=True, help="the folder of a run")
     p.add_argument("--name", default="mini", help="the name it gets (default: %(default)s)")
     p.add_argument("--metrics", type=Path, help="metrics.json that spectro_evaluate wrote for the shipped weights")
+    p.add_argument("--speech", type=Path, help="what experiments/speak.py wrote, for a model that speaks")
+    p.add_argument("--dataset", type=Path, help="the data set that the run learned from, with --speech")
     p.add_argument(
         "--data-card",
         default=ROOT / "nbs" / "results" / "data.json",
@@ -139,6 +226,8 @@ def main():
     target = ROOT / "spectro_dreamer" / "weights" / f"{a.name}.safetensors"
     export_safetensors(a.run, target, half=True)
     print(f"wrote {target.relative_to(ROOT)}, {target.stat().st_size / 2**20:.1f} MB")
+    if a.speech:
+        write_speaking_card(target, a.name, a.run, json.loads(a.speech.read_text()), a.dataset)
     if not a.metrics:
         return
     m, split = json.loads(a.metrics.read_text()), split_of(a.data_card)

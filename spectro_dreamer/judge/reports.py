@@ -181,6 +181,20 @@ def _gaussian(data, clips, distortions=DISTORTIONS, segment=128):
 
 def _plain(metrics): return {k: asdict(m) for k, m in metrics.items()}
 
+def _reconstructions(model, data, clips, conditions, seed, shown): # condition → metrics
+    rec = {c: reconstruction_metrics(model, data, clips, c, seed, shown(f"reconstruction, style: {c}"))
+           for c in conditions}
+    if model.config.train.told != "nothing" and _same_actions(model, data):
+        name = "none, told what is said"
+        rec[name] = reconstruction_metrics(model, data, clips, "none", seed, shown(f"reconstruction, style: {name}"),
+                                           told=True)
+    return rec
+
+def _same_actions(model, data): # does the file tell what the model was told in training?
+    t = model.config.train
+    try: return data.action_names(t.told, t.told_ahead) == model.style_names
+    except SpectroError: return False
+
 def evaluate(
     dataset_path,         # HDF5 file from `prepare`
     checkpoint,           # a checkpoint, or the folder of a run
@@ -200,13 +214,12 @@ def evaluate(
     """
     model = load_of_sound(checkpoint, pick_device(device))
     data, clips = open_split(model, dataset_path, split)
-    trained = model.config.train.style_parts if data.style_names == model.style_names else "none"
+    trained = model.config.train.style_parts if _same_actions(model, data) else "none"
     conditions, picks, recordings = list(dict.fromkeys(("none", trained))), pick_clips(data, clips, n_audio), {}
     if clips_dir:
         recordings = {i: read_audio(clip_file(clips_dir, data.paths[i]), model.front_end.sample_rate) for i in picks}
     def shown(what): return partial(show_progress, what=what, show=progress)
-    rec = {c: reconstruction_metrics(model, data, clips, c, seed, shown(f"reconstruction, style: {c}"))
-           for c in conditions}
+    rec = _reconstructions(model, data, clips, conditions, seed, shown)
     loops = _open_loops(model, data, clips, conditions, seed, progress)
     trivial, gaussian = trivial_metrics(data, clips), _gaussian(data, clips)
     out = Path(output_dir)
