@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
+from scoreboard import machine, score, write_scores
 from speak import halves, own_plan, picked
 from spectro_dreamer.config import SpectroError
 from spectro_dreamer.data.dataset import Scale
@@ -146,6 +147,25 @@ def ratio(a, b, counts):
     return dict(zip(map(str, HORIZONS), zip(r.tolist(), error.tolist())))
 
 
+def scores_of(found, way):
+    """The rows of the scoreboard that this run answers for, of dreams at one temperature."""
+    about, marks, moves = found["about"], found["hold"]["marks"], found["hold"]["dynamics"]
+    made_by = (f"experiments/holding.py on {about['data']}, unheard speakers ({about['speakers']}), part "
+               f"{about['part']}, seed 0, {machine()}")
+    def row(value, se, n, aim): return score(value, se, n, aim, made_by)
+    def moved(name, aim): return row(moves[way][name]["share"], moves[way][name]["se"], moves[way][name]["n"], aim)
+    voice, real = marks[way]["voice"], marks["recording"]["voice"]
+    share = voice["mean"]/real["mean"]
+    error = share*float(np.hypot(voice["se"]/voice["mean"], real["se"]/real["mean"]))
+    out = {"dream_voice": row(share, error, voice["n"], 0.85), "dream_variance": moved("variance", 0.95),
+           "dream_modulation": moved("modulation", 0.9)}
+    if "energy_ratio" in found:
+        out["energy_ratio_max"] = row(*max(found["energy_ratio"]["speaker"].values()), about["n"], 1.0)
+        out["energy_ratio_max_told"] = row(*max(found["energy_ratio"]["speaker, told"].values()), about["n"], 1.0)
+    point = found["rates"]["told nothing"]
+    return out | {"line_ratio_max": row(point["points"]["speaker"]["ratio"], None, point["n_clips"], 0.8)}
+
+
 def measure(a):
     """Everything."""
     torch.set_num_threads(1)
@@ -155,7 +175,8 @@ def measure(a):
     clips = apart(data, halves(data)[a.part], a.unheard)
     some = picked(data, clips, a.n, least=CONTEXT + SECONDS + .5, most=30.)
     out = dict(about=dict(part=a.part, run=Path(a.run).name, rival=a.rival, n=len(some), vocoder=a.vocoder,
-                          speakers=len({data.speakers[i] for i in some}), context=CONTEXT, seconds=SECONDS))
+                          data=Path(a.dataset).name, speakers=len({data.speakers[i] for i in some}), context=CONTEXT,
+                          seconds=SECONDS))
     out["hold"] = hold(model, rival, data, some, sounding(data.front_end, a.vocoder), a.temperatures)
     models = {"speaker": (model, False), "speaker, told": (model, True)} | ({"rival": (rival, False)} if rival else {})
     scores, counts = energies(models, data, some)
@@ -163,13 +184,14 @@ def measure(a):
     if rival:
         out["energy_ratio"] = {name: ratio(scores[name], scores["rival"], counts) for name in scores if name != "rival"}
         print(json.dumps(out["energy_ratio"], indent=1))
-    out["rates"] = {"told nothing": rate_distortion({"speaker": model}, data, some),
-                    "told": rate_distortion({"speaker": model}, data, some, told=True)}
+    out["rates"] = {"told nothing": rate_distortion({"speaker": model}, data, clips),  # all: the line needs them
+                    "told": rate_distortion({"speaker": model}, data, clips, told=True)}
     for name, r in out["rates"].items():
         r.pop("line")
         print(name, json.dumps(r["points"]))
     out["about"]["processor_seconds"] = round(time.process_time() - start)
     write_text(a.output, json.dumps(out, indent=1) + "\n")
+    if a.scoreboard: write_scores(a.scoreboard, scores_of(out, f"speaker, told, temperature {a.temperatures[-1]:g}"))
 
 
 if __name__ == "__main__":
@@ -183,5 +205,6 @@ if __name__ == "__main__":
     p.add_argument("--n", type=int, default=24)
     p.add_argument("--temperatures", type=float, nargs="+", default=[0.7, 1.0])
     p.add_argument("--vocoder")
+    p.add_argument("--scoreboard", help="JSON of the headline numbers, to which these are added")
     try: measure(p.parse_args())
     except SpectroError as e: sys.exit(f"holding: {e}")

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
+from scoreboard import machine, score, write_scores
 from spectro_dreamer.config import SpectroError
 from spectro_dreamer.data.observations import tokens_to_frames
 from spectro_dreamer.data.preprocessing import read_audio
@@ -143,6 +144,19 @@ def over(marks, name, measure="word_errors", beside="recording"):
     return a["mean"] - b["mean"], float(np.hypot(a["se"], b["se"]))
 
 
+def scores_of(found, first, synthetic):
+    """The rows of the scoreboard that this run answers for."""
+    about, more, marks = found["about"], found["over_copies"], found["marks"]
+    made_by = (f"experiments/speak.py on {about['data']}, unheard speakers ({about['speakers']}), part "
+               f"{about['part']}, seeds {about['seeds']}, {machine()}")
+    def row(way, aim): return score(*more[way], n=marks[way]["word_errors"]["n"], aim=aim, made_by=made_by)
+    if synthetic: return {"typed_bundled_wer_over_copy": row(f"typed, temperature {first:g}", 0.20)}
+    dreamed = marks[f"told, temperature {first:g}"]["signal"]
+    return {"told_real_wer_over_copy": row(f"told, temperature {first:g}", 0.15),
+            "told_real_wer_own_durations_over_copy": row(f"told, own durations, temperature {first:g}", 0.20),
+            "dnsmos_imagined": score(dreamed["mean"], dreamed["se"], dreamed["n"], 2.2, made_by)}
+
+
 def measure(a):
     """Everything."""
     torch.set_num_threads(1)
@@ -171,7 +185,9 @@ def measure(a):
     about = dict(part=a.part, n=len(clips), speakers=len({data.speakers[i] for i in clips}), vocoder=a.vocoder,
                  run=Path(a.run).name, seeds=a.seeds, data=Path(a.dataset).name,
                  processor_seconds=round(time.process_time() - start))
-    write_text(a.output, json.dumps(dict(about=about, marks=marks, dynamics=moves, over_copies=more), indent=1) + "\n")
+    out = dict(about=about, marks=marks, dynamics=moves, over_copies=more)
+    write_text(a.output, json.dumps(out, indent=1) + "\n")
+    if a.scoreboard: write_scores(a.scoreboard, scores_of(out, a.temperatures[0], a.synthetic))
 
 
 if __name__ == "__main__":
@@ -186,5 +202,7 @@ if __name__ == "__main__":
     p.add_argument("--temperatures", type=float, nargs="+", default=[0.7, 1.0, 0.0])
     p.add_argument("--typed", help="a file with a sentence on each line")
     p.add_argument("--vocoder")
+    p.add_argument("--scoreboard", help="JSON of the headline numbers, to which these are added")
+    p.add_argument("--synthetic", action="store_true", help="the data are the bundled corpus")
     try: measure(p.parse_args())
     except SpectroError as e: sys.exit(f"speak: {e}")
