@@ -3,8 +3,8 @@
     python experiments/digits.py search --digits digits --work runs/digits [--only SETTING …]
     python experiments/digits.py judge --digits digits --work runs/digits --seeds 0 1 2
 
-`digits` is a folder with labels.tsv (path, digit, speaker, index) and recordings. One speaker is held out of everything.
-Of the others every recording's number says what it is for: 28 of 50 to teach the model, 2 to validate it, 20 to teach
+`digits` is a folder with labels.tsv (path, digit, speaker, index, duration) and recordings. One speaker is held out. Of
+the others every recording's number says what it is for: 28 of 50 to teach the model, 2 to validate it, 20 to teach
 the judge. Settings are chosen (`search`) with a judge that was taught on the model's own recordings, so that the
 recordings of the last judge and the speaker held out decide nothing. Rows go into nbs/results/digits.json, the
 scores also into nbs/results/scoreboard.json. What is there already is not computed again.
@@ -26,9 +26,10 @@ from spectro_dreamer.data.corpus import read_rows, split_speakers
 from spectro_dreamer.data.dataset import SpectrogramData
 from spectro_dreamer.data.observations import tokens_to_frames
 from spectro_dreamer.data.preparation import prepare
+from spectro_dreamer.data.told import told_of
 from spectro_dreamer.data.utterances import label_actions
 from spectro_dreamer.dream.dream_scores import class_diversity, classification_accuracy, nearest_training, real_or_dream
-from spectro_dreamer.dream.free_dreams import fit_classifier, inception_score, shuffled, told_dreams
+from spectro_dreamer.dream.free_dreams import class_voices, fit_classifier, inception_score, shuffled, told_dreams
 from spectro_dreamer.files import write_text
 from spectro_dreamer.learn.tracking import history
 from spectro_dreamer.learn.training import train
@@ -37,7 +38,8 @@ from spectro_dreamer.sound.sound_sets import frechet
 
 RESULTS = ROOT/"nbs"/"results"
 HELD = "theo"
-LABELS = ("digit", "speaker")
+LABELS = ("digit", "speaker", "length")
+LENGTHS = (0.24, 0.30, 0.36, 0.42, 0.48, 0.56, 0.66)  # seconds: where a clip's label of length changes
 FRONT_END = FrontEnd(sample_rate=8000, n_fft=384, hop_length=96, n_mels=64, fmax=4000.0)  # the recordings have 8 kHz
 TOKENS = TokenSpec(frames=8, hop=4, min_tokens=1)
 
@@ -45,9 +47,18 @@ TOKENS = TokenSpec(frames=8, hop=4, min_tokens=1)
 SHARED = dict(told="labels", told_dropout=0.1, h_state_size=256, embedding_size=256, hidden_size=256, z_state_size=16,
               detail_size=32, voice_size=0, beta_kl=30.0, beta_detail=3.0, beta_forecast=0.0, fresh_starts=0.0,
               batch_size=16, sequence_length=20, warmup_steps=50, ema=0.995, epochs=25, checkpoint_freq=999)
-SEARCH = {}
-TEMPERATURES = ((1, 1), (1, 0.5), (0.8, 0.8), (0.6, 0.6), (0, 1), (0, 0))  # of the states, and of the details
-FINAL, COMMANDED, FREE, STUDENT = "", (1, 1), (1, 1), (1, 1)  # a setting, and temperatures of what is asked for
+SEARCH = {  # name → how many of LABELS are told, changes
+    "digit and voice": (2, {}),
+    "and a voice latent": (2, dict(voice_size=16, beta_voice=2.0, beta_kl=60.0)),
+    "and the length": (3, dict(beta_kl=60.0, beta_detail=1.5)),
+    "length and voice latent": (3, dict(h_state_size=160, hidden_size=160, embedding_size=160, batch_size=8,
+                                               epochs=34, voice_size=16, beta_voice=2.0, beta_kl=60.0,
+                                               beta_detail=2.0)),
+}
+# the blur of the voices, the temperatures of states and details
+TEMPERATURES = ((0.5, 1, 1), (0.5, 1, 0.5), (0.5, 0.6, 0.6), (0.5, 0, 0))
+FINAL = "length and voice latent"
+COMMANDED, FREE, STUDENT = (0.5, 1, 0.8), (0.5, 0.8, 0.5), (0.5, 1, 1)  # of what is asked for
 
 
 # ---- recordings
@@ -58,6 +69,11 @@ def part_of(row):
     if row["speaker"] == HELD: return "held out"
     if number % 5 in (1, 3): return "judge"
     return "check" if number % 25 == 0 else "learn"
+
+
+def length_of(row):
+    """A recording's length as a label: one of eight classes."""
+    return str(sum(float(row["duration"]) >= edge for edge in LENGTHS))
 
 
 def prepared(a, name, rows, client, labels=()):
@@ -91,13 +107,15 @@ class Clips:
         self.voices = [of[i]["speaker"] for i in self.at]
         self.lengths = [len(x) for x in self.specs]
         self.classes = list(zip(self.digits.tolist(), self.voices))
-        self.said = [dict(digit=d, speaker=v) for d, v in self.classes]
+        self.said = [{k: str(of[i][k]) for k in LABELS} for i in self.at]
 
 
 def open_parts(a):
-    """The file to train on, and the clips of each part."""
-    rows = list(read_rows(a.digits/"labels.tsv", ("path", "index", *LABELS)))
-    learn = prepared(a, "learn", [r for r in rows if part_of(r) in ("learn", "check")], part_of, LABELS)
+    """The files to train on by number of labels, and the clips of each part."""
+    rows = list(read_rows(a.digits/"labels.tsv", ("path", "index", "duration", *LABELS[:2])))
+    for r in rows: r["length"] = length_of(r)
+    taught = [r for r in rows if part_of(r) in ("learn", "check")]
+    learn = {n: prepared(a, f"learn{n}", taught, part_of, LABELS[:n]) for n in (2, 3)}
     data = SpectrogramData(prepared(a, "all", rows, lambda r: r["speaker"]), 0.0)
     named = {Path(r["path"]).name: r for r in rows}
     return learn, {p: Clips(data, named, p) for p in ("learn", "check", "judge", "held out")}
@@ -136,10 +154,10 @@ def trained(a, learn, setting, seed=0):
     folder = a.work/"runs"/f"{setting.replace(' ', '_')}-{seed}"
     if not (folder/"done.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        start = time.process_time()
-        cfg = preset("speaker").override(**(SHARED | SEARCH[setting]), val_split=0.5, split_seed=split_seed(learn),
+        start, (n_labels, changes) = time.process_time(), SEARCH[setting]
+        cfg = preset("speaker").override(**(SHARED | changes), val_split=0.5, split_seed=split_seed(learn[n_labels]),
                                          seed=seed)
-        train(learn, cfg, folder, progress=False, use_mlflow=False)
+        train(learn[n_labels], cfg, folder, progress=False, use_mlflow=False)
         write_text(folder/"done.json", json.dumps(dict(processor_seconds=round(time.process_time() - start))))
     return load(folder), json.loads((folder/"done.json").read_text())
 
@@ -147,7 +165,7 @@ def trained(a, learn, setting, seed=0):
 @torch.no_grad()
 def heard_again(model, spec, said):
     """A recording drawn again by a model that is told labels, and the nats of state and detail in all its tokens."""
-    tokens, told = model.to_tokens(spec)[None], label_actions(model.style_names, said)
+    tokens, told = model.to_tokens(spec)[None], label_actions(model.style_names, known_to(model, [said])[0])
     action = torch.cat([torch.zeros(model.config.model.action_size - len(told)), told])
     path = model.follow(tokens, model.with_voice(action.expand(1, tokens.shape[1], -1), model.voice_of(spec)))
     drawn = model.scale(spec).undo(tokens_to_frames(model.decode(path)[0], model.config.tokens.hop))
@@ -161,9 +179,38 @@ def rates(model, clips):
     return dict(state_nats=state/tokens, detail_nats=detail/tokens)
 
 
-def commanded(model, clips, temperatures, seed=0, said=None):
-    """A dream for each clip, of its length, told its digit and its voice."""
-    return told_dreams(model, clips.said if said is None else said, clips.lengths, *temperatures, seed)
+def drawn_at_random(clips, seed):
+    """Which clip each dream from nothing takes its labels and its length from: the data's frequencies."""
+    return np.random.default_rng(seed).integers(len(clips.at), size=len(clips.at))
+
+
+def known_to(model, said):
+    """The labels that a model was taught."""
+    known = told_of(model.style_names).labels
+    return [{k: v for k, v in labels.items() if k in known} for labels in said]
+
+
+def drawn_voices(model, clips, said, blur, seed):
+    """Voices for dreams, as recordings with the same labels have them; None leaves them to the prior.
+
+    If no recording has the length that is told, it is those of the nearest length.
+    """
+    if model.voice is None or not said[0]: return None
+    def of(labels): return tuple(labels[k] for k in LABELS)
+    def apart(a, b): return 99*(a[:2] != b[:2]) + abs(int(a[2]) - int(b[2]))
+    classes = [of(s) for s in clips.said]
+    known = sorted(set(classes))
+    wanted = [min(known, key=lambda c: apart(c, of(s))) for s in said]
+    return class_voices(model, clips.specs, classes, wanted, blur, seed)
+
+
+def commanded(model, clips, temperatures, seed=0, said=None, lengths=None):
+    """A dream for each clip, of its length, told its labels or others; blur of the voice, temperatures of the rest."""
+    said = clips.said if said is None else said
+    blur, of_state, of_detail = temperatures
+    voices = drawn_voices(model, clips, said, blur, seed)
+    lengths = clips.lengths if lengths is None else lengths
+    return told_dreams(model, known_to(model, said), lengths, of_state, of_detail, seed, voices)
 
 
 def diversity(dreams, clips, most=150):
@@ -184,15 +231,16 @@ def search(a):
     for setting in a.only or SEARCH:
         if setting in rows and not a.again: continue
         model, cost = trained(a, learn, setting)
-        row = dict(changes=SEARCH[setting], epochs=model.config.train.epochs, **cost, **rates(model, parts["check"]))
+        n_labels, changes = SEARCH[setting]
+        row = dict(labels=LABELS[:n_labels], changes=changes, epochs=model.config.train.epochs, **cost)
+        row |= rates(model, parts["check"])
         row |= dict(mse=history(a.work/"runs"/f"{setting.replace(' ', '_')}-0")[-1]["val_recon_loss"])
         for t in TEMPERATURES:
             dreams = commanded(model, clips, t)
             heard = marks(jury, dreams, clips.digits) | dict(diversity=diversity(dreams, clips).share)
-            row[f"told {t[0]:g}/{t[1]:g}"] = heard
-        for t in TEMPERATURES[:3]:
-            dreams = commanded(model, clips, t, said=[{}]*len(clips.at))
-            row[f"hidden {t[0]:g}/{t[1]:g}"] = marks(jury, dreams, clips.digits)
+            row["told " + "/".join(f"{x:g}" for x in t)] = heard
+        dreams = commanded(model, clips, TEMPERATURES[0], said=[{}]*len(clips.at))
+        row["hidden"] = marks(jury, dreams, clips.digits)
         rows[setting] = tidy(row)
         print(setting, json.dumps(rows[setting]), flush=True)
         write(a, search=rows, searched=about)
@@ -200,25 +248,22 @@ def search(a):
 
 # ---- the judgement
 
+DRAWN = "dreams from nothing, label drawn"
+
 def wrong(clips):
     """Labels of which the digit is another than a clip's, each of nine as often, and those digits."""
     others = (clips.digits + 1 + np.arange(len(clips.digits)) % 9) % 10
-    return [s | dict(digit=int(d)) for s, d in zip(clips.said, others)], others
-
-
-def drawn_labels(clips, seed):
-    """Labels and lengths of clips drawn at random: a dream that decides by itself, by the data's frequencies."""
-    return np.random.default_rng(seed).integers(len(clips.at), size=len(clips.at))
+    return [s | dict(digit=str(d)) for s, d in zip(clips.said, others)], others
 
 
 def sets_of(model, clips, unheard, seed):
     """Name → clips to judge and the digit that each should be."""
-    digits, some = clips.digits, drawn_labels(clips, seed)
+    digits, some = clips.digits, drawn_at_random(clips, seed)
     said, others = wrong(clips)
     again = [heard_again(model, x, s)[0] for x, s in zip(clips.specs, clips.said)]
     untold = [heard_again(model, x, {})[0] for x in clips.specs]
     told_wrong = [heard_again(model, x, s)[0] for x, s in zip(clips.specs, said)]
-    drawn = told_dreams(model, [clips.said[i] for i in some], [clips.lengths[i] for i in some], *FREE, seed)
+    drawn = commanded(model, clips, FREE, seed, [clips.said[i] for i in some], [clips.lengths[i] for i in some])
     return {"recordings": (clips.specs, digits),
             f"recordings of {HELD}": (unheard.specs, unheard.digits),
             "reconstructions": (again, digits),
@@ -227,11 +272,11 @@ def sets_of(model, clips, unheard, seed):
             "reconstructions told another digit: the told one": (told_wrong, others),
             "shuffled frames": (shuffled(clips.specs), digits),
             "dreams told a digit": (commanded(model, clips, COMMANDED, seed), digits),
-            "dreams told a digit, temperature 1": (commanded(model, clips, (1, 1), seed), digits),
-            "dreams told a digit, temperature 0": (commanded(model, clips, (0, 0), seed), digits),
+            "dreams told a digit, temperature 1": (commanded(model, clips, (0.5, 1, 1), seed), digits),
+            "dreams told a digit, temperature 0": (commanded(model, clips, (0.5, 0, 0), seed), digits),
             "dreams told another digit: the clip's own": (commanded(model, clips, COMMANDED, seed, said), digits),
             "dreams told another digit: the told one": (commanded(model, clips, COMMANDED, seed, said), others),
-            "dreams from nothing, label drawn": (drawn, digits[some]),
+            DRAWN: (drawn, digits[some]),
             "dreams from nothing, label hidden": (commanded(model, clips, FREE, seed, [{}]*len(clips.at)), digits)}
 
 
@@ -242,8 +287,11 @@ def judge_seed(a, learn, parts, jury, seed):
     sets, reference = sets_of(model, clips, unheard, seed), jury.hear(parts["judge"].specs)[1]
     out = {name: marks(jury, specs, digits, reference) for name, (specs, digits) in sets.items()}
     for name in ("reconstructions", *(n for n in sets if n.startswith("dreams told a digit"))):
-        d = diversity(sets[name][0], clips, 300)
+        d = diversity(sets[name][0], clips)
         out[name] |= dict(diversity=d.share, diversity_se=d.se)
+    some = drawn_at_random(clips, seed)
+    d = class_diversity(sets[DRAWN][0], [clips.classes[i] for i in some], clips.specs, clips.classes, 150)
+    out[DRAWN] |= dict(diversity=d.share, diversity_se=d.se)
     dreams = sets["dreams told a digit"][0]
     near = nearest_training(dreams, parts["judge"].specs, clips.specs, frames=24)
     apart = real_or_dream(clips.specs[::3], dreams[::3], frames=16, starts=[0, 16])
@@ -281,7 +329,7 @@ def fill_scoreboard(a, rows, parts):
     n = len(parts["learn"].at)
     def of(name, key): return lambda r: r["sets"][name][key]
     def error(values): return float(np.std(values, ddof=1)/len(values)**0.5) if len(values) > 1 else None
-    said, free = "dreams told a digit", "dreams from nothing, label drawn"
+    said, free = "dreams told a digit", DRAWN
     made = f"experiments/digits.py, setting {FINAL!r}; spoken digits, {n} clips of three voices to learn from; judge " \
            f"taught on {len(parts['judge'].at)} others; seeds {', '.join(rows)}; {machine()}"
     heard, sure = (over_seeds(rows, of(*x), n*len(rows)) for x in ((said, "heard"), (free, "sure")))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Classifier', 'fit_classifier', 'free_dreams', 'shuffled', 'stabilised_var', 'var_dreams', 'told_dreams',
-           'inception_score', 'score_dreams', 'format_scores']
+           'class_voices', 'inception_score', 'score_dreams', 'format_scores']
 
 # %% ../../nbs/64_free_dreams.ipynb #14469c98
 __doc__ += """
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from ..config import SpectroError
 from ..data.observations import tokens_to_frames
 from ..data.utterances import label_actions
+from ..model.voice import MIN_STD
 from ..model.world_model import DreamerModel
 from ..sound.sound_sets import frechet
 from ..judge.autoregression import VAR
@@ -189,6 +190,32 @@ def told_dreams(
     path = model.imagine(model.rssm.initial(n), actions, temperature, noise, detail_temperature=detail_temperature)
     drawn = no_context_scale(model).undo(tokens_to_frames(model.decode(path), tokens.hop)).cpu()
     return [x[:k] for x, k in zip(drawn, lengths)]
+
+# %% ../../nbs/64_free_dreams.ipynb #told64c
+@torch.no_grad()
+def class_voices(
+    model:DreamerModel,    # with voices
+    specs,                 # list of (N, M) nats: recordings that it was taught
+    classes,               # of each: a digit, or a digit and who says it
+    wanted,                # the class of each voice to draw
+    blur:float=0.5,        # 0: a recording's own voice; 1: only mean and covariance are the recordings'
+    seed:int=0,
+)->Tensor:                 # (n, U)
+    """Voices such as recordings of a class have: one of theirs, drawn at random and blurred.
+
+    The blur keeps the mean of a class and its covariance, which is taken to be that of all classes. Raises
+    `SpectroError` if a class is wanted of which there is no recording.
+    """
+    if model.voice is None: raise SpectroError("this model has no voices: train it with --voice-size")
+    if unknown := set(wanted) - set(classes): raise SpectroError(f"there is no recording of {sorted(unknown)[0]}")
+    voices, rng = torch.stack([model.voice_of(x) for x in specs]), np.random.default_rng(seed)
+    members = {c: np.flatnonzero([k == c for k in classes]) for c in set(classes)}
+    mean = {c: voices[k].mean(0) for c, k in members.items()}
+    apart = voices - torch.stack([mean[c] for c in classes])
+    covariance = apart.T@apart/max(1, len(voices) - len(mean)) + MIN_STD**2*torch.eye(model.voice.size)
+    noise = dream_noise(len(wanted), 1, model.voice.size, seed)[:, 0]@torch.linalg.cholesky(covariance).T.cpu()
+    own = torch.stack([apart[rng.choice(members[c])] for c in wanted])
+    return torch.stack([mean[c] for c in wanted]) + (1 - blur**2)**.5*own + blur*noise.to(model.device)
 
 # %% ../../nbs/64_free_dreams.ipynb #3bdd2cb0
 def inception_score(
