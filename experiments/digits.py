@@ -55,10 +55,10 @@ SEARCH = {  # name → how many of LABELS are told, changes
                                                epochs=34, voice_size=16, beta_voice=2.0, beta_kl=60.0,
                                                beta_detail=2.0)),
 }
-# the blur of the voices, the temperatures of states and details
-TEMPERATURES = ((0.5, 1, 1), (0.5, 1, 0.5), (0.5, 0.6, 0.6), (0.5, 0, 0))
+# the spread of the voices, the temperatures of states and details
+TEMPERATURES = ((1, 1, 1), (1, 1, 0.5), (1.3, 0.8, 0.5), (0, 0, 0))
 FINAL = "length and voice latent"
-COMMANDED, FREE, STUDENT = (0.5, 1, 0.8), (0.5, 0.8, 0.5), (0.5, 1, 1)  # of what is asked for
+COMMANDED, FREE, STUDENT = (1.3, 0.8, 0.5), (1, 0.8, 0.5), (1, 1, 1)  # of what is asked for
 
 
 # ---- recordings
@@ -190,7 +190,7 @@ def known_to(model, said):
     return [{k: v for k, v in labels.items() if k in known} for labels in said]
 
 
-def drawn_voices(model, clips, said, blur, seed):
+def drawn_voices(model, clips, said, spread, seed):
     """Voices for dreams, as recordings with the same labels have them; None leaves them to the prior.
 
     If no recording has the length that is told, it is those of the nearest length.
@@ -201,14 +201,14 @@ def drawn_voices(model, clips, said, blur, seed):
     classes = [of(s) for s in clips.said]
     known = sorted(set(classes))
     wanted = [min(known, key=lambda c: apart(c, of(s))) for s in said]
-    return class_voices(model, clips.specs, classes, wanted, blur, seed)
+    return class_voices(model, clips.specs, classes, wanted, spread=spread, seed=seed)
 
 
 def commanded(model, clips, temperatures, seed=0, said=None, lengths=None):
-    """A dream for each clip, of its length, told its labels or others; blur of the voice, temperatures of the rest."""
+    """A dream for each clip, of its length, told its labels or others; the spread of the voices and temperatures."""
     said = clips.said if said is None else said
-    blur, of_state, of_detail = temperatures
-    voices = drawn_voices(model, clips, said, blur, seed)
+    spread, of_state, of_detail = temperatures
+    voices = drawn_voices(model, clips, said, spread, seed)
     lengths = clips.lengths if lengths is None else lengths
     return told_dreams(model, known_to(model, said), lengths, of_state, of_detail, seed, voices)
 
@@ -272,8 +272,8 @@ def sets_of(model, clips, unheard, seed):
             "reconstructions told another digit: the told one": (told_wrong, others),
             "shuffled frames": (shuffled(clips.specs), digits),
             "dreams told a digit": (commanded(model, clips, COMMANDED, seed), digits),
-            "dreams told a digit, temperature 1": (commanded(model, clips, (0.5, 1, 1), seed), digits),
-            "dreams told a digit, temperature 0": (commanded(model, clips, (0.5, 0, 0), seed), digits),
+            "dreams told a digit, temperature 1": (commanded(model, clips, (1, 1, 1), seed), digits),
+            "dreams told a digit, temperature 0": (commanded(model, clips, (0, 0, 0), seed), digits),
             "dreams told another digit: the clip's own": (commanded(model, clips, COMMANDED, seed, said), digits),
             "dreams told another digit: the told one": (commanded(model, clips, COMMANDED, seed, said), others),
             DRAWN: (drawn, digits[some]),
@@ -305,9 +305,10 @@ def judge_seed(a, learn, parts, jury, seed):
 def judge(a):
     """Judge the chosen setting for each seed with a jury of its own, then fill the scoreboard."""
     learn, parts = open_parts(a)
-    jury, rows = Jury(parts["judge"], 40, 2), results(a).get("seeds", {})
-    for seed in a.seeds:
-        if str(seed) in rows and not a.again: continue
+    rows = results(a).get("seeds", {})
+    missing = [seed for seed in a.seeds if a.again or str(seed) not in rows]
+    jury = Jury(parts["judge"], 40, 2) if missing else None
+    for seed in missing:
         rows[str(seed)] = tidy(judge_seed(a, learn, parts, jury, seed))
         print(seed, json.dumps(rows[str(seed)]), flush=True)
         about = dict(setting=FINAL, held_out=HELD, commanded=COMMANDED, free=FREE, student=STUDENT, machine=machine(),
@@ -330,17 +331,18 @@ def fill_scoreboard(a, rows, parts):
     def of(name, key): return lambda r: r["sets"][name][key]
     def error(values): return float(np.std(values, ddof=1)/len(values)**0.5) if len(values) > 1 else None
     said, free = "dreams told a digit", DRAWN
-    made = f"experiments/digits.py, setting {FINAL!r}; spoken digits, {n} clips of three voices to learn from; judge " \
-           f"taught on {len(parts['judge'].at)} others; seeds {', '.join(rows)}; {machine()}"
+    made = (f"experiments/digits.py, setting {FINAL!r}; spoken digits, {n} clips of three voices to learn from; judge "
+            f"taught on {len(parts['judge'].at)} others; seeds {', '.join(rows)}; {machine()}")
     heard, sure = (over_seeds(rows, of(*x), n*len(rows)) for x in ((said, "heard"), (free, "sure")))
     spread, inception = ([of(*x)(r) for r in rows.values()] for x in ((said, "diversity"), (free, "inception")))
     cas = [r["cas"]["share"] for r in rows.values()]
     cas_error = max([error(cas) or 0, float(np.mean([r["cas"]["se"] for r in rows.values()]))/len(cas)**0.5])
+    drawn = "labels and length drawn by the data's frequencies, then told"
     board = dict(
-        digits_commanded_heard=score(*heard, n*len(rows), 0.95, made),
-        digits_commanded_diversity=score(np.mean(spread), error(spread), n*len(rows), 0.6, made),
-        digits_free_sure=score(*sure, n*len(rows), 0.45, f"{made}; label and length drawn by the data's frequencies"),
-        digits_free_inception=score(np.mean(inception), error(inception), n*len(rows), 5.0, f"{made}; labels drawn so"),
+        digits_commanded_heard=score(*heard, n*len(rows), 0.95, f"{made}; spread, temperatures {COMMANDED}"),
+        digits_commanded_diversity=score(np.mean(spread), error(spread), n*len(rows), 0.6, f"{made}; the same dreams"),
+        digits_free_sure=score(*sure, n*len(rows), 0.45, f"{made}; spread, temperatures {FREE}; {drawn}"),
+        digits_free_inception=score(np.mean(inception), error(inception), n*len(rows), 5.0, f"{made}; {drawn}"),
         cas=score(np.mean(cas), cas_error, len(parts["held out"].at)*len(rows), 0.8,
                   f"{made}; tested on {len(parts['held out'].at)} recordings of {HELD}, whom nobody has heard"))
     write_scores(a.scoreboard, board)

@@ -199,6 +199,7 @@ def class_voices(
     classes,               # of each: a digit, or a digit and who says it
     wanted,                # the class of each voice to draw
     blur:float=0.5,        # 0: a recording's own voice; 1: only mean and covariance are the recordings'
+    spread:float=1.0,      # scales what differs within a class
     seed:int=0,
 )->Tensor:                 # (n, U)
     """Voices such as recordings of a class have: one of theirs, drawn at random and blurred.
@@ -215,7 +216,8 @@ def class_voices(
     covariance = apart.T@apart/max(1, len(voices) - len(mean)) + MIN_STD**2*torch.eye(model.voice.size)
     noise = dream_noise(len(wanted), 1, model.voice.size, seed)[:, 0]@torch.linalg.cholesky(covariance).T.cpu()
     own = torch.stack([apart[rng.choice(members[c])] for c in wanted])
-    return torch.stack([mean[c] for c in wanted]) + (1 - blur**2)**.5*own + blur*noise.to(model.device)
+    differing = (1 - blur**2)**.5*own + blur*noise.to(model.device)
+    return torch.stack([mean[c] for c in wanted]) + spread*differing
 
 # %% ../../nbs/64_free_dreams.ipynb #3bdd2cb0
 def inception_score(
