@@ -118,12 +118,14 @@ class WorldParts(nn.Module):
         return self.observe(tokens, actions, state, reset, tokens.new_zeros(*actions.shape[:2], self.rssm.z_size))
 
     def imagine(self, state:State, styles:Tensor, temperature:float=1.0, noise:Tensor | None=None,
-                generator:torch.Generator | None=None, top_p:float=1.0)->Trajectory:
+                generator:torch.Generator | None=None, top_p:float=1.0,
+                detail_temperature:float | None=None)->Trajectory: # None: as that of the states
         "Go on without hearing for as many steps as styles (B, T, A) has; see `RSSM.imagine`."
         noise, fine = self.noise_parts(noise, styles, generator)
         path = self.rssm.imagine(state, self.with_voice(styles), temperature, noise, generator, top_p)
         if self.decoder.detail is None: return path
-        return path._replace(detail=self.decoder.detail.prior(path.feature).sample(temperature*fine))
+        fine = fine*(temperature if detail_temperature is None else detail_temperature)
+        return path._replace(detail=self.decoder.detail.prior(path.feature).sample(fine))
 
     def observe_then_imagine(self, tokens:Tensor, styles:Tensor, state:State | None=None, temperature:float=1.0,
                              noise:Tensor | None=None, generator:torch.Generator | None=None
