@@ -209,14 +209,18 @@ def _distance(reference, sounds, sample_rate, embedding):
     try: return calculate_fad(reference, sounds, sample_rate, embedding=embedding, paired=True)
     except SpectroError: return None
 
+def _recognised(sets, known, sample_rate, show):
+    "Name → what a recogniser hears in its sounds of these numbers."
+    heard = {name: [] for name in sets}
+    for name, i in show([(name, i) for name in sets for i in known]):
+        heard[name].append(recognise(sets[name][i], sample_rate))
+    return heard
+
 def _words_of_sets(sets, sample_rate, transcripts, show):
     "Name → `WordErrors` over the sounds that have a transcript; None without any, and without a recogniser."
     known = [i for i, t in enumerate(transcripts) if plain_words(t)]
     if not known or left_out().keys() & {"pocketsphinx", "jiwer"}: return dict.fromkeys(sets)
-    heard = {name: [] for name in sets}
-    for name, i in show([(name, i) for name in sets for i in known]):
-        heard[name].append(recognise(sets[name][i], sample_rate))
-    said = [transcripts[i] for i in known]
+    heard, said = _recognised(sets, known, sample_rate, show), [transcripts[i] for i in known]
     try: return {name: calculate_wer(said, texts) for name, texts in heard.items()}
     except MissingLibrary: return dict.fromkeys(sets)
 
