@@ -166,8 +166,7 @@ class Tables(NamedTuple):
         f.attrs.update(format=FORMAT, style_names=json.dumps(names), inputs=inputs, fingerprint=fingerprint, **attrs)
 
 # %% ../../nbs/10d_store.ipynb #16713fc6
-def _joined_labels(parts, tables):
-    "Name of a label → its value for each clip of all files, empty where a file has none."
+def _joined_labels(parts, tables): # label → its value for each clip of all files, empty where a file has none
     names = sorted({name for s in parts for name in s.labels or {}})
     return {name: [v for s, t in zip(parts, tables) for v in s.label_of(name, len(t.clips))] for name in names}
 
