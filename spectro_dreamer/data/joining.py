@@ -74,6 +74,11 @@ def _write_styles(f, files, lengths, dtype):
         at, first = at + len(local), first + clips
 
 # %% ../../nbs/10f_joining.ipynb #d757c9d0
+def _clear_place(output):
+    "Make the folder of a file, and remove what a run that was killed left beside it."
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for left in output.parent.glob(f"{escape(output.name)}.*.partial"): left.unlink()
+
 def write_joined(
     files:list,        # data sets, in order
     tables:Tables,     # of all of them
@@ -85,19 +90,17 @@ def write_joined(
 )->dict:               # clips, speakers, hours, skipped (reason by path), columns
     "Write the file that holds what all `files` hold. Raises `OSError` if there is no room."
     import h5py
-    output.parent.mkdir(parents=True, exist_ok=True)
-    for left in output.parent.glob(f"{escape(output.name)}.*.partial"): left.unlink() # of a run that was killed
+    _clear_place(output)
     copying, dtype = not (by_reference or compress), about["dtype"]
     if not by_reference: _check_room(files, output)
-    def place(f, name, shape):
-        "Point to the frames, write them compressed, or leave room for them."
-        if by_reference: _refer(f, name, shape, dtype, files, output.parent)
-        elif compress: _compress(f, name, shape, dtype, files)
-        else: reserve_frames(f, name, shape, np.dtype(dtype))
     with atomic_write(output) as part, PatientFile(part) as target, h5py.File(target, "w") as f:
         tables.write(f, **about)
         if said: said.write(f)
-        for name, width in frame_widths(tables).items(): place(f, name, (tables.n_frames, width))
+        for name, width in frame_widths(tables).items():
+            shape = (tables.n_frames, width)
+            if by_reference: _refer(f, name, shape, dtype, files, output.parent)
+            elif compress: _compress(f, name, shape, dtype, files)
+            else: reserve_frames(f, name, shape, np.dtype(dtype))        # room, to be filled below
         with ThreadPoolExecutor(1) as copier:
             rows = {name: _rows(files, name) for name in FRAME_ARRAYS}
             copied = copier.submit(fill_frames, part, array_places(f), rows) if copying else None

@@ -166,6 +166,10 @@ class Tables(NamedTuple):
         f.attrs.update(format=FORMAT, style_names=json.dumps(names), inputs=inputs, fingerprint=fingerprint, **attrs)
 
 # %% ../../nbs/10d_store.ipynb #16713fc6
+def _joined_labels(parts, tables): # label → its value for each clip of all files, empty where a file has none
+    names = sorted({name for s in parts for name in s.labels or {}})
+    return {name: [v for s, t in zip(parts, tables) for v in s.label_of(name, len(t.clips))] for name in names}
+
 class SaidTables(NamedTuple):
     "What a file says of what is said: a phone for each frame, labels for each clip."
     phones:np.ndarray|None=None        # (N,) int16, numbers in `phone_names`; -1 where it is not known
@@ -193,8 +197,7 @@ class SaidTables(NamedTuple):
         told = [s for s in parts if s.phones is not None]
         if len({s.phone_names for s in told}) > 1:
             raise SpectroError("the files number their phones in different ways: prepare them with the same version")
-        names = sorted({name for s in parts for name in s.labels or {}})
-        labels = {name: [v for s, t in zip(parts, tables) for v in s.label_of(name, len(t.clips))] for name in names}
+        labels = _joined_labels(parts, tables)
         if not told: return cls(labels=labels)
         phones = [s.phones_of(t.n_frames) for s, t in zip(parts, tables)]
         return cls(np.concatenate(phones), told[0].phone_names, labels)

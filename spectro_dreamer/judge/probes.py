@@ -24,7 +24,7 @@ Tensors: features (n, D), a row for each clip; the feature [h, z] (T, H + Z) of 
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import cast
-import numpy as np, torch
+import numpy as np, scipy.optimize, torch
 from torch import Tensor, nn
 from ..config import SpectroError
 from ..data.corpus import read_labels
@@ -41,18 +41,22 @@ def fit_probe(
     start=None,    # (D + 1, n_classes) where to begin
     iterations:int=200,
 )->Tensor:         # (D + 1, n_classes) weights, the bias in the last row
-    "Minimise the mean cross entropy plus the penalty; convex, so there is one answer."
-    w = torch.zeros(x.shape[1] + 1, n_classes, dtype=x.dtype) if start is None else start.clone()
-    w.requires_grad_(True)
-    optimizer = torch.optim.LBFGS([w], max_iter=iterations, history_size=20, line_search_fn="strong_wolfe",
-                                  tolerance_grad=1e-6, tolerance_change=1e-10)
-    def closure():
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(x @ w[:-1] + w[-1], y) + l2/2*w[:-1].pow(2).sum()
-        loss.backward()
-        return loss
-    optimizer.step(closure)
-    return w.detach()
+    "Minimise the mean cross entropy plus the penalty, by L-BFGS; convex, so there is one answer."
+    features, said = x.double().numpy(), nn.functional.one_hot(y, n_classes).double().numpy()
+    shape = (features.shape[1] + 1, n_classes)
+    def objective(flat):
+        w = flat.reshape(shape)
+        scores = features @ w[:-1] + w[-1]
+        scores -= scores.max(1, keepdims=True)
+        odds = np.exp(scores)
+        total = odds.sum(1, keepdims=True)
+        wrong = (odds/total - said)/len(said)
+        loss = np.log(total).mean() - (scores*said).sum(1).mean() + l2/2*(w[:-1]**2).sum()
+        return loss, np.concatenate([features.T @ wrong + l2*w[:-1], wrong.sum(0)[None]]).ravel()
+    begin = np.zeros(shape) if start is None else np.asarray(start, dtype=float)
+    options = dict(maxiter=iterations, maxcor=20, gtol=1e-7, ftol=0)
+    found = scipy.optimize.minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return torch.from_numpy(found.x.reshape(shape)).to(x.dtype)
 
 @dataclass(frozen=True)
 class Probe:

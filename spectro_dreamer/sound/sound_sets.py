@@ -155,6 +155,15 @@ def _compare_halves(sets, groups, sizes, rng):
              for n in sizes if dims < n <= most}
     return found, most, dims
 
+def _over_splits(splits, names, sizes):
+    "N → name → mean and spread over the splits, for each N that all of them have."
+    rows = {}
+    for n in sizes:
+        if not all(n in s for s in splits): continue
+        values = {name: [s[n][name] for s in splits] for name in names}
+        rows[n] = {name: FrechetRow(float(np.mean(v)), float(np.std(v))) for name, v in values.items()}
+    return rows
+
 def fad_by_size(
     reference,              # real sounds
     others:dict,            # name → sounds made from them, one from each
@@ -175,11 +184,7 @@ def fad_by_size(
     _check_sizes(sets.values(), groups, "the groups")
     splits, most, dims = zip(*(_compare_halves(sets, groups, sizes, np.random.default_rng([seed, draw]))
                                for draw in range(draws)))
-    def row(n):
-        "Mean and spread of each set over the splits."
-        values = {name: [s[n][name] for s in splits] for name in sets}
-        return {name: FrechetRow(float(np.mean(v)), float(np.std(v))) for name, v in values.items()}
-    rows = {n: row(n) for n in sorted(sizes) if all(n in s for s in splits)}
+    rows = _over_splits(splits, sets, sorted(sizes))
     if not rows: _check_size(max((n for n in sizes if n <= dims[-1]), default=min(sizes)), most[-1], dims[-1])
     return rows
 
@@ -204,14 +209,19 @@ def _distance(reference, sounds, sample_rate, embedding):
     try: return calculate_fad(reference, sounds, sample_rate, embedding=embedding, paired=True)
     except SpectroError: return None
 
+def _recognised(sets, known, sample_rate, show):
+    "Name → what a recogniser hears in its sounds of these numbers."
+    heard = {name: [] for name in sets}
+    for name, i in show([(name, i) for name in sets for i in known]):
+        heard[name].append(recognise(sets[name][i], sample_rate))
+    return heard
+
 def _words_of_sets(sets, sample_rate, transcripts, show):
     "Name → `WordErrors` over the sounds that have a transcript; None without any, and without a recogniser."
     known = [i for i, t in enumerate(transcripts) if plain_words(t)]
     if not known or left_out().keys() & {"pocketsphinx", "jiwer"}: return dict.fromkeys(sets)
-    todo = [(name, i) for name in sets for i in known]
-    heard = {(name, i): recognise(sets[name][i], sample_rate) for name, i in show(todo)}
-    said = [transcripts[i] for i in known]
-    try: return {name: calculate_wer(said, [heard[name, i] for i in known]) for name in sets}
+    heard, said = _recognised(sets, known, sample_rate, show), [transcripts[i] for i in known]
+    try: return {name: calculate_wer(said, texts) for name, texts in heard.items()}
     except MissingLibrary: return dict.fromkeys(sets)
 
 def score_sets(
