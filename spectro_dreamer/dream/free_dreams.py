@@ -209,7 +209,8 @@ def class_voices(
     """
     if model.voice is None: raise SpectroError("this model has no voices: train it with --voice-size")
     if unknown := set(wanted) - set(classes): raise SpectroError(f"there is no recording of {sorted(unknown)[0]}")
-    voices, rng = torch.stack([model.voice_of(x) for x in specs]), np.random.default_rng(seed)
+    heard, rng = [model.voice_of(x) for x in specs], np.random.default_rng(seed)
+    voices = torch.stack([v for v in heard if v is not None])
     members = {c: np.flatnonzero([k == c for k in classes]) for c in set(classes)}
     mean = {c: voices[k].mean(0) for c, k in members.items()}
     apart = voices - torch.stack([mean[c] for c in classes])

@@ -26,9 +26,9 @@ from .dreaming import imagine_main, infer_main
 from .speaking_command import say_main
 
 # %% ../../nbs/92_cli.ipynb #a9af2af6
-DEMO_EPOCHS = 30 # two to three minutes of training on one core
+DEMO_EPOCHS = 45 # two to three minutes of training on one core
 DEMO_CLIP = "sd_en_0102.mp3" # a sentence and a voice that training does not hear
-DEMO_SENTENCE = "My brother will read the letter at noon." # nobody in the corpus says it
+DEMO_SENTENCE = "My brother will read the letter at noon." # said by the model that comes along
 DEMO_FILES = {"input.png": "the recording", "recon.png": "what the model made of it", "recon.wav": "the same to hear",
               "imagined.wav": "one second heard, two imagined",
               "continuation.png": "original, reconstruction and continuation side by side",
@@ -58,7 +58,7 @@ def demo_steps(
         "Is a file there, and not older than the model?"
         made = show/name
         return best.is_file() and made.is_file() and made.stat().st_mtime >= best.stat().st_mtime
-    begin = ["--preset", "speaker", "--batch-size", 8, "--output-dir", run]
+    begin = ["--preset", "dreamer", "--batch-size", 8, "--output-dir", run]
     if (run/"checkpoints"/"last.pt").is_file(): begin = ["--resume-from", run]
     hear = ["--audio-path", corpus/"clips"/DEMO_CLIP, "--checkpoint", run, "--output-dir", show]
     judge = ["--dataset-path", data, "--checkpoint", run, "--output-dir", show, "--n-audio", 2, "--no-words",
@@ -66,21 +66,21 @@ def demo_steps(
     return [
         DemoStep("clean", clean_main, ["--metadata-file", corpus/"validated.tsv", "--clips-dir", corpus/"clips",
                                        "--output-dir", clean], (clean/"validated.tsv").is_file),
-        DemoStep("prepare", prepare_main, ["--input-dir", clean, "--output-file", data, "--preset", "speaker"],
+        DemoStep("prepare", prepare_main, ["--input-dir", clean, "--output-file", data, "--preset", "dreamer"],
                  data.is_file),
         DemoStep("train", train_main, ["--dataset-path", data, "--epochs", epochs, *begin], is_trained),
         DemoStep("infer", infer_main, hear, lambda: is_current("recon.wav")),
         DemoStep("evaluate", evaluate_main, judge, lambda: is_current("metrics.json")),
         DemoStep("imagine", imagine_main, [*hear, "--context", 1, "--seconds", 2], lambda: is_current("imagined.wav")),
-        DemoStep("say", say_main, [DEMO_SENTENCE, "--checkpoint", run, "--output-dir", show, "--seed", 1],
-                 lambda: is_current("said.wav")),
+        DemoStep("say", say_main, [DEMO_SENTENCE, "--checkpoint", "speak", "--output-dir", show, "--seed", 1,
+                                   "--vocoder", "mini"], (show/"said.wav").is_file),
     ]
 
 @command
 def demo_main(argv=None):
     "spectro_demo: the whole of it on the bundled corpus."
-    p = parser("demo", "Clean, prepare, train, infer, evaluate and imagine on the bundled synthetic corpus. What is "
-                       "already done is not done again.")
+    p = parser("demo", "Clean, prepare, train, infer, evaluate and imagine on the bundled synthetic corpus; then the "
+                       "model that comes along says a sentence. What is already done is not done again.")
     flag(p, "output-dir", "demo", "where everything goes")
     flag(p, "epochs", DEMO_EPOCHS, "passes over the corpus")
     a = p.parse_args(argv)

@@ -17,7 +17,7 @@ A model and a recording in, something to see and to hear out.
     reconstruct(model, "clip.mp3").save("again.wav")                # .wav for the sound, .png for the picture
     complete(model, "clip.mp3", gap=(1., 1.2)).wave()               # (S,) at the model's sample rate
     restyle(model, "clip.mp3", louder=6, to={"gender": "female"}).figure()
-    say("runs/speaker", "A sentence that nobody has said.")         # a model that was told phones
+    say("speak", "A sentence that nobody has said.").save("said.wav")   # a model that was told phones
 
 A model may be given by its name. A recording is a file's path or a waveform (S,) at the model's sample rate. Times are
 in seconds. Spectrograms are log-mels (N, M) in nats. Errors are `SpectroError` with one line.
