@@ -107,6 +107,11 @@ def figure_style()->dict: # the settings, by matplotlib's names
 def styled_figures():
     "The same for figures drawn and saved inside a `with` block only; afterwards the reader's own settings are back."
     import matplotlib.pyplot as plt
-    with plt.rc_context():
-        figure_style()
-        yield
+    shows = False
+    try:
+        with plt.rc_context():
+            figure_style()
+            yield
+            shows = plt.isinteractive()
+    finally:
+        if shows: plt.ion() # a notebook's backend says so with its first figure, and must not be forgotten
