@@ -110,29 +110,27 @@ def speech_table(found):
     return ["| | word errors | signal | voice |", "|---|---|---|---|", *("| " + " | ".join(r) + " |" for r in rows)]
 
 
+def facts(target, name, run, model):
+    """What both cards say of a model."""
+    c, front_end = model.config, model.front_end
+    return dict(name=name, parameters=sum(p.numel() for p in model.parameters()) / 1e6,
+                size=target.stat().st_size / 2**20, mels=front_end.n_mels, rate=front_end.sample_rate,
+                token_ms=1000 * c.tokens.seconds(front_end), h=c.model.h_state_size, z=c.model.z_state_size,
+                split_seed=c.train.split_seed, epochs=len(history(run)), seed=c.train.seed, preset=c.preset)
+
+
 def write_speaking_card(target, name, run, found, dataset):
     """The model card beside the shipped weights of a model that speaks."""
     model = load(target)
-    c, front_end, about = model.config, model.front_end, found["about"]
+    c, about = model.config, found["about"]
     write_text(
         target.with_suffix(".md"),
         SPEAKING_CARD.format(
-            name=name,
-            parameters=sum(p.numel() for p in model.parameters()) / 1e6,
-            size=target.stat().st_size / 2**20,
-            mels=front_end.n_mels,
-            rate=front_end.sample_rate,
-            token_ms=1000 * c.tokens.seconds(front_end),
+            **facts(target, name, run, model),
             ahead=c.train.told_ahead,
             hidden=c.train.told_dropout,
-            h=c.model.h_state_size,
-            z=c.model.z_state_size,
             detail=c.model.detail_size,
             voice=c.model.voice_size,
-            split_seed=c.train.split_seed,
-            epochs=len(history(run)),
-            seed=c.train.seed,
-            preset=c.preset,
             n=about["n"],
             speakers=about["speakers"],
             seeds=", ".join(map(str, about["seeds"])),
@@ -195,21 +193,10 @@ def write_card(target, name, run, m, split):
     write_text(
         target.with_suffix(".md"),
         CARD.format(
-            name=name,
-            parameters=sum(p.numel() for p in model.parameters()) / 1e6,
-            size=target.stat().st_size / 2**20,
-            mels=front_end.n_mels,
-            rate=front_end.sample_rate,
+            **facts(target, name, run, model),
             n_fft=front_end.n_fft,
             hop=front_end.hop_length,
             frames=c.tokens.frames,
-            token_ms=1000 * c.tokens.seconds(front_end),
-            h=c.model.h_state_size,
-            z=c.model.z_state_size,
-            split_seed=c.train.split_seed,
-            epochs=len(history(run)),
-            seed=c.train.seed,
-            preset=c.preset,
             table="\n".join(errors_table(m)),
             sounds="\n".join(heard),
             n_audio=sounds[0][names[0]]["n_clips"],
