@@ -73,10 +73,10 @@ speakers ({train_hours:.1f} hours) were used for training, {val_clips} of {val_s
 (split by speaker, split seed {split_seed}); {epochs} epochs, seed {seed}, preset `{preset}`, on one CPU core.
 
 ## How it is understood
-{n} sentences of {speakers} speakers that it never heard, and that no choice was made on; seeds of the dreams:
-{seeds}; vocoder `{vocoder}`; measured before the weights were rounded to half precision. Word errors are those of
-PocketSphinx, which also found the phones; the signal is DNSMOS P.835 (1 to 5); the voice is the cosine of Resemblyzer's
-embeddings with the recording.
+{n} sentences of {speakers} speakers that it never heard, and that no choice was made on; the voice of each is lent by
+its own recording; seeds of the dreams: {seeds}; vocoder `{vocoder}`; measured before the weights were rounded to half
+precision. Word errors are those of PocketSphinx, which also found the phones; the signal is DNSMOS P.835 (1 to 5); the
+voice is the cosine of Resemblyzer's embeddings with the recording.
 
 {table}
 

@@ -143,7 +143,7 @@ def world_coded(
     spec = torch.as_tensor(spec, dtype=torch.float32, device=model.device)
     tokens = model.to_tokens(spec)[None]
     noise = torch.Generator(model.device).manual_seed(seed)
-    voice, nats = heard_voice(model, spec, torch.Generator().manual_seed(seed))
+    voice, nats = heard_voice(model, spec, torch.Generator().manual_seed(seed + 1))
     actions = model.with_voice(model.no_style(1, tokens.shape[1]), None if voice is None else voice[1])
     path = model.observe(tokens, actions, generator=noise)
     drawn = model.scale(spec).undo(tokens_to_frames(model.decode(path)[0], model.config.tokens.hop))

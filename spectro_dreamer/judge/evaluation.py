@@ -154,7 +154,7 @@ def follow_clip(
     "Observe a whole clip from its first token, by the posterior's mean and by samples of it."
     tokens, styles = clip_inputs(model, data, clip, style_parts, told)
     noise = clip_noise(model, clip, 1, len(tokens), seed)
-    voice, nats = heard_voice(model, data.clip(clip), torch.Generator().manual_seed(seed*1_000_003 + int(clip)))
+    voice, nats = heard_voice(model, data.clip(clip), torch.Generator().manual_seed((seed + 1)*1_000_003 + int(clip)))
     heard, given = (x.expand(2, *x.shape) for x in (tokens, styles))
     path = model.observe(heard, model.with_voice(given, voice), noise=torch.cat([0*noise, noise]))
     return Followed(tokens, styles, path, nats)
