@@ -33,7 +33,7 @@ from ..data.pronunciation import sentence_phones, text_to_phones
 from ..data.utterances import plan_actions, plot_phones
 from ..model.world_model import DreamerModel, load_of_sound
 from ..sound.neural_vocoder import sounding
-from .imagination import clip_spec, dream_noise, no_context_scale, save_results
+from .imagination import clip_spec, dream_noise, dream_voice, no_context_scale, save_results
 
 # %% ../../nbs/65_speaking.ipynb #091b70f6
 LEAST = 0.5  # seconds of a recording that lends its voice
@@ -46,7 +46,8 @@ def speaking_voice(
 )->Tensor|None: # (U,); None if the model has no voices
     "The voice to say something with. Raises `SpectroError` if a recording cannot lend one."
     if voice is None:
-        return None if model.voice is None else dream_noise(1, 1, model.voice.size, seed)[0, 0].to(model.device)
+        drawn = dream_voice(model, None, 1, seed)
+        return None if drawn is None else drawn[0]
     if model.voice is None:
         raise SpectroError("this model has no voices, so it cannot take one from a recording: train it with "
                            "--voice-size")
