@@ -123,6 +123,7 @@ def align_clip(
     try: return _aligner().align(read_audio(file, ALIGN_RATE), sentence), ""
     except SpectroError as e: return [], str(e)
 
+# %% ../../nbs/14c_alignment.ipynb #aligndo1
 def _done_before(output, log):
     "The phones that earlier runs have found: those of the table, and those that are written down beside it."
     said = dict(read_phones(output)) if output.is_file() else {}
@@ -160,6 +161,7 @@ def _output_of(output_file, table):
     if output_file is None and is_url(table): raise SpectroError("the output must be a local file: name it")
     return Path(output_file or Path(table).with_name("phones.tsv"))
 
+# %% ../../nbs/14c_alignment.ipynb #aligncor
 def align_corpus(
     input_dir,          # a corpus (clips/ and a table with sentences)
     output_file=None,   # the table of phones; default: phones.tsv beside the table

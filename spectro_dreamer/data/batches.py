@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STYLE_PARTS', 'sequence_starts', 'Batch', 'style_mask', 'Teller', 'Batches', 'cut_sequences', 'card_dice',
-           'in_turn', 'clip_actions', 'Streams', 'deal', 'trivial_errors']
+           'in_turn', 'clip_actions', 'deal', 'Streams', 'trivial_errors']
 
 # %% ../../nbs/12b_batches.ipynb #8f1d01e6
 __doc__ += """
@@ -231,6 +231,20 @@ def clip_actions(
     mask = style_mask(data.style_names, style_parts).to(data.device)
     return torch.cat([styles[:, :n]*mask, styles[:, n:]*float(show)], dim=-1)
 
+# %% ../../nbs/12b_batches.ipynb #dealrows
+def deal(
+    sizes,    # (n,) of things
+    rows:int, # how many rows they go to
+)->list[list[int]]: # which of them go to each row
+    "Give each in turn to the row that has least so far."
+    heap = [(0, r) for r in range(rows)]
+    out:list[list[int]] = [[] for _ in range(rows)]
+    for i, size in enumerate(sizes):
+        total, r = heapq.heappop(heap)
+        out[r].append(i)
+        heapq.heappush(heap, (total + int(size), r))
+    return out
+
 # %% ../../nbs/12b_batches.ipynb #aa27a312
 class Streams:
     """Iterate over an epoch so that each row of a batch goes on where that row of the batch before ended.
@@ -303,19 +317,6 @@ class Streams:
         return sum(int(min(last*self.length, e[-1]) - min(first*self.length, e[-1])) for e in self.ends)
 
     def __iter__(self): return in_turn(self.batch, len(self), self.num_workers)
-
-def deal(
-    sizes,    # (n,) of things
-    rows:int, # how many rows they go to
-)->list[list[int]]: # which of them go to each row
-    "Give each in turn to the row that has least so far."
-    heap = [(0, r) for r in range(rows)]
-    out:list[list[int]] = [[] for _ in range(rows)]
-    for i, size in enumerate(sizes):
-        total, r = heapq.heappop(heap)
-        out[r].append(i)
-        heapq.heappush(heap, (total + int(size), r))
-    return out
 
 # %% ../../nbs/12b_batches.ipynb #123bd0fe
 def trivial_errors(

@@ -266,6 +266,7 @@ def _join_frames(frames):
     z = None if first.z is None else joined("z")
     return Episode(first.episode_id, first.agent_id, *map(joined, ARRAYS), first.meta, z)
 
+# %% ../../nbs/13_episodes.ipynb #checker1
 class _Checker:
     "What the lines of one file have to agree on, and the frames of episodes that are not complete yet."
     def __init__(self): self.kinds, self.frames, self.done = {}, {}, set()

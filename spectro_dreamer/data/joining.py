@@ -120,6 +120,7 @@ def _summary(tables, front_end):
     return dict(clips=len(tables.clips), speakers=len({c.speaker for c in tables.clips}), hours=seconds/3600,
                 skipped=dict(tables.skipped), columns=style_columns(tables.clips))
 
+# %% ../../nbs/10f_joining.ipynb #joinmany
 def join(
     files:list,       # data sets with the same settings, in order
     output_file,

@@ -151,6 +151,8 @@ _:[y]^# AY|[y] IH
 [zz] Z|[z] Z
 ['] -
 """
+
+# %% ../../nbs/14b_pronunciation.ipynb #rulesfit
 _CLASSES = {"#": "[aeiouy]+", ":": "[^aeiouy_']*", "^": "[b-df-hj-np-tv-xz]", ".": "[bdvgjlmnrwz]", "+": "[eiy]",
             "%": "(?:er|es|ed|e|ing|ely)"}
 
@@ -271,6 +273,7 @@ def _genitive(phones):
     if phones[-1] in ("S", "Z", "SH", "ZH", "CH", "JH"): return (*phones, "IH", "Z")
     return (*phones, "S" if phones[-1] in ("P", "T", "K", "F", "TH") else "Z")
 
+# %% ../../nbs/14b_pronunciation.ipynb #wordsay1
 READERS = ("auto", "espeak", "rules")
 
 def _looked_up(plain):

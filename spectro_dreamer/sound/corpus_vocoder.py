@@ -75,6 +75,7 @@ def _pairs(model, data, clips, folder, show=False):
     found = show_progress(_material(model, data, clips, folder), "clips", total=len(clips), show=show)
     return FramePairs(found, data.front_end)
 
+# %% ../../nbs/43c_corpus_vocoder.ipynb #trainvoc
 def train_vocoder(
     dataset,              # HDF5 file from `prepare`; its front end is the vocoder's
     clips,                # the folder of its recordings

@@ -243,6 +243,7 @@ LISTENERS = dict(
     phone_errors=ListenerMetric("phone errors", "wrong phones per phone heard in the other sound, PocketSphinx", "low",
                                 _phones, _WORDS, "other"))
 
+# %% ../../nbs/42_listeners.ipynb #askall42
 def listeners_left_out()->dict[str, str]: # package → what is missing with it, and how to install it
     "The packages of the judges that are not installed."
     labels:dict = {}
@@ -331,6 +332,7 @@ def hear_set(
     weights = {"word_errors": words} | {n: [1]*len(sounds) for n in names if n != "word_errors"}
     return {n: _pooled([r.get(n) for r in rows], weights[n]) for n in names}
 
+# %% ../../nbs/42_listeners.ipynb #hearfold
 def _files_beside(files, folder, others):
     "The file of the same name in another folder for each. Raises `SpectroError` if one is missing."
     found = [Path(others)/f.relative_to(folder) for f in files]
@@ -352,6 +354,7 @@ def hear_folder(
     said = [sentences.get(f.name, "") for f in files] if sentences else None
     return hear_set(files, judges=judges, others=beside, sentences=said, show=show)
 
+# %% ../../nbs/42_listeners.ipynb #tabmarks
 def format_marks(
     sets:dict,   # name → what `hear_set` returned
 )->str:
