@@ -32,7 +32,7 @@ from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, check_front_end
 from .evaluation import follow_clip, pool_clips
 
-# %% ../../nbs/53_probes.ipynb #5905f4b7
+# %% ../../nbs/53_probes.ipynb #2b3bb7d0
 def fit_probe(
     x:Tensor,      # (n, D) features, standardised
     y:Tensor,      # (n,) class numbers
@@ -58,6 +58,7 @@ def fit_probe(
     found = scipy.optimize.minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
     return torch.from_numpy(found.x.reshape(shape)).to(x.dtype)
 
+# %% ../../nbs/53_probes.ipynb #5905f4b7
 @dataclass(frozen=True)
 class Probe:
     "The accuracy of a linear probe on groups it was not fitted on."
