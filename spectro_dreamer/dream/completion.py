@@ -126,8 +126,8 @@ def bend(
         of_particles = away[:, a].flatten(1).mT @ away[:, b].flatten(1)
         near = torch.kron(torch.exp(-lag.pow(2)/2), torch.ones_like(one))
         return of_particles*near + torch.kron(torch.exp(-lag), one)
-    gain = torch.linalg.solve(covariance(~unknown, ~unknown), covariance(~unknown, unknown))
-    return x + ((z - paths)[:, ~unknown].flatten(1) @ gain).unflatten(1, x.shape[1:])
+    miss, factor = (z - paths)[:, ~unknown].flatten(1), torch.linalg.cholesky(covariance(~unknown, ~unknown))
+    return x + (torch.cholesky_solve(miss.mT, factor).mT @ covariance(~unknown, unknown)).unflatten(1, x.shape[1:])
 
 # %% ../../nbs/61_completion.ipynb #b75fab89
 @dataclass(frozen=True, eq=False, repr=False)

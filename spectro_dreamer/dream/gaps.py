@@ -185,7 +185,7 @@ def gaps_in_frames(
     places = gap_places(len(spec), missing, round(context*frame_rate))
     return [Gap(spec, z[s:s + missing], s, s + missing) for s in in_speech(spec, places, missing, most)]
 
-# %% ../../nbs/61b_gaps.ipynb #64e869f6
+# %% ../../nbs/61b_gaps.ipynb #03b0d4a0
 def score_gap(
     filled,       # the point estimate (G, M), or a pair of it and samples (S, G, M); standardised
     truth:Tensor, # (G, M) standardised
@@ -215,6 +215,7 @@ def near_side(
         return _point_and_samples(done, scale)
     return fill
 
+# %% ../../nbs/61b_gaps.ipynb #64e869f6
 def band_mean_gap(
     z:Tensor,  # (N, M) standardised per band
     start:int, # the first missing frame

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RIDGES', 'BandClips', 'Moments', 'lagged_moments', 'ridge_weights', 'residual_covariance', 'VAR', 'fit_var',
-           'count_parameters', 'GRUForecaster', 'RivalTrainer', 'fit_rival', 'fit_gru']
+           'count_parameters', 'nearest_size', 'GRUForecaster', 'RivalTrainer', 'fit_rival', 'fit_gru']
 
 # %% ../../nbs/51b_autoregression.ipynb #ce78dd42
 __doc__ += """
@@ -23,6 +23,8 @@ B sequences, T tokens, M mel bands, F frames in a token.
 
 # %% ../../nbs/51b_autoregression.ipynb #3695f926
 import copy, math, time
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Callable, Generic, NamedTuple, TypeVar
@@ -158,13 +160,23 @@ def fit_var(
     lags = weights[1:].unflatten(0, (order, M)).float()
     return VAR(lags, weights[0].float(), residual_covariance(both, weights).float()), errors
 
-# %% ../../nbs/51b_autoregression.ipynb #61196f38
+# %% ../../nbs/51b_autoregression.ipynb #d88445e4
 def count_parameters(
     model:nn.Module,
 )->int:
     "How many numbers a network has learned, or will."
     return sum(p.numel() for p in model.parameters())
 
+def nearest_size(
+    count:Callable[[int], int], # size → the number of parameters of a network of that size; never falls
+    sizes:Sequence[int],        # to choose from, in order
+    n_parameters:int,
+)->int:
+    "The size whose number of parameters is nearest, found by halving; of two that are equally near, the smaller."
+    k = bisect_left(sizes, n_parameters, key=count)
+    return min(sizes[max(0, k - 1):k + 1], key=lambda size: abs(count(size) - n_parameters))
+
+# %% ../../nbs/51b_autoregression.ipynb #61196f38
 def _layer(n_in, n_out): return [nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.SiLU()]
 
 class GRUForecaster(nn.Module):
@@ -185,8 +197,8 @@ class GRUForecaster(nn.Module):
     @classmethod
     def sized(cls, n_parameters:int, n_mels:int, frames:int, hop:int)->"GRUForecaster":
         "The one whose number of parameters is nearest."
-        def off(size): return abs(count_parameters(cls(n_mels, frames, hop, size)) - n_parameters)
-        with torch.device("meta"): size = min(range(16, 1537, 16), key=off)
+        def count(size): return count_parameters(cls(n_mels, frames, hop, size))
+        with torch.device("meta"): size = nearest_size(count, range(16, 1537, 16), n_parameters)
         return cls(n_mels, frames, hop, size)
 
     def forward(self,
@@ -232,7 +244,7 @@ class GRUForecaster(nn.Module):
         noise = forecast_noise(ask, clip, (len(many), ask.ahead, self.hop, heard.shape[-1]))
         return Forecast(continued(heard, None), continued(many, noise).unflatten(0, (-1, ask.samples)))
 
-# %% ../../nbs/51b_autoregression.ipynb #3703c701
+# %% ../../nbs/51b_autoregression.ipynb #b6c9bd60
 @torch.no_grad()
 def _mean_nats(loss, batches):
     "Mean of a loss over all that it counts in some batches."
@@ -248,6 +260,7 @@ def _train_step(model, optimizer, loss, lr, grad_clip):
     optimizer.step()
     return True
 
+# %% ../../nbs/51b_autoregression.ipynb #3703c701
 _Network = TypeVar("_Network", bound=nn.Module)
 
 class RivalTrainer(Generic[_Network]):
@@ -315,7 +328,6 @@ class RivalTrainer(Generic[_Network]):
         about = dict(steps=self.total, tokens=seen, best_epoch=self.curve.index(min(self.curve)) + 1, curve=self.curve,
                      seconds=round(self.seconds, 1))
         return self.model.cpu().eval(), about
-
 
 # %% ../../nbs/51b_autoregression.ipynb #33031804
 def fit_rival(

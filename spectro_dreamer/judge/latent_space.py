@@ -214,6 +214,7 @@ def probe_tasks(
     "Which digit, which speaker, which gender."
     return {"digit": _digit_task(what, max_digits), "speaker": _speaker_task(what)} | _gender_tasks(what)
 
+# %% ../../nbs/58_latent_space.ipynb #52f1e7b6
 PENALTIES = L2S[1:]  # of the probes with all labels
 
 def ask_readers(

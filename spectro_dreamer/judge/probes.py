@@ -32,7 +32,12 @@ from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, check_front_end
 from .evaluation import follow_clip, pool_clips
 
-# %% ../../nbs/53_probes.ipynb #5905f4b7
+# %% ../../nbs/53_probes.ipynb #2b3bb7d0
+def _spanned(features):
+    "(n, D) with D > n: the same examples in the n directions that they span, and those directions (D, n)."
+    directions, within = np.linalg.qr(features.T)
+    return within.T, directions
+
 def fit_probe(
     x:Tensor,      # (n, D) features, standardised
     y:Tensor,      # (n,) class numbers
@@ -43,6 +48,10 @@ def fit_probe(
 )->Tensor:         # (D + 1, n_classes) weights, the bias in the last row
     "Minimise the mean cross entropy plus the penalty, by L-BFGS; convex, so there is one answer."
     features, said = x.double().numpy(), nn.functional.one_hot(y, n_classes).double().numpy()
+    directions = None
+    if features.shape[1] > len(features):  # a weight that no example feels only adds to the penalty
+        features, directions = _spanned(features)
+        if start is not None: start = np.concatenate([directions.T @ np.asarray(start)[:-1], np.asarray(start)[-1:]])
     shape = (features.shape[1] + 1, n_classes)
     def objective(flat):
         w = flat.reshape(shape)
@@ -56,8 +65,11 @@ def fit_probe(
     begin = np.zeros(shape) if start is None else np.asarray(start, dtype=float)
     options = dict(maxiter=iterations, maxcor=20, gtol=1e-7, ftol=0)
     found = scipy.optimize.minimize(objective, begin.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return torch.from_numpy(found.x.reshape(shape)).to(x.dtype)
+    weights = found.x.reshape(shape)
+    if directions is not None: weights = np.concatenate([directions @ weights[:-1], weights[-1:]])
+    return torch.from_numpy(weights).to(x.dtype)
 
+# %% ../../nbs/53_probes.ipynb #5905f4b7
 @dataclass(frozen=True)
 class Probe:
     "The accuracy of a linear probe on groups it was not fitted on."

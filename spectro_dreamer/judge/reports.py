@@ -135,7 +135,7 @@ def listening_page(
             f"<p>{audio['reference']}{''.join(sections)}"
             f"<h2>Numbers</h2><pre>{html.escape(format_metrics(metrics))}</pre>{''.join(figures)}</html>\n")
 
-# %% ../../nbs/50e_reports.ipynb #83a1f0dd
+# %% ../../nbs/50e_reports.ipynb #1988334f
 DISTORTIONS = tuple(float(d) for d in np.geomspace(0.005, 0.9, 40).round(4)) # MSE per bin at which the line is taken
 
 def _open_loops(model, data, clips, conditions, seed, progress): # empty if no clip is long enough
@@ -195,6 +195,7 @@ def _same_actions(model, data): # does the file tell what the model was told in 
     try: return data.action_names(t.told, t.told_ahead) == model.style_names
     except SpectroError: return False
 
+# %% ../../nbs/50e_reports.ipynb #83a1f0dd
 def evaluate(
     dataset_path,         # HDF5 file from `prepare`
     checkpoint,           # a checkpoint, or the folder of a run

@@ -111,7 +111,7 @@ def make_sounds(
     n = len(sounds["copy-synthesis"])
     return {"recording": np.pad(recording, (0, max(0, n - len(recording))))[:n]} | sounds
 
-# %% ../../nbs/50d_sounds.ipynb #5e115347
+# %% ../../nbs/50d_sounds.ipynb #cbb93f29
 WER_UNIT = "wrong words per word said, PocketSphinx and jiwer; good for differences only; n_tokens are words"
 GIVEN = "The recordings were given."
 NOT_GIVEN = ("The recordings were not given: everything is compared with the copy-synthesis, the best this front end "
@@ -161,6 +161,7 @@ def _set_scores(sets, sample_rate, sentences, clips, show, listeners=False):
                    | marks.get(name, {}))
     return out
 
+# %% ../../nbs/50d_sounds.ipynb #5e115347
 def _score_pairs(sounds, sample_rate): # each sound against the copy-synthesis and, if there is one, the recording
     pairs = [(n, ref) for ref in ("copy-synthesis", "recording") if ref in sounds
              for n in sounds if n not in ("recording", ref)]

@@ -30,7 +30,7 @@ from ..model.encoder import mlp
 from ..model.rssm import Gaussian, gaussian, latent_kind
 from ..model.objective import reconstruction_nll
 from .evaluation import pool_clips
-from .autoregression import BandClips, fit_rival
+from .autoregression import BandClips, count_parameters, fit_rival, nearest_size
 from .forecasts import Forecast, Question, forecast_noise
 
 # %% ../../nbs/56_token_vae.ipynb #cea1f084
@@ -48,9 +48,8 @@ class TokenVAE(nn.Module):
     @classmethod
     def sized(cls, cfg:ModelConfig, n_parameters:int): # → `TokenVAE`
         "One whose hidden layers are as wide as makes the number of parameters nearest to what is asked."
-        def miss(size):
-            return abs(sum(p.numel() for p in cls(replace(cfg, hidden_size=size)).parameters()) - n_parameters)
-        with torch.device("meta"): size = min(range(16, 3073, 16), key=miss)
+        def count(size): return count_parameters(cls(replace(cfg, hidden_size=size)))
+        with torch.device("meta"): size = nearest_size(count, range(16, 3073, 16), n_parameters)
         return cls(replace(cfg, hidden_size=size))
 
     def posterior(self, tokens:Tensor)->Gaussian: # (..., M, F) → (..., Z)
