@@ -34,14 +34,19 @@ FORKS.set_forkserver_preload([*THEIRS, *(f"{PACKAGE}.{module}" for module in mod
 
 
 def draw_plainly():
-    """Draw the figures that cells show without arranging them first, which takes longer than all the rest."""
+    """Draw the figures that cells show or save without arranging them first, which takes longer than all the rest."""
     from IPython.core import pylabtools
-    draw = pylabtools.print_figure
+    from matplotlib.figure import Figure
+    draw, save = pylabtools.print_figure, Figure.savefig
     def print_figure(figure, *args, **kwargs):
         """As it is, without a layout and without twice the dots."""
         figure.set_layout_engine("none")
         return draw(figure, *args, **kwargs | {"dpi": 72})
-    pylabtools.print_figure = print_figure
+    def savefig(figure, *args, **kwargs):
+        """As it is, without a layout."""
+        figure.set_layout_engine("none")
+        return save(figure, *args, **kwargs)
+    pylabtools.print_figure, Figure.savefig = print_figure, savefig
 
 
 def run_one(path, said, spent):
