@@ -376,6 +376,7 @@ class BehaviourLearner:
                        range=self.norm.range, place=dict(self.place), dice=self.dice.get_state())
         return Behaviour(self.actor.eval(), self.critic.eval(), [*self.history], learner)
 
+# %% ../../nbs/70b_actor_critic.ipynb #5537d536
 def train_behaviour(
     model:DreamerModel,   # trained with style_parts "global+local"; it stays as it is
     data:SpectrogramData, # its training clips are listened to

@@ -99,6 +99,7 @@ def log_likelihood(
     "Gaussian log-density of what came."
     return -(error.pow(2)/variance + variance.log() + math.log(2*math.pi)).sum(-1)/2
 
+# %% ../../nbs/73_agents.ipynb #9ab2b2f7
 @dataclass(frozen=True)
 class WorldScores:
     "What forecasters score on held-back agents."
@@ -122,6 +123,7 @@ class WorldScores:
         errors = list(self.agents.values())
         return float(np.std(errors)/np.mean(errors))
 
+# %% ../../nbs/73_agents.ipynb #1ca98627
 def _guesses(model:DreamerModel, w:WorldWindows, samples:int, seed:int)->dict[str, Tensor]:
     "What each forecaster says: name → (n, H, D)."
     return {"world model": forecast_world(model, w, samples, seed),
@@ -168,6 +170,7 @@ def _reward_errors(model:DreamerModel, data:SpectrogramData, clips)->tuple[float
     rewards = torch.cat(true)
     return float((torch.cat(said) - rewards).pow(2).mean()), float(rewards.var(unbiased=False))
 
+# %% ../../nbs/73_agents.ipynb #43d3a919
 def format_world(
     s:WorldScores,
 )->str:

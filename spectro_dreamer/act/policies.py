@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['measured_terms', 'measured_return', 'rival_actions', 'energy_targets', 'policy_paths', 'judge_policies',
-           'Mean', 'PolicyScore', 'PolicyScores', 'judge_behaviour', 'format_policies',
-           'judge_behaviour_file', 'plain_score']
+           'Mean', 'PolicyScore', 'PolicyScores', 'plain_score', 'judge_behaviour', 'format_policies',
+           'judge_behaviour_file']
 
 # %% ../../nbs/70d_policies.ipynb #7985856f
 __doc__ += """
@@ -160,6 +160,13 @@ def _policy_score(x:Tensor, copied:Tensor, learned:Tensor, tolerance_db:float)->
     return PolicyScore(_mean(reward), _mean(x[:, 0]), _mean(x[:, 1]), _mean(-x[:, 2]*tolerance_db),
                        _mean(x[:, 3:].sum(1)), _mean((x - copied)[:, :3].sum(1)), behind)
 
+def plain_score(
+    score:PolicyScore,
+)->dict[str, Any]:
+    "A score as plain values, for files."
+    return {k: v._asdict() if isinstance(v, Mean) else v for k, v in vars(score).items()}
+
+# %% ../../nbs/70d_policies.ipynb #5d2c1e72
 def judge_behaviour(
     model:DreamerModel,
     behaviour:Behaviour, # learned in it
@@ -197,6 +204,7 @@ def format_policies(
     head = "{n_beginnings} beginnings of {n_speakers} speakers, {seconds:.1f} s planned".format(**s.about)
     return "\n".join([head, " "*10 + "".join(f"{name:>11}" for name in names), *rows])
 
+# %% ../../nbs/70d_policies.ipynb #5d2c1e74
 def judge_behaviour_file(
     checkpoint,          # of the world model: what `load` takes
     behaviour,           # a file of `save_behaviour`, or the folder of a run of `learn_behaviour`
@@ -216,9 +224,3 @@ def judge_behaviour_file(
     write_text(Path(output_dir)/"behaviour.json",
                json.dumps(dict(about=scores.about, scores=kept), indent=1, allow_nan=False) + "\n")
     return scores
-
-def plain_score(
-    score:PolicyScore,
-)->dict[str, Any]:
-    "A score as plain values, for files."
-    return {k: v._asdict() if isinstance(v, Mean) else v for k, v in vars(score).items()}

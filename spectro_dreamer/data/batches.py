@@ -159,7 +159,7 @@ class Batches:
         at = slice(k*self.batch_size, (k + 1)*self.batch_size)
         tokens, styles, rewards = cut_sequences(self.data, self.starts[at], self.clips[at], self.length)
         styles = styles*self.mask*self.shown[at, None, None]
-        styles = self.teller.tell(styles, self.starts[at], self.clips[at], np.arange(at.start, at.stop))
+        styles = self.teller.tell(styles, self.starts[at], self.clips[at], np.arange(len(self.starts))[at])
         return Batch(tokens, styles, rewards, None, None, *self._cards(k, self.clips[at]))
 
     def _cards(self, k, clips):

@@ -204,6 +204,7 @@ class Keeper:
         "Keep it unless that was done lately and takes long."
         if self.cost <= LONG or time.monotonic() - self.kept > self.cost/KEEP_SHARE: self.keep()
 
+# %% ../../nbs/80e_wavegan_runs.ipynb #e36fa374
 def _means(rows):
     "The mean of each number over rows of steps."
     keys = dict.fromkeys(k for r in rows for k in r if k not in ("step", "epoch"))

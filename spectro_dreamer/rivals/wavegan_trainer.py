@@ -39,6 +39,7 @@ class Draw(NamedTuple):
     mix:Tensor     # (B, 1, 1)
     shuffle:Tensor # (layers - 1, 3B) samples: of recordings, of sounds, of points between
 
+# %% ../../nbs/80d_wavegan_trainer.ipynb #1d7b9db8
 class WaveGANTrainer:
     "Two networks, two optimisers, and where they stand."
     def __init__(self,

@@ -330,6 +330,12 @@ class _Differences:
                             of=self.choices["of"] + other.numel())
         return ~other.any(-1)
 
+def _widen(worst, graph, name, difference):
+    "Keep the largest difference of an output."
+    d = worst.setdefault(graph, {})
+    d[name] = max(d.get(name, 0.), float(difference.max()) if len(difference) else 0.)
+
+# %% ../../nbs/90_export.ipynb #36e3f7c2
 @torch.no_grad()
 def check_export(
     folder,             # from `export_onnx`
@@ -364,11 +370,6 @@ def check_export(
                      style_reward=model.style_reward_head(path.feature)[0]))
         _check_stream(found.reader, model, tokens[:, :steps//2], styles[:, :steps], noise[:, :steps], found.worst)
     return dict(found.worst, choices=found.choices)
-
-def _widen(worst, graph, name, difference):
-    "Keep the largest difference of an output."
-    d = worst.setdefault(graph, {})
-    d[name] = max(d.get(name, 0.), float(difference.max()) if len(difference) else 0.)
 
 def _check_stream(reader, model, tokens, styles, noise, worst):
     "Hear the tokens (1, T, M, F) and dream on until the styles (1, steps, A) end, on both sides."

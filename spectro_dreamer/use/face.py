@@ -118,6 +118,7 @@ class Rendition:
             parts.append(f"<p>{title}</p>{player._repr_html_()}")
         return "\n".join(parts)
 
+# %% ../../nbs/90a_face.ipynb #a2e7dfc7
 def _model(model):
     "A model as it is, or by its name."
     return model if isinstance(model, DreamerModel) else load_of_sound(model)
@@ -188,6 +189,7 @@ def complete_recording(
     sounds = {"recording": wave, "with its gap": waves[0], "completed": waves[-1]}
     return Rendition(specs, model.front_end, _voice(model, None), sounds, marks=gap, detail=done)
 
+# %% ../../nbs/90a_face.ipynb #3136adc1
 def _redrawn(model, spec, louder, like, was, to, guide):
     "A recording with another loudness or as another speaker, by the styles that the model was told."
     energy = restyling.energy_of(spec) if like is None else restyling.energy_contour(spec, _spec(model, like))

@@ -249,6 +249,7 @@ def _drawn_and_dreamed(c, name, model, clips):
         dreams.append(vocode(dream.spec[0, dream.context_frames:].numpy(), model.front_end))
     return {f"{name}, drawn": drawn, f"{name}, dreamed": dreams}
 
+# %% ../../nbs/90d_judge_sounds.ipynb #ed451998
 def _marks_at_hand():
     "Those of `MARKED` whose packages are here. Raises `MissingLibrary` if there are none."
     missing = listeners_left_out()

@@ -193,6 +193,7 @@ def full_step(
         adam.step()
     return step
 
+# %% ../../nbs/91b_step_benchmark.ipynb #038ea6de
 def dream(
     imagine:Callable, # `RSSM.imagine`, or another with its arguments
     rssm:RSSM,
@@ -251,6 +252,7 @@ def _check_positive(numbers): # name → number
     for name, value in numbers.items():
         if value < 1: raise SpectroError(f"{name.replace('_', '-')} must be at least 1, got {value}")
 
+# %% ../../nbs/91b_step_benchmark.ipynb #eebfcb98
 def bench_train(
     part:str="core",    # "core" (the recurrence alone), "step" (whole models) or "imagine" (rollouts)
     rounds:int=5,       # timed rounds, after one that is not

@@ -195,8 +195,8 @@ def title_problems(path, nb):
 
 def process(copy):
     """Let nbdev prepare the pages in `copy`, a folder of its own so that nothing here is touched."""
-    for folder in ("nbs", "spectro_dreamer"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    for folder in ("nbs", "spectro_dreamer"):  # with what Python has compiled, which would else be done again
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns(".*"))
     for name in ("settings.ini", "_quarto.yml"):
         shutil.copy(ROOT / name, copy)
     env = dict(
