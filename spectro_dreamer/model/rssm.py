@@ -253,6 +253,11 @@ class State(NamedTuple):
     z:Tensor # (B, Z) stochastic
     detail:Tensor | None=None # (B, D) what its token had besides, if the model has details
 
+    @property
+    def feature(self)->Tensor: # (B, H + Z)
+        "What decoder and heads read."
+        return torch.cat([self.h, self.z], dim=-1)
+
     def each(self, f:Callable[[Tensor], Tensor])->"State":
         "The same of every part that it has."
         return State(*(x if x is None else f(x) for x in self))
