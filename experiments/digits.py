@@ -47,13 +47,17 @@ TOKENS = TokenSpec(frames=8, hop=4, min_tokens=1)
 SHARED = dict(told="labels", told_dropout=0.1, h_state_size=256, embedding_size=256, hidden_size=256, z_state_size=16,
               detail_size=32, voice_size=0, beta_kl=30.0, beta_detail=3.0, beta_forecast=0.0, fresh_starts=0.0,
               batch_size=16, sequence_length=20, warmup_steps=50, ema=0.995, epochs=25, checkpoint_freq=999)
+SMALLER = dict(h_state_size=160, hidden_size=160, embedding_size=160, batch_size=8, epochs=34, voice_size=16,
+               beta_voice=2.0, beta_kl=60.0, beta_detail=2.0)
 SEARCH = {  # name → how many of LABELS are told, changes
     "digit and voice": (2, {}),
     "and a voice latent": (2, dict(voice_size=16, beta_voice=2.0, beta_kl=60.0)),
     "and the length": (3, dict(beta_kl=60.0, beta_detail=1.5)),
-    "length and voice latent": (3, dict(h_state_size=160, hidden_size=160, embedding_size=160, batch_size=8,
-                                               epochs=34, voice_size=16, beta_voice=2.0, beta_kl=60.0,
-                                               beta_detail=2.0)),
+    "length and voice latent": (3, SMALLER),
+    "length and voice latent, 70 epochs": (3, SMALLER | dict(epochs=70)),
+    "length and voice latent, 140 epochs": (3, SMALLER | dict(epochs=140)),
+    "length and voice latent, 70 epochs, more voice": (3, SMALLER | dict(epochs=70, beta_voice=1.0)),
+    "length and voice latent, 70 epochs, less detail": (3, SMALLER | dict(epochs=70, beta_detail=3.0)),
 }
 # the spread of the voices, the temperatures of states and details
 TEMPERATURES = ((1, 1, 1), (1, 1, 0.5), (1.3, 0.8, 0.5), (0, 0, 0))
@@ -201,7 +205,7 @@ def drawn_voices(model, clips, said, spread, seed):
     classes = [of(s) for s in clips.said]
     known = sorted(set(classes))
     wanted = [min(known, key=lambda c: apart(c, of(s))) for s in said]
-    return class_voices(model, clips.specs, classes, wanted, spread=spread, seed=seed)
+    return class_voices(model, clips.specs, classes, wanted, spread=spread, seed=seed + 1000)  # not the dreams' noise
 
 
 def commanded(model, clips, temperatures, seed=0, said=None, lengths=None):

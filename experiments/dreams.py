@@ -7,8 +7,9 @@ students trained on recorded and dreamed speech in several proportions, judged o
 `--dataset` is a data set of `spectro_prepare`. Two situations: `few`, 20 minutes of the training clips, and `all` of
 them. In each a teacher is trained, it dreams, and students are trained from scratch on mixtures, all for the same
 number of steps. `cross`: students of the few recordings with the dreams of the teacher that heard all of them; `grain`:
-dreams with the noise that a mean lacks; `directed`: half of the dreams asked for loud onsets. What is done is not done
-again, so an interrupted call goes on. Only numbers and a figure of spectrograms are kept in nbs/results/; no sound.
+dreams with the noise that a mean lacks; `detailed`: dreams of teachers that draw details and have voices, as the preset
+`speaker` does; `directed`: half of the dreams asked for loud onsets. What is done is not done again, so an interrupted
+call goes on. Only numbers and a figure of spectrograms are kept in nbs/results/; no sound.
 """
 
 import argparse, json, os, platform, sys, time
@@ -39,6 +40,8 @@ from spectro_dreamer.model.world_model import load
 FEW, HELD = 20.0, 8.0
 EPOCHS = dict(few=20, all=2)  # about as many steps: 800 and 750
 HORIZON, CONTEXT, HOURS = 60, 20, 1.5  # tokens of a dream, tokens heard before, hours of dreams from each teacher
+# what a teacher has beside those of `dreamer`: details and a voice, at the students' price of a nat
+DETAILED = dict(z_state_size=16, detail_size=48, voice_size=16, beta_kl=10.0, beta_detail=2.0, beta_voice=2.0)
 LINES = {}  # the Gaussian line of the validation clips, by the statistics that standardise them
 SHARES = {
     "0": None,
@@ -280,6 +283,9 @@ def students(only, seeds):
         if "grain" in only and seed == seeds[0]:
             yield f"grain, 0.5, seed {seed}", "few", "few grain", SHARES["0.5"], seed
             yield f"cross with grain, 0.25, seed {seed}", "few", "all grain", SHARES["0.25"], seed
+        if "detailed" in only:
+            for whose, name in (("few detailed", "detailed"), ("all detailed", "cross with details")):
+                yield f"{name}, 0.5, seed {seed}", "few", whose, SHARES["0.5"], seed
         if "cross" in only and seed == seeds[0]:
             for share in ("0.5", "0.75"):
                 yield f"cross, {share}, seed {seed}", "few", "all", SHARES[share], seed
@@ -298,8 +304,8 @@ def main():
     p.add_argument(
         "--only",
         nargs="+",
-        default=["few", "grain", "cross", "directed", "all"],
-        choices=("few", "grain", "cross", "directed", "all"),
+        default=["few", "grain", "detailed", "cross", "directed", "all"],
+        choices=("few", "grain", "detailed", "cross", "directed", "all"),
         help="which situations (default: all of them)",
     )
     p.add_argument(
@@ -358,11 +364,13 @@ def main():
     def taught(which):  # the teacher's dreams as a data set
         who, *how = which.split()
         path = a.work / f"dreams_{'_'.join([who, *how])}.h5"
-        folder, spent = run(f"teacher {who}", sets[who], base[who].override(seed=100), None, a.work)
+        teacher = f"{who} detailed" if "detailed" in how else who
+        cfg = base[who].override(seed=100, **(DETAILED if "detailed" in how else {}))
+        folder, spent = run(f"teacher {teacher}", sets[who], cfg, None, a.work)
         start = time.process_time()
         dreamed(folder, sets[who], path, directed=0.5 if "directed" in how else 0.0, grain="grain" in how)
-        if who not in table["teachers"]:
-            table["teachers"][who] = dict(
+        if teacher not in table["teachers"]:
+            table["teachers"][teacher] = dict(
                 train_seconds=round(spent),
                 dream_seconds=round(time.process_time() - start),
                 **judge(folder, data, data.val, rare),

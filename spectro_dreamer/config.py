@@ -235,6 +235,10 @@ class ModelConfig:
                           choices=("reconstruction", "contrastive"))
     detail_size:int=setting(0, "D, size of each token's detail, a latent that the decoder reads and the recurrence "
                                "does not; 0: none", least=0, since="0.2")
+    detail_memory:int=setting(0, "G, size of what is remembered of the details before, to expect the next one; 0: "
+                                 "nothing", least=0, since="0.2")
+    detail_forget:float=setting(0.5, "share of training sequences that remember no details", least=0, most=1,
+                                since="0.2")
     voice_size:int=setting(0, "U, size of the latent of a whole clip, its voice; 0: none", least=0, since="0.2")
 
     def __post_init__(self):
@@ -288,6 +292,8 @@ class TrainConfig:
     told_ahead:int=setting(3, "tokens after the current one whose phones are told too", least=0, since="0.2")
     told_dropout:float=setting(0.0, "share of training sequences for which what is said is hidden", least=0, most=1,
                                since="0.2")
+    heard_noise:float=setting(0.0, "share of training sequences that are heard in noise and drawn without it", least=0,
+                              most=1, since="0.2")
     beta_detail:float=setting(4.0, "weight of the KL of the details, if the model has some", least=0, since="0.2")
     beta_sketch:float=setting(1.0, "weight of the error of what the state draws without a detail", least=0, since="0.2")
     beta_voice:float=setting(4.0, "weight of the KL of a clip's voice, shared among its tokens", least=0, since="0.2")

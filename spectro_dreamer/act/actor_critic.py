@@ -197,7 +197,7 @@ def dream_with(
         action = policy.sample(throw)
         h = model.rssm.advance(state, torch.cat([given, action], dim=-1))
         state = State(h, model.rssm.prior_at(h).sample(eps))
-        features.append(torch.cat(state, -1))
+        features.append(state.feature)
         actions.append(action)
         entropies.append(policy.entropy(throw))
     return Plan(features[0], *(torch.stack(x, dim=1) for x in (features[1:], actions, entropies)))

@@ -29,7 +29,8 @@ from ..data.corpus import split_speakers
 from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, check_front_end, load
 from ..files import model_fingerprint
-from ..dream.imagination import no_context_scale, dream_noise
+from ..dream.imagination import dream_noise, dream_voice, no_context_scale
+from ..judge.open_loop import context_voices
 from ..data.episodes import Episode
 from .dream_sets import first_rewards
 
@@ -136,10 +137,14 @@ def _imagine_frames(model:DreamerModel, data:SpectrogramData | None, starts:np.n
                     context:int, about:dict[str, Any])->Imagined:
     "Hear the contexts, go on alone, and decode."
     cut, scale, state = model.config.tokens, no_context_scale(model), model.rssm.initial(len(told))
+    voice = dream_voice(model, None, len(told), about["seed"])
     if data:
         ears = torch.stack([data.clip(c)[f:f + cut.n_frames(context)] for c, f in starts]).to(model.device)
-        scale, state = model.scale(ears), model.follow(model.to_tokens(ears), told[:, :context]).last
-    path = model.imagine(state, told[:, context:], about["temperature"], noise, top_p=about["top_p"])
+        scale, tokens = model.scale(ears), model.to_tokens(ears)
+        voice = context_voices(model, tokens)
+        state = model.follow(tokens, model.with_voice(told[:, :context], voice)).last
+    actions = model.with_voice(told[:, context:], voice)
+    path = model.imagine(state, actions, about["temperature"], noise, top_p=about["top_p"])
     frames = scale.undo(tokens_to_frames(model.decode(path), cut.hop)).cpu().numpy()
     token = (np.arange(frames.shape[1])//cut.hop).clip(max=noise.shape[1] - 1)     # of each frame
     rewards = torch.stack([model.reward_head(path.feature), model.style_reward_head(path.feature)], -1)
@@ -214,7 +219,7 @@ def generate_dreams(
     starts = np.asarray(starts, int)
     _check_starts(starts, n, heard, cut.n_frames(context), context)
     told = _told(model, heard, starts, styles, context, horizon)
-    noise = dream_noise(n, horizon, model.config.model.z_state_size, seed)
+    noise = dream_noise(n, horizon, model.config.model.z_state_size + model.config.model.detail_size, seed)
     about = _dream_meta(model, heard, temperature, top_p, seed)
     parts = ((k, starts[k:k + batch], told[k:k + batch].to(model.device), noise[k:k + batch].to(model.device))
              for k in range(0, n, batch))

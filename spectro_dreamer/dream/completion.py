@@ -33,7 +33,6 @@ from ..figures import styled_figures
 from ..data.observations import frames_to_tokens, tokens_to_frames
 from ..data.front_ends import log_spectrogram, plot_log_mel
 from ..data.preprocessing import read_audio
-from ..model.rssm import State
 from ..model.world_model import DreamerModel, load_of_sound
 from ..sound.vocoder import vocode
 from .imagination import clip_spec, dream_noise, save_results
@@ -83,7 +82,7 @@ def _roll(model, z, start, stop, particles, temperature, seed, styles):
     context = frames_to_tokens(z[:tokens.n_frames(heard)], tokens.frames, tokens.hop)[None]
     path = model.follow(context, styles[:, :heard])
     noise = dream_noise(particles, total - heard, model.config.model.z_state_size, seed).to(z.device)
-    state = State(*(x.expand(particles, -1) for x in path.last))
+    state = path.last.each(lambda x: x.expand(particles, -1))
     dream = model.imagine(state, styles[:, heard:].expand(particles, -1, -1), temperature, noise)
     # the first token that a frame of the near shore is in
     first = max(0, (start - 2*tokens.frames)//tokens.hop)

@@ -204,7 +204,7 @@ def imagine(
     beginning = spec[:cfg.tokens.n_frames(n_heard)] if spec is not None and n_heard else None
     voice = dream_voice(model, beginning, samples, seed)
     heard = hear_context(model, spec, n_heard, model.with_voice(styles, None if voice is None else voice[0]))
-    state = State(*(x.expand(samples, -1) for x in heard.state))          # (S, H), (S, Z)
+    state = heard.state.each(lambda x: x.expand(samples, -1))          # (S, H), (S, Z)
     noise = dream_noise(samples, total - n_heard, cfg.model.z_state_size + cfg.model.detail_size, seed).to(model.device)
     actions = model.with_voice(styles[:, n_heard:].expand(samples, -1, -1), voice)
     path = model.imagine(state, actions, temperature, noise, top_p=top_p)

@@ -23,7 +23,6 @@ Tensors: spec (N, M) log-mel in nats; diversity (N,) root mean square over bands
 import torch
 from torch import Tensor
 from ..config import SpectroError
-from ..model.rssm import State
 from ..model.world_model import DreamerModel
 from ..judge.evaluation import heard_nats
 from .imagination import (Dream, clip_spec, dream_frames, dream_noise, hear_context,
@@ -70,7 +69,7 @@ def imagine_pushed(
     for k, v in (push or {}).items(): by[:, k] = v
     z = model.rssm.prior_at(heard.state.h).pushed(heard.state.z, by)
     noise = dream_noise(1, total - n_heard, model.config.model.z_state_size, seed).to(model.device)
-    path = model.imagine(State(heard.state.h, z), styles[:, n_heard:], temperature, noise)
+    path = model.imagine(heard.state._replace(z=z), styles[:, n_heard:], temperature, noise)
     return join_dream(model, heard, path, n)[0]
 
 # %% ../../nbs/60b_spread.ipynb #61490f01

@@ -64,8 +64,7 @@ def rollouts(
     features = model.encoder.features(tokens).repeat_interleave(samples, dim=0)       # (n*S, context, …)
     styles = model.with_voice(styles, context_voices(model, tokens))
     styles, noise = styles.repeat_interleave(samples, dim=0), noise.flatten(0, 1)
-    given = features, styles[:, :context]
-    heard = model.rssm.observe(model.encoder.embed, *given, noise=noise[:, :context, :model.rssm.z_size])
+    heard = model.hear(features, styles[:, :context], noise=noise[:, :context])
     dream = model.imagine(heard.last, styles[:, context:], noise=noise[:, context:])
     detail = None if dream.detail is None else dream.detail[:, at]
     return model.decoder(dream.feature[:, at], detail).unflatten(0, (n, samples))

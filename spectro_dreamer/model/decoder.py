@@ -47,26 +47,80 @@ class TokenDeCNN(nn.Module):
 
 # %% ../../nbs/23_decoder.ipynb #33e9273a
 class Detail(nn.Module):
-    """A latent of each token beside its state, of which no recurrence knows: its prior and its posterior.
+    """A latent of each token beside its state, of which the states know nothing: its prior and its posterior.
 
-    A conditional variational autoencoder (Sohn et al., NeurIPS 2015).
+    A conditional variational autoencoder (Sohn et al., NeurIPS 2015). With `detail_memory` a recurrence of its own
+    remembers the details, so that what overlapping tokens share is not paid twice; what the decoder reads, (..., D + G),
+    is then the detail and behind it the memory of those before it.
     """
     def __init__(self,
-        cfg:ModelConfig, # detail_size D; sizes of state and embedding
+        cfg:ModelConfig, # detail_size D, detail_memory G; sizes of state and embedding
     ):
         super().__init__()
-        n = cfg.h_state_size + cfg.z_state_size
-        self.size, self.min_std = cfg.detail_size, cfg.min_std
-        self.prior_net = mlp(n, 2*cfg.detail_size, cfg)
-        self.posterior_net = mlp(n + cfg.embedding_size, 2*cfg.detail_size, cfg)
+        n, D, G = cfg.h_state_size + cfg.z_state_size, cfg.detail_size, cfg.detail_memory
+        self.size, self.memory_size, self.forget, self.min_std = D, G, cfg.detail_forget, cfg.min_std
+        self.prior_net = mlp(n + G, 2*D, cfg)
+        self.posterior_net = mlp(n + cfg.embedding_size, 2*D, cfg)
+        self.gru = nn.GRUCell(D, G) if G else None
 
-    def prior(self, feature:Tensor)->Gaussian: # (..., H + Z) → of (..., D)
-        "What detail is expected of a state."
-        return gaussian(self.prior_net(feature), self.min_std)
+    def with_memory(self, given:Tensor, memory:Tensor | None=None)->Tensor: # (..., n), (..., G) → (..., n + G)
+        "Something, and the memory behind it; None: an empty one, zeros."
+        if memory is None: memory = given.new_zeros(*given.shape[:-1], self.memory_size)
+        return torch.cat([given, memory], dim=-1)
+
+    def prior(self, feature:Tensor, memory:Tensor | None=None)->Gaussian: # (..., H + Z), (..., G) → of (..., D)
+        "What detail is expected of a state, after the details that are remembered."
+        return gaussian(self.prior_net(self.with_memory(feature, memory)), self.min_std)
 
     def posterior(self, feature:Tensor, embedding:Tensor)->Gaussian: # (..., H + Z), (..., E) → of (..., D)
         "What detail was heard."
         return gaussian(self.posterior_net(torch.cat([feature, embedding], dim=-1)), self.min_std)
+
+    def remembered(self, known:Tensor | None, like:Tensor)->Tensor: # (B, D + G), (B, …) → (B, G)
+        "The memory after a token, of which the decoder read `known`; after none it is empty."
+        if known is None or self.gru is None: return like.new_zeros(len(like), self.memory_size)
+        return self.gru(known[:, :self.size], known[:, self.size:])
+
+    def memories(self,
+        details:Tensor,            # (B, T, D)
+        before:Tensor | None=None, # (B, D + G) what the decoder read at the token before
+        reset:Tensor | None=None,  # (B, T) ones where history is forgotten before step t
+    )->Tensor:                     # (B, T, G)
+        """What is remembered at each token of the details before it.
+
+        In training the memory of some sequences, `detail_forget` of them, stays empty.
+        """
+        if self.gru is None: return details[..., :0]
+        dice = torch.rand(len(details), 1, device=details.device)
+        keep = ((dice >= self.forget) | (not self.training)).to(details)
+        memories = [self.remembered(before, details)*keep]
+        for t, detail in enumerate(details.unbind(1)):
+            if reset is not None: memories[t] = memories[t]*(1 - reset[:, t, None])
+            memories.append(self.gru(detail, memories[t])*keep)
+        return torch.stack(memories[:-1], dim=1)
+
+    def observe(self,
+        feature:Tensor,            # (B, T, H + Z)
+        embedding:Tensor,          # (B, T, E)
+        noise:Tensor,              # (B, T, D)
+        before:Tensor | None=None, # (B, D + G) what the decoder read at the token before
+        reset:Tensor | None=None,  # (B, T) ones where history is forgotten before step t
+    )->tuple[Tensor, Tensor]:      # (B, T, D + G), (B, T)
+        "What the decoder is to read of the details that were heard, and the nats that they cost."
+        q = self.posterior(feature, embedding)
+        details = q.sample(noise)
+        memory = self.memories(details, before, reset)
+        return self.with_memory(details, memory), q.kl(self.prior(feature, memory)).sum(-1)
+
+    def dream(self,
+        feature:Tensor,            # (B, T, H + Z)
+        noise:Tensor,              # (B, T, D)
+        before:Tensor | None=None, # (B, D + G) what the decoder read at the token before
+    )->Tensor:                     # (B, T, D + G)
+        "Details as they are expected. A dream remembers those that were heard, and not its own: they would lead it astray."
+        memory = feature.new_zeros(*feature.shape[:2], self.memory_size)
+        memory[:, 0] = self.remembered(before, feature[:, 0])
+        return self.with_memory(self.prior(feature, memory).sample(noise), memory)
 
 # %% ../../nbs/23_decoder.ipynb #38d48f99
 class Decoder(nn.Module):
@@ -77,17 +131,17 @@ class Decoder(nn.Module):
         cnn = TokenDeCNN(cfg) if cfg.backbone == "cnn" else None
         self.cnn = nn.Unflatten(-1, self.shape) if cnn is None else cnn
         n_out = cfg.n_mels*cfg.token_frames if cnn is None else cnn.n_in
-        self.mlp = mlp(n + cfg.detail_size, n_out, cfg)
+        self.mlp = mlp(n + cfg.detail_size + cfg.detail_memory, n_out, cfg)
         self.detail = Detail(cfg) if cfg.detail_size else None
         self.sketch_mlp = mlp(n, n_out, cfg) if cfg.detail_size else None
 
     def forward(self,
         feature:Tensor,             # (..., H + Z)
-        detail:Tensor | None=None,  # (..., D); None: what is expected of the feature
+        detail:Tensor | None=None,  # (..., D + G); None: what is expected of the feature
     )->Tensor:                      # (..., M, F)
         "Every feature by itself."
         if self.detail is None: return self.cnn(self.mlp(feature))
-        detail = self.detail.prior(feature).mean if detail is None else detail
+        if detail is None: detail = self.detail.with_memory(self.detail.prior(feature).mean)
         return self.cnn(self.mlp(torch.cat([feature, detail], dim=-1)))
 
     def for_each(self, h:Tensor, zs:list[Tensor])->list[Tensor]: # (..., H), several (..., Z) → as many (..., M, F)

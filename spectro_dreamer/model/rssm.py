@@ -251,6 +251,16 @@ class State(NamedTuple):
     "The whole state of the model at one moment; a feature is [h, z]."
     h:Tensor # (B, H) deterministic
     z:Tensor # (B, Z) stochastic
+    detail:Tensor | None=None # (B, D) what its token had besides, if the model has details
+
+    @property
+    def feature(self)->Tensor: # (B, H + Z)
+        "What decoder and heads read."
+        return torch.cat([self.h, self.z], dim=-1)
+
+    def each(self, f:Callable[[Tensor], Tensor])->"State":
+        "The same of every part that it has."
+        return State(*(x if x is None else f(x) for x in self))
 
 class Trajectory(NamedTuple):
     "States along time, with the distributions they were sampled from."
@@ -264,7 +274,7 @@ class Trajectory(NamedTuple):
     @property
     def last(self)->State:
         "Where it ends."
-        return State(self.h[:, -1], self.z[:, -1])
+        return State(self.h[:, -1], self.z[:, -1], None if self.detail is None else self.detail[:, -1])
     @property
     def feature(self)->Tensor: # (B, T, H + Z)
         "What decoder and heads read."
@@ -340,7 +350,7 @@ class RSSM(Dynamics):
             state = State(h, q.sample(eps))
             states.append(state)
             posteriors.append(q)
-        h, z = along_time(states)
+        h, z = (torch.stack([s[k] for s in states], dim=1) for k in (0, 1))
         return Trajectory(h, z, self.prior_at(h), along_time(posteriors))
 
     def imagine(self,
@@ -360,7 +370,7 @@ class RSSM(Dynamics):
             state = State(h, p.nucleus(top_p).sample(temperature*eps))
             states.append(state)
             priors.append(p)
-        h, z = along_time(states)
+        h, z = (torch.stack([s[k] for s in states], dim=1) for k in (0, 1))
         return Trajectory(h, z, along_time(priors))
 
     def observe_then_imagine(self,

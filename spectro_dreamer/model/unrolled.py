@@ -307,7 +307,7 @@ def loop_weights(
     w_net, b_net = net.entrance()
     w_skip, b_skip = (head.beside.weight, head.beside.bias) if head and head.beside else (None, None)
     return Weights(
-        *state, actions=swap_batch_time(actions), heard=None if heard is None else swap_batch_time(heard),
+        state.h, state.z, actions=swap_batch_time(actions), heard=None if heard is None else swap_batch_time(heard),
         w_x=gru.weight_ih, w_h=gru.weight_hh, b_x=gru.bias_ih, b_h=gru.bias_hh, w_net=w_net, b_net=b_net,
         w_from=None if from_h is None else from_h.weight, w_skip=w_skip, b_skip=b_skip,
         deep=net.deep, head=head.deep if head else [])

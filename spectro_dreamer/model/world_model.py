@@ -38,6 +38,7 @@ from .decoder import Decoder, RewardHead
 from .voice import Voice, same_in_clip
 from .durations import Durations
 from .contrastive import Contrast, two_views
+from .in_noise import in_noise
 from .objective import Losses, bin_error, reconstruction_nll, weighted_sum
 
 # %% ../../nbs/26_world_model.ipynb #4e6866f1
@@ -95,23 +96,28 @@ class WorldParts(nn.Module):
         if voice.dim() == 2: voice = voice[:, None]
         return torch.cat([styles, voice.to(styles).expand(*styles.shape[:2], U)], dim=-1)
 
-    def observe(self,
-        tokens:Tensor,            # (B, T, M, F)
+    def hear(self,
+        features:Tensor,          # (B, T, …) of tokens, from the encoder
         styles:Tensor,            # (B, T, A), or with voices (B, T, A + U)
         state:State | None=None,  # where to start; default: without history
         reset:Tensor | None=None, # (B, T) ones where history is forgotten before step t
         noise:Tensor | None=None, # (B, T, Z + D); (B, T, Z): details are their means
         generator:torch.Generator | None=None, # draws the noise if it is not given
     )->Trajectory:
-        "Follow tokens, sampling the posterior: `observe_fast` where it knows the parts, otherwise `RSSM.observe`."
-        features, (noise, fine) = self.encoder.features(tokens), self.noise_parts(noise, styles, generator)
+        "Follow what was encoded, sampling the posterior: `observe_fast` where it knows the parts, or `RSSM.observe`."
+        noise, fine = self.noise_parts(noise, styles, generator)
         given = features, self.with_voice(styles), state, reset, noise, generator
         if supports(self.rssm, self.encoder): path = observe_fast(self.rssm, self.encoder, *given)
         else: path = self.rssm.observe(self.encoder.embed, *given)
         if self.decoder.detail is None: return path
-        q = self.decoder.detail.posterior(path.feature, self.encoder.embed(features, path.h))
-        p = self.decoder.detail.prior(path.feature)
-        return path._replace(detail=q.sample(fine), detail_nats=q.kl(p).sum(-1))
+        embedding, before = self.encoder.embed(features, path.h), None if state is None else state.detail
+        detail, nats = self.decoder.detail.observe(path.feature, embedding, fine, before, reset)
+        return path._replace(detail=detail, detail_nats=nats)
+
+    def observe(self, tokens:Tensor, styles:Tensor, state:State | None=None, reset:Tensor | None=None,
+                noise:Tensor | None=None, generator:torch.Generator | None=None)->Trajectory:
+        "Follow tokens (B, T, M, F), sampling the posterior; see `hear`."
+        return self.hear(self.encoder.features(tokens), styles, state, reset, noise, generator)
 
     def follow(self, tokens:Tensor, actions:Tensor, state:State | None=None, reset:Tensor | None=None)->Trajectory:
         "Follow tokens along the posterior's means (or most probable classes); see `observe`."
@@ -125,7 +131,7 @@ class WorldParts(nn.Module):
         path = self.rssm.imagine(state, self.with_voice(styles), temperature, noise, generator, top_p)
         if self.decoder.detail is None: return path
         fine = fine*(temperature if detail_temperature is None else detail_temperature)
-        return path._replace(detail=self.decoder.detail.prior(path.feature).sample(fine))
+        return path._replace(detail=self.decoder.detail.dream(path.feature, fine, state.detail))
 
     def observe_then_imagine(self, tokens:Tensor, styles:Tensor, state:State | None=None, temperature:float=1.0,
                              noise:Tensor | None=None, generator:torch.Generator | None=None
@@ -220,6 +226,15 @@ class WorldObjective(WorldParts):
         voice, nats = self.heard_voices(batch, of_voice)
         return batch._replace(styles=self.with_voice(batch.styles, voice)), noise, nats
 
+    def views(self, tokens:Tensor, cfg:TrainConfig, generator)->tuple[Tensor, Tensor, Tensor | None]:
+        "What is heard, what is to be drawn (both as tokens), and another view of it for the contrastive objective."
+        hop = self.config.tokens.hop
+        if self.contrast is not None:
+            seen, other = two_views(tokens, hop, generator)
+            return seen, seen, other
+        if not (self.training and cfg.heard_noise): return tokens, tokens, None
+        return in_noise(tokens, self.mean, self.std, hop, cfg.heard_noise, generator), tokens, None
+
     def loss(self,
         batch:Batch,
         cfg:TrainConfig,
@@ -231,9 +246,9 @@ class WorldObjective(WorldParts):
         "The terms of the objective for each token of a batch."
         B, T, M, F = batch.tokens.shape
         cut = self.config.tokens
-        seen, other = two_views(batch.tokens, cut.hop, generator) if self.contrast is not None else (batch.tokens, None)
+        heard, seen, other = self.views(batch.tokens, cfg, generator)
         told, noise, voice_nats = self.with_heard_voices(batch, noise, generator)
-        path = self.observe(seen, told.styles, state, batch.reset, noise, generator)
+        path = self.observe(heard, told.styles, state, batch.reset, noise, generator)
         forecast = [path.prior.mean] if cfg.beta_forecast > 0 else []
         sketch, *ahead = self.drawing_errors(path.h, [path.z, *forecast], seen)
         recon = sketch if path.detail is None else bin_error(self.decode(path), seen)
@@ -252,7 +267,7 @@ class WorldObjective(WorldParts):
             *((cfg.beta_forecast, nll) for nll in self.forecast_terms(ahead, path, told, seen, cfg))])
         nats = path.nats.detach() if voice_nats is None else (path.nats + voice_nats).detach()
         assert all(x.shape == (B, T) for x in (total, recon, nats, reward))
-        return Losses(total, recon, nats, reward, State(*(x.detach() for x in path.last)), batch.mask)
+        return Losses(total, recon, nats, reward, path.last.each(Tensor.detach), batch.mask)
 
 # %% ../../nbs/26_world_model.ipynb #1768486e
 class DreamerModel(WorldObjective):
