@@ -56,12 +56,10 @@ SEARCH = {  # name → how many of LABELS are told, changes
     "length and voice latent": (3, SMALLER),
     "length and voice latent, 70 epochs": (3, SMALLER | dict(epochs=70)),
     "length and voice latent, 140 epochs": (3, SMALLER | dict(epochs=140)),
-    "length and voice latent, 70 epochs, more voice": (3, SMALLER | dict(epochs=70, beta_voice=1.0)),
-    "length and voice latent, 70 epochs, less detail": (3, SMALLER | dict(epochs=70, beta_detail=3.0)),
 }
 # the spread of the voices, the temperatures of states and details
 TEMPERATURES = ((1, 1, 1), (1, 1, 0.5), (1.3, 0.8, 0.5), (0, 0, 0))
-FINAL = "length and voice latent"
+FINAL = "length and voice latent, 70 epochs"
 COMMANDED, FREE, STUDENT = (1.3, 0.8, 0.5), (1, 0.8, 0.5), (1, 1, 1)  # of what is asked for
 
 

@@ -314,7 +314,8 @@ class Trainer(EpochTrainer):
                    sums=self.team.sum(self.sums), norms=self.norms, rng_state=torch.get_rng_state(),
                    data_fingerprint=self.data.fingerprint)
         if self.done: out["noise_state"] = self.noise.get_state()
-        if self.done and self.carried: out["carried"] = [gather_rows(self.team, x) for x in self.carried if x is not None]
+        if self.done and self.carried:
+            out["carried"] = [gather_rows(self.team, x) for x in self.carried if x is not None]
         if self.average: out["ema_state_dict"] = self.average.state_dict()
         if self.mix: out["mix"] = self.mix.about()
         return out

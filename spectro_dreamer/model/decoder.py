@@ -50,8 +50,8 @@ class Detail(nn.Module):
     """A latent of each token beside its state, of which the states know nothing: its prior and its posterior.
 
     A conditional variational autoencoder (Sohn et al., NeurIPS 2015). With `detail_memory` a recurrence of its own
-    remembers the details, so that what overlapping tokens share is not paid twice; what the decoder reads, (..., D + G),
-    is then the detail and behind it the memory of those before it.
+    remembers the details, so that what overlapping tokens share is not paid twice. What the decoder reads, of D + G
+    numbers, is then the detail and behind it the memory of those before it.
     """
     def __init__(self,
         cfg:ModelConfig, # detail_size D, detail_memory G; sizes of state and embedding
@@ -117,7 +117,7 @@ class Detail(nn.Module):
         noise:Tensor,              # (B, T, D)
         before:Tensor | None=None, # (B, D + G) what the decoder read at the token before
     )->Tensor:                     # (B, T, D + G)
-        "Details as they are expected. A dream remembers those that were heard, and not its own: they would lead it astray."
+        "Details as they are expected. A dream remembers those that were heard; its own would lead it astray."
         memory = feature.new_zeros(*feature.shape[:2], self.memory_size)
         memory[:, 0] = self.remembered(before, feature[:, 0])
         return self.with_memory(self.prior(feature, memory).sample(noise), memory)
