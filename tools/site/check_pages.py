@@ -27,6 +27,7 @@ PARTS = [
     "Acting",
     "Rivals",
     "Use",
+    "The report",
     "Reference",
 ]
 WORDS = [
@@ -73,7 +74,7 @@ def order_problems(contents):
         if a > b:
             yield f"_quarto.yml: {a} stands before {b}"
     for name in numbered:
-        if name != "99_report.ipynb" and words.get(name) != (title := make_pages.chapter_title(NBS / name)):
+        if words.get(name) != (title := make_pages.chapter_title(NBS / name)):
             yield f"_quarto.yml: {name} must be called `{title}`, as the prose counts chapters"
     for name in ("99_report.ipynb", "glossary.ipynb", "api/index.qmd", "colab.qmd"):
         if name not in listed:

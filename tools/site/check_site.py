@@ -6,6 +6,7 @@ and nbdev's own processing of the notebooks, which is all that happens before Qu
 
 import ast, os, re, shutil, subprocess, sys, tempfile
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,6 +22,7 @@ _MEDIA = re.compile(r"\b(?:url|filename)\s*=\s*[\"']((?:audio|images)/[^\"'{}]+)
 _SRC = re.compile(r"\bsrc=[\"']([^\"']+)[\"']")
 _REF = re.compile(r"(?<![\w@/.])@((?:fig|sec|tbl|eq|lst)-[\w-]*\w)")
 _ANCHOR = re.compile(r"\{#((?:fig|sec|tbl|eq|lst)-[\w-]*\w)[^}]*\}")
+_HEADING = re.compile(r"^#{1,6} +(.+?) *(?:\{#([\w-]+)[^}]*\})? *$", re.M)
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.S)
 _MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
 _SLOT = re.compile(r"(?<!\{)\{[A-Za-z]\w*\}")
@@ -62,13 +64,17 @@ def cells(nb, kind):
 
 
 def targets(nb):
-    """(cell, target) of each link and medium: in prose, in players that name a file, and in HTML that was shown."""
+    """(cell, target) of each link and medium: in prose, also where a cell shows it, in players that name a file, and in
+    HTML that was shown.
+    """
     for i, _, source in cells(nb, "markdown"):
         yield from ((i, a or b) for a, b in _LINK.findall(_CODE.sub("", source)))
     for i, cell, source in cells(nb, "code"):
         yield from ((i, t) for t in _MEDIA.findall(source))
         for out in cell["outputs"]:
-            yield from ((i, t) for t in _SRC.findall(text(out.get("data", {}).get("text/html", ""))))
+            shown = out.get("data", {})
+            yield from ((i, t) for t in _SRC.findall(text(shown.get("text/html", ""))))
+            yield from ((i, a or b) for a, b in _LINK.findall(_CODE.sub("", text(shown.get("text/markdown", "")))))
 
 
 def exists(target, folder):
@@ -99,6 +105,30 @@ def labels(nb):
     """Every label a notebook defines, in code directives and in `{#…}` attributes."""
     found = [label for _, _, source in cells(nb, "code") if (label := label_of(source))]
     return found + [a for _, _, source in cells(nb, "markdown") for a in _ANCHOR.findall(_CODE.sub("", source))]
+
+
+def place_of(heading):
+    """The name that Pandoc gives the place of a heading."""
+    words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading.replace("`", ""))
+    words = re.sub(r"[^\w\s.-]", "", words).lower()
+    return re.sub(r"^[\W\d_]+", "", re.sub(r"\s+", "-", words.strip()))
+
+
+@cache
+def places(path):
+    """What a link into a notebook can name: its headings and its labels."""
+    nb = read(path)
+    prose = [check_pages.FENCE.sub("", source) for _, _, source in cells(nb, "markdown")]
+    return {given or place_of(words) for p in prose for words, given in _HEADING.findall(p)} | set(labels(nb))
+
+
+def place_problems(path, nb):
+    """Links to a place in a notebook that has no such heading and no such label."""
+    for i, target in targets(nb):
+        file, _, place = target.partition("#")
+        there = path.parent / unquote(file) if file else path
+        if place and there.suffix == ".ipynb" and there.is_file() and place not in places(there):
+            yield f"{path.name} cell {i}: {target[:80]} leads to no place on that page"
 
 
 def reference_problems(path, nb):
@@ -246,6 +276,7 @@ def problems():
         for check in (
             title_problems,
             link_problems,
+            place_problems,
             reference_problems,
             figure_problems,
             error_problems,
