@@ -191,7 +191,7 @@ def dream_with(
     T = horizon or target.shape[1]
     noise = start.h.new_zeros(len(given), T, model.rssm.z_size) if noise is None else noise
     dice = start.h.new_zeros(len(given), T, L) if dice is None else dice
-    state, features, actions, entropies = start, [torch.cat(start, -1)], [], []
+    state, features, actions, entropies = start, [start.feature], [], []
     for sight, eps, throw in zip(target_windows(target, actor.ahead, T).unbind(1), noise.unbind(1), dice.unbind(1)):
         policy = actor(features[-1], sight)
         action = policy.sample(throw)

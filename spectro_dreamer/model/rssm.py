@@ -260,7 +260,7 @@ class State(NamedTuple):
 
     def each(self, f:Callable[[Tensor], Tensor])->"State":
         "The same of every part that it has."
-        return State(*(x if x is None else f(x) for x in self))
+        return State(f(self.h), f(self.z), None if self.detail is None else f(self.detail))
 
 class Trajectory(NamedTuple):
     "States along time, with the distributions they were sampled from."
@@ -350,7 +350,7 @@ class RSSM(Dynamics):
             state = State(h, q.sample(eps))
             states.append(state)
             posteriors.append(q)
-        h, z = (torch.stack([s[k] for s in states], dim=1) for k in (0, 1))
+        h, z = torch.stack([s.h for s in states], dim=1), torch.stack([s.z for s in states], dim=1)
         return Trajectory(h, z, self.prior_at(h), along_time(posteriors))
 
     def imagine(self,
@@ -370,7 +370,7 @@ class RSSM(Dynamics):
             state = State(h, p.nucleus(top_p).sample(temperature*eps))
             states.append(state)
             priors.append(p)
-        h, z = (torch.stack([s[k] for s in states], dim=1) for k in (0, 1))
+        h, z = torch.stack([s.h for s in states], dim=1), torch.stack([s.z for s in states], dim=1)
         return Trajectory(h, z, along_time(priors))
 
     def observe_then_imagine(self,
