@@ -32,7 +32,7 @@ from ..data.observations import LOCAL_STYLE, Clip, band_statistics
 from ..data.store import FORMAT, Tables
 from ..data.workers import quiet_level
 from ..data.dataset import SpectrogramData
-from ..files import atomic_write
+from ..files import atomic_write, locked
 from ..data.episodes import Episode, read_jsonl, write_jsonl
 from ..data.windows import read_folder, write_folder
 
@@ -307,7 +307,8 @@ def write_episodes(
     path = Path(path)
     if path.suffix != ".jsonl" and (packed or level != "episode"):
         raise SpectroError(f"level and packing are of lines of JSON, and {path.name} does not end with .jsonl")
-    if path.suffix in (".h5", ".hdf5"): return write_dataset(episodes, path)["clips"]
-    if path.suffix == ".jsonl": return write_jsonl(episodes, path, level, packed)
-    if path.suffix: raise SpectroError(f"{path.name} says neither .h5 nor .jsonl; a folder of NPZ has no suffix")
-    return write_folder(episodes, path)
+    if path.suffix not in (".h5", ".hdf5", ".jsonl", ""):
+        raise SpectroError(f"{path.name} says neither .h5 nor .jsonl; a folder of NPZ has no suffix")
+    with locked(path):
+        if path.suffix in (".h5", ".hdf5"): return write_dataset(episodes, path)["clips"]
+        return write_jsonl(episodes, path, level, packed) if path.suffix else write_folder(episodes, path)

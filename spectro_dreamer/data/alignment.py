@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from ..config import SpectroError
+from ..files import locked
 from ..progress import ProgressBar
 from .preprocessing import is_url, read_audio
 from .corpus import find_clips, read_rows, write_table
@@ -172,7 +173,7 @@ def align_corpus(
     """Write the phones of all clips; what could not be aligned, and why, is listed in `<output_file>.skipped.tsv`.
 
     Interrupted, the same call goes on where it was. Raises `SpectroError` if PocketSphinx or the column of sentences is
-    missing, or if no clip can be aligned.
+    missing, if no clip can be aligned, or if another process writes the same table.
     """
     table = metadata_file or f"{str(input_dir).rstrip('/')}/validated.tsv"
     next(read_rows(table, ("path", "sentence")), None) # says what is missing before anything else
@@ -180,15 +181,15 @@ def align_corpus(
     output = _output_of(output_file, table)
     log = Path(f"{output}.begun")
     jobs, unusable = find_clips(input_dir, table)
-    before = _done_before(output, log)
-    todo = [j for j in jobs if j.clip.path not in before]
-    n_kept = len(jobs) - len(todo)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with ProgressBar(len(jobs), "clips", n_kept, show=progress and bool(todo)) as bar:
-        now, failed = _align_all(todo, num_workers, log, bar)
-    said = before | now
-    found = {j.clip.path: said[j.clip.path] for j in jobs if j.clip.path in said} # in the order of the table
-    return _finish(output, log, found, n_kept, unusable | failed)
+    with locked(output):
+        before = _done_before(output, log)
+        todo = [j for j in jobs if j.clip.path not in before]
+        n_kept = len(jobs) - len(todo)
+        with ProgressBar(len(jobs), "clips", n_kept, show=progress and bool(todo)) as bar:
+            now, failed = _align_all(todo, num_workers, log, bar)
+        said = before | now
+        found = {j.clip.path: said[j.clip.path] for j in jobs if j.clip.path in said} # in the order of the table
+        return _finish(output, log, found, n_kept, unusable | failed)
 
 def _finish(output, log, said, kept, failed):
     "Write the tables of a corpus that is done."

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from ..config import SpectroError
-from ..files import atomic_write, write_text
+from ..files import atomic_write, locked, write_text
 from .preprocessing import AUDIO_SUFFIXES, is_url, open_binary
 from .observations import Clip
 
@@ -161,7 +161,7 @@ def clean(
 )->tuple[int, dict[str, str]]: # how many clips were kept; reason by rejected path
     """Keep the clips that the votes accept and whose file exists.
 
-    Raises `SpectroError` if none is left; then nothing is written.
+    Raises `SpectroError` if none is left, or if another process writes there; then nothing is written.
     """
     if not Path(clips_dir).is_dir(): raise SpectroError(f"no such folder: {clips_dir}")
     output_dir = Path(output_dir)
@@ -178,11 +178,12 @@ def clean(
     if not kept:
         raise SpectroError(f"no clip of {metadata_file} passes {min_votes} votes and has a file in {clips_dir}: try "
                            "a lower --min-votes, or check the folder")
-    for clip in kept.values(): _link(clip_file(clips_dir, clip.path), output_dir/"clips"/clip.path)
-    write_table(output_dir/"validated.tsv", CV_COLUMNS, [_row(c) for c in kept.values()])
-    write_table(output_dir/"rejected.tsv", ("path", "reason"), rejected.items())
     phones = Path(metadata_file).with_name("phones.tsv")
-    if phones.is_file(): _keep_rows(phones, output_dir/"phones.tsv", kept)
+    with locked(output_dir, inside=True):
+        for clip in kept.values(): _link(clip_file(clips_dir, clip.path), output_dir/"clips"/clip.path)
+        write_table(output_dir/"validated.tsv", CV_COLUMNS, [_row(c) for c in kept.values()])
+        write_table(output_dir/"rejected.tsv", ("path", "reason"), rejected.items())
+        if phones.is_file(): _keep_rows(phones, output_dir/"phones.tsv", kept)
     return len(kept), rejected
 
 def write_table(

@@ -23,7 +23,7 @@ from glob import escape
 from pathlib import Path
 import numpy as np
 from ..config import SpectroError
-from ..files import atomic_write
+from ..files import atomic_write, locked
 from .observations import style_columns
 from .store import (FRAME_ARRAYS, PatientFile, SaidTables, Tables, array_places, fill_frames,
                                         frame_widths, read_tables, reserve_frames)
@@ -140,7 +140,9 @@ def join(
     _check_no_twins(whole)
     source = json.dumps([dict(file=Path(f).name, fingerprint=a["fingerprint"]) for f, a in zip(files, attrs)])
     about = {k: attrs[0][k] for k in ("front_end", "tokens", "dtype", "versions")}
-    try: return write_joined(files, whole, output, by_reference, compress, dict(source=source, **about), said)
+    try:
+        with locked(output):
+            return write_joined(files, whole, output, by_reference, compress, dict(source=source, **about), said)
     except OSError as e: raise SpectroError(f"cannot write {output}: {e.strerror or e}") from None
 
 def _read_said(file):

@@ -19,11 +19,12 @@ row a clip. N frames, M mel bands, C clips.
 """
 
 # %% ../../nbs/11_preparation.ipynb #ca47c864
-import errno, json, os, sys, time
+import errno, json, sys, time
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from ..config import FrontEnd, SpectroError, TokenSpec
+from ..files import locked
 from ..progress import ProgressBar
 from .preprocessing import is_url
 from .corpus import find_clips, write_table
@@ -33,26 +34,6 @@ from .joining import write_joined
 from .workers import Cluster, Processes, prepare_clips, write_shards
 
 # %% ../../nbs/11_preparation.ipynb #f1430dcc
-@contextmanager
-def _alone(output):
-    """Keep a second run on the same output away, where the system can; the lock goes with the process, however that
-    ends.
-    """
-    try: import fcntl
-    except ImportError:
-        yield
-        return
-    try: folder = os.open(f"{output}.shards", os.O_RDONLY)
-    except OSError as e:
-        raise SpectroError(f"cannot prepare {output}: {e.strerror}; did another run just finish it?") from None
-    try:
-        try: fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError: raise SpectroError(f"another run is preparing {output}") from None
-        except OSError: pass # a file system without locks
-        _remove(Path(f"{output}.shards").glob("*.partial")) # of a run that was killed
-        yield
-    finally: os.close(folder)
-
 def _shards_folder(output):
     "The folder for the shards of an output. Raises `SpectroError` if the output cannot be written."
     try:
@@ -134,7 +115,8 @@ def prepare(
     work = partial(prepare_clips, front_end=front_end, min_frames=tokens.n_frames(tokens.min_tokens), float16=float16)
     source = dict(input_dir=str(input_dir), metadata_file=metadata_file and str(metadata_file), compress=bool(compress))
     if saying: source |= dict(phones_file=str(saying.file), label_columns=list(label_columns))
-    with _alone(output), _explained(output, shards):
+    with locked(output), _explained(output, shards):
+        _remove(shards[0].file.parent.glob("*.partial")) # of a run that was killed
         with _crew_of(num_workers, scheduler) as crew: _prepare_shards(shards, work, crew, about, front_end, progress)
         tables = _tables_of(shards, skipped, output, input_dir)
         about = dict(source=json.dumps(source), **about)

@@ -18,9 +18,8 @@ What is kept is shared by all processes and must not be changed: copy it first.
 
 # %% ../../nbs/11b_samples.ipynb #24f8863a
 import hashlib, os, tempfile
-from contextlib import contextmanager
 from pathlib import Path
-from ..files import atomic_write
+from ..files import atomic_write, locked
 from .preprocessing import bundled_corpus
 from .corpus import clean
 from .preparation import prepare
@@ -41,17 +40,6 @@ def kept_folder()->Path:
     said = os.environ.get("SPECTRO_DREAMER_KEPT")
     return Path(said) if said else Path(tempfile.gettempdir())/f"spectro_dreamer_{getattr(os, 'getuid', lambda: 0)()}"
 
-@contextmanager
-def _alone(path:Path):
-    "Let one process at a time make what belongs at a path, where the system has locks."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f"{path.name}.lock"), "w") as f:
-        try:
-            import fcntl
-            fcntl.flock(f, fcntl.LOCK_EX)
-        except ImportError: pass
-        yield
-
 def kept(
     key:str, # what decides the content, beside the library itself
     make,    # called with a folder to fill
@@ -60,7 +48,7 @@ def kept(
     name = hashlib.sha256(f"{key} {_library_key()}".encode()).hexdigest()[:16]
     folder = kept_folder()/name
     if folder.is_dir(): return folder
-    with _alone(folder):
+    with locked(folder, wait=True):
         if folder.is_dir(): return folder  # another process was first
         with atomic_write(folder) as part:
             part.mkdir()

@@ -28,11 +28,13 @@ steps, is the run's `unit`.
 # %% ../../nbs/32_runs.ipynb #b022bfcd
 import json, os, sys, zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 from ..config import SpectroError
-from ..files import atomic_write, is_intact, read_checkpoint, write_checkpoint, write_text
+from ..files import (atomic_write, check_unlocked, is_intact, locked, read_checkpoint, write_checkpoint,
+                                   write_text)
 from ..progress import ProgressBar
 from .tracking import Tracker
 
@@ -63,7 +65,13 @@ def check_free(
     run_dir,
     saved:Saved | None=None, # the checkpoint that the run goes on from
 ):
-    "Raise `SpectroError` if a folder holds a run, unless it is the one that goes on."
+    """Raise `SpectroError` if a folder holds a run, unless it is the one that goes on, or if a process is writing a run
+    there now.
+    """
+    check_unlocked(run_dir, inside=True)
+    _check_holds_none(run_dir, saved)
+
+def _check_holds_none(run_dir, saved):
     if saved and saved.path.parent.parent.resolve() == Path(run_dir).resolve(): return
     if holds_run(run_dir):
         raise SpectroError(f"{run_dir} already holds a run: choose another folder, or go on with --resume-from "
@@ -129,9 +137,11 @@ def check_same_data(
 # %% ../../nbs/32_runs.ipynb #9ac70b22
 class Run:
     "A run under way: what it keeps, what it reports, and how it ends. A context manager, made by `begin`."
-    def __init__(self, folder:Path, tracker:Tracker | None, unit:str, done:int, show:bool, again:str=""):
+    def __init__(self, folder:Path, tracker:Tracker | None, unit:str, done:int, show:bool, again:str="",
+                 lock:ExitStack | None=None):
         self.folder, self.tracker, self.show = folder, tracker, show
         self.unit, self.done = unit, done
+        self.lock = lock or ExitStack()  # what ends with the run
         self.again = again or f"go on with --resume-from {folder}"
         self.is_new = not (folder/"checkpoints"/"last.pt").is_file()  # then its first checkpoint is to be kept at once
         self.note = ""          # for the end of the line that says how far it is
@@ -205,8 +215,9 @@ class Run:
     def __exit__(self, kind, error, trace):
         if not self.tracker: return
         interrupted = kind and issubclass(kind, KeyboardInterrupt)
-        if interrupted: self._say_how_to_go_on()
-        self.tracker.close("KILLED" if interrupted else "FAILED" if kind else "FINISHED")
+        with self.lock:
+            if interrupted: self._say_how_to_go_on()
+            self.tracker.close("KILLED" if interrupted else "FAILED" if kind else "FINISHED")
 
     def _say_how_to_go_on(self):
         how = self.again if holds_run(self.folder) else "nothing is kept yet, so begin again"
@@ -228,15 +239,18 @@ def begin(
 )->Run:
     """Begin a run, or go on with one.
 
-    Without a folder nothing is kept. Writes `config.yaml` and, for a new run, `manifest.json`.
-    Raises `SpectroError` if the folder holds another run.
+    Without a folder nothing is kept. Writes `config.yaml` and, for a new run, `manifest.json`. Until the run ends, its
+    folder is locked. Raises `SpectroError` if the folder holds another run, or if another process writes there.
     """
     if run_dir is None: return Run(Path(), None, unit, done, progress)
     folder = Path(run_dir)
     if not leads: return Run(folder, None, unit, done, False)
-    check_free(folder, saved)
-    tidy(folder/"checkpoints")
-    write_text(folder/"config.yaml", json.dumps(config, indent=2) + "\n")
-    if not saved or not (folder/"manifest.json").is_file():
-        write_text(folder/"manifest.json", json.dumps(about, indent=2) + "\n")
-    return Run(folder, Tracker(folder, config, experiment, use_mlflow, done), unit, done, progress, again)
+    with ExitStack() as lock:  # a run that cannot begin gives it back
+        lock.enter_context(locked(folder, inside=True))
+        _check_holds_none(folder, saved)
+        tidy(folder/"checkpoints")
+        write_text(folder/"config.yaml", json.dumps(config, indent=2) + "\n")
+        if not saved or not (folder/"manifest.json").is_file():
+            write_text(folder/"manifest.json", json.dumps(about, indent=2) + "\n")
+        tracker = Tracker(folder, config, experiment, use_mlflow, done)
+        return Run(folder, tracker, unit, done, progress, again, lock.pop_all())

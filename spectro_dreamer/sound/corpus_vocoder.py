@@ -20,6 +20,7 @@ Train the network of chapter 43 on the training speakers of a data set, or tune 
 from pathlib import Path
 from typing import NamedTuple
 from ..config import SpectroError
+from ..files import locked
 from ..data.corpus import clip_file
 from ..data.dataset import SpectrogramData
 from ..data.preprocessing import read_audio
@@ -94,27 +95,28 @@ def train_vocoder(
 )->TrainedVocoder:
     """Train a magnitude refiner on the training speakers of a data set, or tune one to what a world model draws.
 
-    Raises `SpectroError` if a file does not fit, an earlier training is in the way, or it diverges.
+    Raises `SpectroError` if a file does not fit, an earlier training is in the way or under way, or it diverges.
     """
     keep_memory()
-    run_dir = _run_beside(output, resume)
-    model = load(world) if world else None
-    data = _open(dataset, model, val_split, split_seed)
-    net = load_vocoder(init, data.front_end) if init else None
-    chosen = data.train[::-(-len(data.train)//max_clips) if max_clips else 1]
-    pairs = _pairs(model, data, chosen, clips, show)
-    about = _what_it_learned(data, chosen, world)
-    if net: net.about += f"; then {about}"
-    else: net = refiner_for(pairs, refiner, fit.seed, about)
-    if show: print(f"{about}, {pairs.seconds/3600:.2f} hours; {sum(p.numel() for p in net.parameters()):,} weights")
-    net.drawn = bool(model)  # what it learned from last decides how it is used
-    record = fit_refiner(net.to(device), pairs, fit, run_dir, resume, show)
-    save_vocoder(net.cpu(), output, half)
-    held = data.val[::max(1, len(data.val)//60)]
-    if not len(held): return TrainedVocoder(Path(output), net.about, record, 0, None, None)
-    new = _pairs(model, data, held, clips)
-    errors = magnitude_error(net.base, new), magnitude_error(net, new)
-    return TrainedVocoder(Path(output), net.about, record, len(new), *errors)
+    with locked(output):
+        run_dir = _run_beside(output, resume)
+        model = load(world) if world else None
+        data = _open(dataset, model, val_split, split_seed)
+        net = load_vocoder(init, data.front_end) if init else None
+        chosen = data.train[::-(-len(data.train)//max_clips) if max_clips else 1]
+        pairs = _pairs(model, data, chosen, clips, show)
+        about = _what_it_learned(data, chosen, world)
+        if net: net.about += f"; then {about}"
+        else: net = refiner_for(pairs, refiner, fit.seed, about)
+        if show: print(f"{about}, {pairs.seconds/3600:.2f} hours; {sum(p.numel() for p in net.parameters()):,} weights")
+        net.drawn = bool(model)  # what it learned from last decides how it is used
+        record = fit_refiner(net.to(device), pairs, fit, run_dir, resume, show)
+        save_vocoder(net.cpu(), output, half)
+        held = data.val[::max(1, len(data.val)//60)]
+        if not len(held): return TrainedVocoder(Path(output), net.about, record, 0, None, None)
+        new = _pairs(model, data, held, clips)
+        errors = magnitude_error(net.base, new), magnitude_error(net, new)
+        return TrainedVocoder(Path(output), net.about, record, len(new), *errors)
 
 def _what_it_learned(data, clips, world):
     "A line on the clips of a training."

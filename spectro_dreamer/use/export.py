@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from ..config import SpectroError
-from ..files import model_fingerprint, write_bytes, write_text
+from ..files import locked, model_fingerprint, write_bytes, write_text
 from ..model.rssm import State
 from ..model.world_model import DreamerModel
 
@@ -171,9 +171,9 @@ def export_onnx(
     folder = Path(folder)
     # all made before any is written
     graphs = {f"{name}.onnx": graph_of(model, name).SerializeToString() for name in GRAPHS}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in graphs.items(): write_bytes(folder/name, content)
-    write_text(folder/"dreamer.py", reader_source())
+    with locked(folder, inside=True):
+        for name, content in graphs.items(): write_bytes(folder/name, content)
+        write_text(folder/"dreamer.py", reader_source())
     return [folder/name for name in (*graphs, "dreamer.py")]
 
 # %% ../../nbs/90_export.ipynb #e63bc8b7

@@ -21,7 +21,7 @@ __doc__ += """
 import hashlib, json
 from pathlib import Path
 from ..config import SpectroError
-from ..files import model_fingerprint, write_text
+from ..files import locked, model_fingerprint, write_text
 from .flags import command, flag, parser, setting_flags, settings_given
 from .judge_settings import JUDGE_PARTS, JudgeConfig, as_flags, format_parts, missing_needs
 
@@ -146,7 +146,8 @@ def judge_runs(
     """Judge runs, part by part in the order of the table, as JSON files and figures.
 
     Finished parts are not judged again. A part whose library is missing is left out. Raises `SpectroError` if runs and
-    data do not belong together, if a part lacks what it needs, or if no part could be judged.
+    data do not belong together, if a part lacks what it needs, if no part could be judged, or if another process judges
+    into the same folder.
     """
     settings = settings or JudgeConfig()
     for name, missing in missing_needs(parts, settings).items(): raise SpectroError(f"{name} needs {as_flags(missing)}")
@@ -156,7 +157,7 @@ def judge_runs(
     c = open_comparison(checkpoints, dataset_path, output_dir, settings)
     if of_runs: _check_trained_on(c)
     print(opening_words(c), flush=True)
-    left_out = _judge_parts(c, parts)
+    with locked(c.folder, inside=True): left_out = _judge_parts(c, parts)
     if len(left_out) == len(set(parts)): raise SpectroError(f"nothing was judged: {next(iter(left_out.values()))}")
     return left_out
 

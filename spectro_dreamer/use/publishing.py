@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ..config import Config, SpectroError
-from ..files import atomic_write, read_safetensors, shipped_weights, write_safetensors, write_text
+from ..files import atomic_write, locked, read_safetensors, shipped_weights, write_safetensors, write_text
 from ..data.preprocessing import bundled_corpus
 from ..data.windows import Normaliser, save_normaliser
 from ..model.world_model import DreamerModel, build, find_model, load
@@ -254,22 +254,23 @@ def export_files(
 )->tuple[list[Path], dict]: # files; folder → `check_export`
     """Write a model for others: config.json, model.safetensors, README.md, onnx/, onnx-int8/.
 
-    Raises `SpectroError` if the graphs do not agree with PyTorch.
+    Raises `SpectroError` if the graphs do not agree with PyTorch, or if another process writes there.
     """
     model, out = load(checkpoint), Path(output_dir)
     if graphs:
         need_packages()
         spec = clip_spec(model, audio_path or sorted((bundled_corpus()/"clips").glob("*.mp3"))[0])
     card = find_model(checkpoint).with_suffix(".md")
-    files = save_pretrained(model, out, card.read_text(encoding="utf-8") if card.is_file() else None)
-    if not graphs: return files, {}
-    with atomic_write(out/"onnx") as part:
-        checks = dict(onnx=checked_graphs(model, part, spec, tolerance, "they were not kept"))
-        shutil.rmtree(out/"onnx", ignore_errors=True)
-    files += sorted((out/"onnx").iterdir())
-    if int8:
-        files += quantise(out/"onnx", out/"onnx-int8")
-        checks["onnx-int8"] = check_export(out/"onnx-int8", model, [spec])
+    with locked(out, inside=True):
+        files = save_pretrained(model, out, card.read_text(encoding="utf-8") if card.is_file() else None)
+        if not graphs: return files, {}
+        with atomic_write(out/"onnx") as part:
+            checks = dict(onnx=checked_graphs(model, part, spec, tolerance, "they were not kept"))
+            shutil.rmtree(out/"onnx", ignore_errors=True)
+        files += sorted((out/"onnx").iterdir())
+        if int8:
+            files += quantise(out/"onnx", out/"onnx-int8")
+            checks["onnx-int8"] = check_export(out/"onnx-int8", model, [spec])
     return files, checks
 
 # %% ../../nbs/90e_publishing.ipynb #2e8c0e09
@@ -289,7 +290,7 @@ def keep_artifacts(
         raise SpectroError(f"{run} lacks {', '.join(lacks)}: artifacts are kept of the folder of a run")
     model, folder = load(best), Path(root)/run.resolve().name
     if graphs: need_packages()
-    with atomic_write(folder) as part:
+    with locked(folder), atomic_write(folder) as part:
         part.mkdir(parents=True)
         shutil.copy2(best, part/"checkpoint.pt")
         for file in (run/"config.yaml", run/"metrics.jsonl"):
