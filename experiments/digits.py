@@ -43,7 +43,7 @@ LENGTHS = (0.24, 0.30, 0.36, 0.42, 0.48, 0.56, 0.66)  # seconds: where a clip's 
 FRONT_END = FrontEnd(sample_rate=8000, n_fft=384, hop_length=96, n_mels=64, fmax=4000.0)  # the recordings have 8 kHz
 TOKENS = TokenSpec(frames=8, hop=4, min_tokens=1)
 
-# what all settings share, over the preset `speaker`: told a digit and a voice instead of phones; small, for 14 minutes
+# what all settings share, over the preset `speaker`: told a digit and a voice instead of phones; small, trained in minutes
 SHARED = dict(told="labels", told_dropout=0.1, h_state_size=256, embedding_size=256, hidden_size=256, z_state_size=16,
               detail_size=32, voice_size=0, beta_kl=30.0, beta_detail=3.0, beta_forecast=0.0, fresh_starts=0.0,
               batch_size=16, sequence_length=20, warmup_steps=50, ema=0.995, epochs=25, checkpoint_freq=999)
@@ -56,6 +56,7 @@ SEARCH = {  # name → how many of LABELS are told, changes
     "length and voice latent": (3, SMALLER),
     "length and voice latent, 70 epochs": (3, SMALLER | dict(epochs=70)),
     "length and voice latent, 140 epochs": (3, SMALLER | dict(epochs=140)),
+    "length, voice, details remembered": (3, SMALLER | dict(detail_memory=64)),
 }
 # the spread of the voices, the temperatures of states and details
 TEMPERATURES = ((1, 1, 1), (1, 1, 0.5), (1.3, 0.8, 0.5), (0, 0, 0))

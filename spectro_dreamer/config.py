@@ -243,6 +243,8 @@ class ModelConfig:
 
     def __post_init__(self):
         check_settings(self)
+        if self.detail_memory and not self.detail_size:
+            raise SpectroError("without details there is nothing to remember: set detail_size beside detail_memory")
         if not 0 <= self.unimix < 1: raise SpectroError(f"unimix must lie in [0, 1), got {self.unimix}")
         if self.backbone == "cnn" and self.n_mels < 8:
             raise SpectroError(f"three strided convolutions need at least 8 mel bands, got {self.n_mels}: use the "

@@ -117,6 +117,7 @@ def batch_rows(
     "How many sequences a batch has."
     return len(batches.rows) if hasattr(batches, "rows") else min(batches.batch_size, len(batches.starts))
 
+# %% ../../nbs/72_mixing.ipynb #ca60409f
 class Mixed:
     "The batches of an epoch with dreams in them. The same seed gives the same batches."
     def __init__(self,
@@ -297,6 +298,7 @@ def _recorded_styles(data:SpectrogramData, clip:int, frame:int, T:int)->Tensor: 
     return frames_to_tokens(data.style(clip)[frame:frame + data.tokens.n_frames(T)], data.tokens.frames,
                             data.tokens.hop).mean(-1).cpu()
 
+# %% ../../nbs/72_mixing.ipynb #800daf11
 def directed_dreams(
     checkpoint,             # what `load` takes, or a model
     data,                   # data set (path) that the model was trained on
@@ -328,6 +330,7 @@ def directed_dreams(
                              styles=styles, seed=seed, top_p=top_p, with_z=with_z)
     return [replace(e, meta=e.meta | dict(directed=way)) for e in dreams]
 
+# %% ../../nbs/72_mixing.ipynb #d78c4366
 def _check_dream_set(n, seed, rare, data):
     "Raise `SpectroError` for numbers that make no sense, and for directed dreams without recordings."
     if n < 1 or seed < 0: raise SpectroError(f"need at least one dream and a seed of at least 0, got {n} and {seed}")

@@ -137,18 +137,17 @@ def _imagine_frames(model:DreamerModel, data:SpectrogramData | None, starts:np.n
                     context:int, about:dict[str, Any])->Imagined:
     "Hear the contexts, go on alone, and decode."
     cut, scale, state = model.config.tokens, no_context_scale(model), model.rssm.initial(len(told))
-    voice = dream_voice(model, None, len(told), about["seed"])
     if data:
         ears = torch.stack([data.clip(c)[f:f + cut.n_frames(context)] for c, f in starts]).to(model.device)
         scale, tokens = model.scale(ears), model.to_tokens(ears)
-        voice = context_voices(model, tokens)
-        state = model.follow(tokens, model.with_voice(told[:, :context], voice)).last
-    actions = model.with_voice(told[:, context:], voice)
-    path = model.imagine(state, actions, about["temperature"], noise, top_p=about["top_p"])
+        told = model.with_voice(told, context_voices(model, tokens))
+        state = model.follow(tokens, told[:, :context]).last
+    path = model.imagine(state, told[:, context:], about["temperature"], noise, top_p=about["top_p"])
     frames = scale.undo(tokens_to_frames(model.decode(path), cut.hop)).cpu().numpy()
     token = (np.arange(frames.shape[1])//cut.hop).clip(max=noise.shape[1] - 1)     # of each frame
     rewards = torch.stack([model.reward_head(path.feature), model.style_reward_head(path.feature)], -1)
-    return Imagined(frames, *(x.cpu().numpy()[:, token] for x in (rewards, path.z, told[:, context:])))
+    given = told[:, context:, :model.config.model.action_size]
+    return Imagined(frames, *(x.cpu().numpy()[:, token] for x in (rewards, path.z, given)))
 
 def _dream_batch(model:DreamerModel, source:DreamSource | None, starts:np.ndarray, told:Tensor, noise:Tensor,
                  context:int, about:dict[str, Any], first:int, with_z:bool)->Iterator[Episode]:
@@ -219,6 +218,7 @@ def generate_dreams(
     starts = np.asarray(starts, int)
     _check_starts(starts, n, heard, cut.n_frames(context), context)
     told = _told(model, heard, starts, styles, context, horizon)
+    if not source: told = model.with_voice(told, dream_voice(model, None, n, seed))
     noise = dream_noise(n, horizon, model.config.model.z_state_size + model.config.model.detail_size, seed)
     about = _dream_meta(model, heard, temperature, top_p, seed)
     parts = ((k, starts[k:k + batch], told[k:k + batch].to(model.device), noise[k:k + batch].to(model.device))

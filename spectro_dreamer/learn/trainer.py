@@ -29,8 +29,9 @@ from functools import partial
 from itertools import islice
 import torch
 from torch import Tensor, nn
-from ..config import Config, TrainConfig
+from ..config import Config, SpectroError, TrainConfig
 from ..machine import keep_memory, seed_everything
+from ..data.observations import LOCAL_STYLE
 from ..data.batches import Batch, Batches, Streams
 from ..data.dataset import SpectrogramData
 from ..model.durations import fit_durations
@@ -45,7 +46,11 @@ def fit_config(
     cfg:Config,
     data:SpectrogramData,
 )->Config:
-    "A configuration with what the data decide."
+    "A configuration with what the data decide. Raises `SpectroError` if it asks for what they do not have."
+    if cfg.train.heard_noise and cfg.model.objective == "contrastive":
+        raise SpectroError("heard_noise is for models that draw what they hear, not for the contrastive objective")
+    if cfg.train.heard_noise and not set(LOCAL_STYLE) <= set(data.style_names):
+        raise SpectroError(f"heard_noise is for sound, and {data.path} has other features")
     actions = data.action_names(cfg.train.told, cfg.train.told_ahead)
     model = replace(cfg.model, n_mels=data.front_end.n_mels, action_size=len(actions), token_frames=data.tokens.frames)
     return replace(cfg, front_end=data.front_end, tokens=data.tokens, model=model)

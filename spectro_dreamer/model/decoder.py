@@ -91,8 +91,8 @@ class Detail(nn.Module):
         In training the memory of some sequences, `detail_forget` of them, stays empty.
         """
         if self.gru is None: return details[..., :0]
-        dice = torch.rand(len(details), 1, device=details.device)
-        keep = ((dice >= self.forget) | (not self.training)).to(details)
+        keep = details.new_ones(len(details), 1)
+        if self.training: keep = (torch.rand_like(keep) >= self.forget).to(keep)
         memories = [self.remembered(before, details)*keep]
         for t, detail in enumerate(details.unbind(1)):
             if reset is not None: memories[t] = memories[t]*(1 - reset[:, t, None])

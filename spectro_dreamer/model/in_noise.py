@@ -50,13 +50,14 @@ def in_noise(
 )->Tensor:             # (B, T, M, F) standardised in the same way
     """A share of the sequences with noise added to them: half of these coloured noise, half another sequence's sound.
 
-    The signal-to-noise ratio is drawn from `SNR_RANGE` for each.
+    The signal-to-noise ratio is drawn from `SNR_RANGE` for each. A batch of one has no other sequence, so its noise is
+    always coloured.
     """
     B, T, M, F = tokens.shape
     def chance(): return torch.rand(B, 1, 1, 1, generator=generator, device=tokens.device)
     speech = tokens*std[:, None] + mean[:, None]
     coloured = frames_to_tokens(coloured_noise(B, (T - 1)*hop + F, M, generator, tokens.device), F, hop)
-    noise = torch.where(chance() < 0.5, coloured, speech.roll(1, 0))
+    noise = torch.where((chance() < 0.5) | (B == 1), coloured, speech.roll(1, 0))
     low, high = SNR_RANGE
     down = (low + (high - low)*chance())*math.log(10)/10
     noisy = torch.logaddexp(speech, noise - level(noise) + level(speech) - down)

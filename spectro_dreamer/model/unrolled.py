@@ -206,6 +206,7 @@ def all_gradients(
         b_x=db, b_h=torch.cat([db[:2*H], (dg[..., 2*H:]*loop.r).sum((0, 1))]),
         w_net=dw_net, b_net=drest.sum((0, 1)), deep=loop.net.gradients(loop.draws), **head_gradients(loop, h))
 
+# %% ../../nbs/22_unrolled.ipynb #83107cc7
 class BackwardLoop(Loop):
     "All steps in reverse; what needs no step before it is done here, for all at once."
     def __init__(self,
