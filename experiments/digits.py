@@ -43,7 +43,7 @@ LENGTHS = (0.24, 0.30, 0.36, 0.42, 0.48, 0.56, 0.66)  # seconds: where a clip's 
 FRONT_END = FrontEnd(sample_rate=8000, n_fft=384, hop_length=96, n_mels=64, fmax=4000.0)  # the recordings have 8 kHz
 TOKENS = TokenSpec(frames=8, hop=4, min_tokens=1)
 
-# what all settings share, over the preset `speaker`: told a digit and a voice instead of phones; small, trained in minutes
+# what all settings share, over the preset `speaker`: told a digit and a voice instead of phones; small, for minutes
 SHARED = dict(told="labels", told_dropout=0.1, h_state_size=256, embedding_size=256, hidden_size=256, z_state_size=16,
               detail_size=32, voice_size=0, beta_kl=30.0, beta_detail=3.0, beta_forecast=0.0, fresh_starts=0.0,
               batch_size=16, sequence_length=20, warmup_steps=50, ema=0.995, epochs=25, checkpoint_freq=999)
