@@ -6,10 +6,11 @@ students trained on recorded and dreamed speech in several proportions, judged o
 
 `--dataset` is a data set of `spectro_prepare`. Two situations: `few`, 20 minutes of the training clips, and `all` of
 them. In each a teacher is trained, it dreams, and students are trained from scratch on mixtures, all for the same
-number of steps. `cross`: students of the few recordings with the dreams of the teacher that heard all of them; `grain`:
-dreams with the noise that a mean lacks; `detailed`: dreams of teachers that draw details and have voices, as the preset
-`speaker` does; `long`: students of the few recordings for three times as many steps, alone and with detailed dreams;
-`directed`: half of the dreams asked for loud onsets. What is done is not done again, so an interrupted call goes on. Only numbers and a figure of spectrograms are kept in nbs/results/; no sound.
+number of steps. `cross`: students of the few recordings with the dreams of the teacher that heard all of them;
+`grain`: dreams with the noise that a mean lacks; `detailed`: dreams of teachers that draw details and have voices, as
+the preset `speaker` does; `long`: students of the few recordings for three times as many steps, alone and with
+detailed dreams; `directed`: half of the dreams asked for loud onsets. What is done is not done again, so an
+interrupted call goes on. Only numbers and a figure of spectrograms are kept in nbs/results/; no sound.
 """
 
 import argparse, json, os, platform, sys, time
