@@ -76,11 +76,15 @@ def _training_clips(clips):
     if not train.any(): train[:] = True
     return train
 
+def _fingerprint(inputs, attrs, said=""):
+    "Of recordings and their rows, of the settings, and of what is said if anything is."
+    settings = f"{inputs} {attrs['front_end']} {attrs['tokens']} {attrs['dtype']}"
+    return hashlib.sha256(f"{settings}{said}".encode()).hexdigest()[:16]
+
 def _fingerprints(clips, sha256, attrs):
     "Of the recordings and their rows, and of those with the settings."
     inputs = hashlib.sha256("".join(map(repr, zip(clips, sha256))).encode(errors="replace")).hexdigest()
-    settings = f"{inputs} {attrs['front_end']} {attrs['tokens']} {attrs['dtype']}"
-    return inputs, hashlib.sha256(settings.encode()).hexdigest()[:16]
+    return inputs, _fingerprint(inputs, attrs)
 
 def _stacked(prepared, name, width):
     "A row of each clip (C, width), also where there are none."
@@ -210,8 +214,15 @@ class SaidTables(NamedTuple):
         "A label of each clip, empty where none is known."
         return (self.labels or {}).get(name, [""]*n_clips)
 
+    def digest(self)->str:
+        "A fingerprint of what is said; empty if nothing is."
+        if self.phones is None and not self.labels: return ""
+        digest = hashlib.sha256(json.dumps([self.phone_names, self.labels or {}], sort_keys=True).encode())
+        if self.phones is not None: digest.update(self.phones.astype("<i2").tobytes())
+        return digest.hexdigest()
+
     def write(self,
-        f, # an open HDF5 file
+        f, # an open HDF5 file; if it has a fingerprint, that becomes one of what is said too
     ):
         "Into a file; nothing if nothing is said."
         if self.phones is not None:
@@ -222,6 +233,7 @@ class SaidTables(NamedTuple):
             numbers = np.array([names.index(v) if v else -1 for v in values], int)
             index = f.create_dataset(f"labels/{name}", data=numbers)
             index.attrs["names"] = json.dumps(names)
+        if "inputs" in f.attrs: f.attrs["fingerprint"] = _fingerprint(f.attrs["inputs"], f.attrs, self.digest())
 
 # %% ../../nbs/10d_store.ipynb #4983a651
 class PatientFile:
