@@ -53,15 +53,19 @@ def context_starts(
     nth = np.searchsorted(np.cumsum(room), at, side="right")
     return np.stack([np.asarray(clips)[nth], at - (np.cumsum(room) - room)[nth]], 1)
 
+def _given_styles(model:DreamerModel, styles, rows:tuple[int, int])->Tensor:
+    "Styles as the model takes them: with or without voice; what is said is hidden if they are of the style alone."
+    styles, cfg = torch.as_tensor(styles, dtype=torch.float32), model.config.model
+    known = len(told_of(model.style_names).style)
+    if styles.shape[-1] == known: styles = nnf.pad(styles, (0, cfg.action_size - known))
+    if styles.shape[:-1] != rows or styles.shape[-1] not in (cfg.action_size, cfg.given_size):
+        raise SpectroError(f"need styles of shape {(*rows, cfg.action_size)}, got {tuple(styles.shape)}")
+    return styles
+
 def _told(model:DreamerModel, data:SpectrogramData | None, starts:np.ndarray, styles, context:int, horizon:int)->Tensor:
     "What the model is told: (n, context + horizon, A) styles as given, hidden ones of sound, recorded ones else."
-    n, cut, size = len(starts), model.config.tokens, model.config.model.given_size
-    if styles is not None:
-        styles, told = torch.as_tensor(styles, dtype=torch.float32), told_of(model.style_names)
-        if styles.shape[-1] == len(told.style): styles = nnf.pad(styles, (0, len(model.style_names) - len(told.style)))
-        if styles.shape != (n, context + horizon, size):
-            raise SpectroError(f"need styles of shape {(n, context + horizon, size)}, got {tuple(styles.shape)}")
-        return styles
+    n, cut, size = len(starts), model.config.tokens, model.config.model.action_size
+    if styles is not None: return _given_styles(model, styles, (n, context + horizon))
     if model.of_sound: return torch.zeros(n, context + horizon, size)
     if data is None:
         raise SpectroError("a model of actions dreams under actions: give a data set to take them from, or styles")

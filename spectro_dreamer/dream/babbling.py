@@ -54,11 +54,11 @@ class Drawn(NamedTuple):
     order:int # phones in the row that was counted, itself included: n, or fewer after backing off
 
 class PhoneGrams:
-    "How often phones follow one another. Raises `SpectroError` if there is nothing to count, or the numbers make no sense."
+    "How often phones follow one another. Raises `SpectroError` if there is nothing to count or a number is no good."
     def __init__(self,
-        sequences,          # of phones
-        n:int=3,            # phones in a row
-        discount:float=0.5, # d, of each count, in [0, 1]; 0 never backs off from a context that was heard
+        sequences,           # of phones
+        n:int=3,             # phones in a row
+        discount:float=0.75, # d, of each count, in [0, 1]; 0 never backs off from a context that was heard
     ):
         if n < 1 or not 0 <= discount <= 1:
             raise SpectroError(f"need n of at least 1 and a discount between 0 and 1, got {n} and {discount:g}")
