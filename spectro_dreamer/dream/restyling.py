@@ -26,7 +26,6 @@ import math
 from pathlib import Path
 import numpy as np
 import torch
-import torch.nn.functional as nnf
 from torch import Tensor
 from ..config import FrontEnd, SpectroError
 from ..figures import styled_figures
@@ -35,7 +34,6 @@ from ..data.observations import (GLOBAL_FIELDS, LOCAL_STYLE, Clip, frames_to_tok
 from ..data.front_ends import plot_log_mel
 from ..data.observations import ENERGY_UNIT, energy_to_nats
 from ..data.batches import style_mask
-from ..data.told import told_of
 from ..model.rssm import State, Trajectory, each_part
 from ..model.world_model import DreamerModel, load_of_sound
 from ..sound.vocoder import vocode
@@ -65,7 +63,7 @@ def style_of(
 
     Raises `SpectroError` for a category that the model has no column for.
     """
-    names, spec, tokens = told_of(model.style_names).style, np.asarray(spec, dtype=np.float32), model.config.tokens
+    names, spec, tokens = model.style_names, np.asarray(spec, dtype=np.float32), model.config.tokens
     if tuple(names[-len(LOCAL_STYLE):]) != LOCAL_STYLE:
         raise SpectroError("this model was trained without a style of the known kind")
     who = who if isinstance(who, Tensor) else _global_part(names, who)
@@ -75,8 +73,7 @@ def style_of(
     local = torch.from_numpy(local_style(energy_to_nats(energy.numpy())[:, None]))
     frames = torch.cat([who.cpu().expand(len(spec), -1), local], dim=1)
     styles = frames_to_tokens(frames, tokens.frames, tokens.hop).mean(-1)
-    styles = styles*style_mask(names, model.config.train.style_parts)
-    return nnf.pad(styles, (0, len(model.style_names) - len(names))) # what is said is hidden
+    return styles*style_mask(names, model.config.train.style_parts)
 
 # %% ../../nbs/62_restyling.ipynb #17052416
 WAYS = ("keep", "hear", "shift")
@@ -86,7 +83,7 @@ WAYS = ("keep", "hear", "shift")
 def restyled_path(
     model:DreamerModel,
     tokens:Tensor,   # (1, T, M, F)
-    source:Tensor,   # (1, T, A) the recording's own style, or with a voice (1, T, A + U)
+    source:Tensor,   # (1, T, A) the recording's own style
     target:Tensor,   # (1, T, A) the new one
     way:str,         # one of WAYS
     guides:Tensor,   # (B, 1) how far to go in the direction of the new style
@@ -108,8 +105,7 @@ def restyled_path(
         hs.append(h)
         zs.append(z)
     drawn = torch.stack(hs, 1), torch.stack(zs, 1)
-    detail = None if path.detail is None else path.detail.expand(B, -1, -1)  # the recording's own
-    return Trajectory(*drawn, None, detail=detail)  # type: ignore[arg-type]  # states to draw: they come from no prior
+    return Trajectory(*drawn, None)  # type: ignore[arg-type]  # states to draw: they come from no prior
 
 @torch.no_grad()
 def restyle(
@@ -128,8 +124,7 @@ def restyle(
     tokens = model.to_tokens(spec)[None]
     guides = torch.as_tensor(guide, dtype=torch.float32, device=model.device).reshape(-1, 1)
     if not guides.isfinite().all(): raise SpectroError(f"need a finite guide, got {guide}")
-    voice, T = model.voice_of(spec), tokens.shape[1]
-    source, target = (model.with_voice(model.check_styles(x, T), voice) for x in (source, target))
+    source, target = (model.check_styles(x, tokens.shape[1]) for x in (source, target))
     drawn = model.decode(restyled_path(model, tokens, source, target, way, guides))
     out = model.scale(spec).undo(tokens_to_frames(drawn, model.config.tokens.hop)).cpu()
     return out if np.ndim(guide) else out[0]

@@ -41,9 +41,8 @@ def busiest(
     """
     if not model.rssm.latent.continuous:
         raise SpectroError("latent dimensions can be pushed in a Gaussian model only")
-    spec = clip_spec(model, spec)
-    tokens = model.to_tokens(spec)[None]
-    path = model.follow(tokens, model.with_voice(model.no_style(1, tokens.shape[1]), model.voice_of(spec)))
+    tokens = model.to_tokens(clip_spec(model, spec))[None]
+    path = model.follow(tokens, model.no_style(1, tokens.shape[1]))
     return heard_nats(path)[0].mean(0).argsort(descending=True)[:n].tolist()
 
 @torch.no_grad()
@@ -64,13 +63,12 @@ def imagine_pushed(
     n_heard, n = dream_frames(model, len(spec), context, seconds)
     if not n_heard: raise SpectroError("a push needs a context to end")
     total = -(-n//model.config.tokens.hop)
-    voice, cfg = model.voice_of(spec[:model.config.tokens.n_frames(n_heard)]), model.config.model
-    styles = model.with_voice(model.no_style(1, total), voice)
+    styles = model.no_style(1, total)
     heard = hear_context(model, spec, n_heard, styles)
     by = torch.zeros_like(heard.state.z)
     for k, v in (push or {}).items(): by[:, k] = v
     z = model.rssm.prior_at(heard.state.h).pushed(heard.state.z, by)
-    noise = dream_noise(1, total - n_heard, cfg.z_state_size + cfg.detail_size, seed).to(model.device)
+    noise = dream_noise(1, total - n_heard, model.config.model.z_state_size, seed).to(model.device)
     path = model.imagine(heard.state._replace(z=z), styles[:, n_heard:], temperature, noise)
     return join_dream(model, heard, path, n)[0]
 

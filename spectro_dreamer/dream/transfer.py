@@ -89,10 +89,10 @@ def asked_style(
     return Asked(own, torch.lerp(own, there, float(strength)), torch.lerp(e, full, float(strength)))
 
 # %% ../../nbs/63_transfer.ipynb #6b467f2f
-def _path_of(model, spec, styles): # (N, M) nats, (T, A) or None → a trajectory of one sequence
+def _features_of(model, spec, styles): # (N, M) nats, (T, A) or None → (T, H + Z)
     "What a model's states are along a recording."
     tokens = model.to_tokens(spec)[None]
-    return model.follow(tokens, model.with_voice(model.check_styles(styles, tokens.shape[1]), model.voice_of(spec)))
+    return model.follow(tokens, model.check_styles(styles, tokens.shape[1])).feature[0]
 
 @torch.no_grad()
 def match_states(
@@ -108,10 +108,9 @@ def match_states(
     In image networks: adaptive instance normalisation (Huang and Belongie, 2017).
     """
     spec = clip_spec(model, content).to(model.device)
-    path = _path_of(model, spec, own)
-    x, y = path.feature[0], _path_of(model, clip_spec(model, style).to(model.device), theirs).feature[0]
+    x, y = _features_of(model, spec, own), _features_of(model, clip_spec(model, style).to(model.device), theirs)
     new = (x - x.mean(0))/x.std(0).clamp_min(1e-3)*y.std(0).clamp_min(1e-3) + y.mean(0)
-    drawn = model.decoder(torch.lerp(x, new, strength)[None], path.detail)[0]
+    drawn = model.decoder(torch.lerp(x, new, strength)[None])[0]
     return model.scale(spec).undo(tokens_to_frames(drawn, model.config.tokens.hop)).cpu()
 
 def transfer_style(
