@@ -52,8 +52,7 @@ class PreparedClip(NamedTuple):
         "N; 0 if it cannot be used."
         return 0 if self.spec is None else len(self.spec)
 
-# reasons that another run may not have
-NO_MEMORY = "too long for the memory that was there"
+NO_MEMORY = "too long for the memory that was there" # reasons that another run may not have
 DIED = "its decoding ended the worker: a crash, too little memory, or more than ten minutes"
 
 # %% ../../nbs/10d_store.ipynb #52d20a50
@@ -76,15 +75,11 @@ def _training_clips(clips):
     if not train.any(): train[:] = True
     return train
 
-def _fingerprint(inputs, attrs, said=""):
-    "Of recordings and their rows, of the settings, and of what is said if anything is."
-    settings = f"{inputs} {attrs['front_end']} {attrs['tokens']} {attrs['dtype']}"
-    return hashlib.sha256(f"{settings}{said}".encode()).hexdigest()[:16]
-
 def _fingerprints(clips, sha256, attrs):
     "Of the recordings and their rows, and of those with the settings."
     inputs = hashlib.sha256("".join(map(repr, zip(clips, sha256))).encode(errors="replace")).hexdigest()
-    return inputs, _fingerprint(inputs, attrs)
+    settings = f"{inputs} {attrs['front_end']} {attrs['tokens']} {attrs['dtype']}"
+    return inputs, hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 def _stacked(prepared, name, width):
     "A row of each clip (C, width), also where there are none."
@@ -185,8 +180,7 @@ class SaidTables(NamedTuple):
         f, # an open HDF5 file
     ):
         "Of a file of ours."
-        phones = f["phones"][:] if "phones" in f else None
-        labels = {}
+        phones, labels = f["phones"][:] if "phones" in f else None, {}
         for name, index in f["labels"].items() if "labels" in f else ():
             values = [*json.loads(index.attrs["names"]), ""]  # -1 is the last
             labels[name] = [values[i] for i in index[:]]
@@ -214,13 +208,6 @@ class SaidTables(NamedTuple):
         "A label of each clip, empty where none is known."
         return (self.labels or {}).get(name, [""]*n_clips)
 
-    def digest(self)->str:
-        "A fingerprint of what is said; empty if nothing is."
-        if self.phones is None and not self.labels: return ""
-        digest = hashlib.sha256(json.dumps([self.phone_names, self.labels or {}], sort_keys=True).encode())
-        if self.phones is not None: digest.update(self.phones.astype("<i2").tobytes())
-        return digest.hexdigest()
-
     def write(self,
         f, # an open HDF5 file; if it has a fingerprint, that becomes one of what is said too
     ):
@@ -233,7 +220,10 @@ class SaidTables(NamedTuple):
             numbers = np.array([names.index(v) if v else -1 for v in values], int)
             index = f.create_dataset(f"labels/{name}", data=numbers)
             index.attrs["names"] = json.dumps(names)
-        if "inputs" in f.attrs: f.attrs["fingerprint"] = _fingerprint(f.attrs["inputs"], f.attrs, self.digest())
+        if "fingerprint" in f.attrs and (self.phones is not None or self.labels):
+            said = json.dumps([f.attrs["fingerprint"], self.phone_names, self.labels or {}]).encode()
+            track = b"" if self.phones is None else self.phones.astype("<i2").tobytes()
+            f.attrs["fingerprint"] = hashlib.sha256(said + track).hexdigest()[:16]
 
 # %% ../../nbs/10d_store.ipynb #4983a651
 class PatientFile:

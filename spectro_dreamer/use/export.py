@@ -180,9 +180,8 @@ def export_onnx(
 class OnnxGraphs:
     """The graphs that `export_onnx` wrote.
 
-    A state is a pair of arrays, h (B, H) and z (B, Z); noise (B, Z) is standard normal, none means zeros. If the
-    model has details, they are drawn as they are expected (see `about`); if it has voices, a voice is the last columns
-    of a style, zeros the average one.
+    A state is a pair of arrays, h (B, H) and z (B, Z); noise (B, Z) is standard normal, none means zeros. Details are
+    drawn as they are expected; a voice is the last columns of a style, zeros the average one.
     Raises `SpectroError` if a graph is missing, unreadable or of another model.
     """
     def __init__(self, folder, threads=1):
@@ -215,12 +214,10 @@ class OnnxGraphs:
         return np.zeros((batch, self.about["h_state_size"]),
                         np.float32), np.zeros((batch, self.about["z_state_size"]), np.float32)
 
-    def _given(self, style, batch):
-        "A style as the graphs take it: hidden where there is none, with the average voice where it has none."
+    def _given(self, style, batch): # hidden where there is none, with the average voice where it has none
         size, voice = self.about["action_size"], self.about.get("voice_size", 0)
         if style is None: return np.zeros((batch, size))
-        if voice and np.shape(style)[-1] == size - voice: return np.pad(style, ((0, 0), (0, voice)))
-        return style
+        return np.pad(style, ((0, 0), (0, voice*(np.shape(style)[-1] + voice == size))))
 
     def _step(self, graph, state, style, noise, more):
         h, z = state
