@@ -218,8 +218,7 @@ class SaidTables(NamedTuple):
         for name, values in (self.labels or {}).items():
             names = sorted(set(values) - {""})
             numbers = np.array([names.index(v) if v else -1 for v in values], int)
-            index = f.create_dataset(f"labels/{name}", data=numbers)
-            index.attrs["names"] = json.dumps(names)
+            f.create_dataset(f"labels/{name}", data=numbers).attrs["names"] = json.dumps(names)
         if "fingerprint" in f.attrs and (self.phones is not None or self.labels):
             said = json.dumps([f.attrs["fingerprint"], self.phone_names, self.labels or {}]).encode()
             track = b"" if self.phones is None else self.phones.astype("<i2").tobytes()
@@ -366,8 +365,7 @@ class Shard(NamedTuple):
         except OSError: return False
 
 def _shard_key(jobs, about):
-    known = repr((about, [(j.clip, j.size, j.stamp) for j in jobs]))
-    return hashlib.sha256(known.encode(errors="replace")).hexdigest()
+    return hashlib.sha256(repr((about, [(j.clip, j.size, j.stamp) for j in jobs])).encode(errors="replace")).hexdigest()
 
 def plan_shards(
     jobs:list[Job],
