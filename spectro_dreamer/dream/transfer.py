@@ -130,7 +130,7 @@ def transfer_style(
     way:str="shift",   # one of WAYS, by the style; or "states"
     energy:str="moments", # one of ENERGIES
 )->Tensor:             # (N'', M) nats, the frames of the content that whole tokens cover; several guides: (B, N'', M)
-    """One recording in the style of another.
+    """One recording in the style of another; of a model that was never told a style the voice alone, if it has voices.
 
     Raises `SpectroError` if they, or what is said of the speakers, do not fit the model.
     """
