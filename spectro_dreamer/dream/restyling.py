@@ -122,6 +122,15 @@ def restyled_path(
     detail = _restyled_detail(model, path, features, *new, way)
     return Trajectory(*new, None, detail=detail)  # type: ignore[arg-type]  # to draw: they come from no prior
 
+def _check_asked(model, way, voice):
+    "Raise `SpectroError` unless it is a way, and the model was told a style or can have another voice."
+    if way not in WAYS: raise SpectroError(f"way must be one of {', '.join(WAYS)}; got {way!r}")
+    if model.voice is None and voice is not None:
+        raise SpectroError("this model has no voices: train one with --voice-size")
+    if model.config.train.style_parts == "none" and voice is None:
+        other = ", or give another voice" if model.voice is not None else ""
+        raise SpectroError(f"this model was never told a style: train one with --style-parts global+local{other}")
+
 @torch.no_grad()
 def restyle(
     model:DreamerModel,
@@ -133,12 +142,7 @@ def restyle(
     voice:Tensor|None=None, # (U,) another voice, from `voice_of`; None: the recording's own, if the model has voices
 )->Tensor:           # (N', M) nats, N' = the frames that whole tokens cover; with several guides (B, N', M)
     "Redraw a clip under another style, or in another voice. Raises `SpectroError` if they do not fit."
-    if way not in WAYS: raise SpectroError(f"way must be one of {', '.join(WAYS)}; got {way!r}")
-    if model.voice is None and voice is not None:
-        raise SpectroError("this model has no voices: train one with --voice-size")
-    if model.config.train.style_parts == "none" and voice is None:
-        other = ", or give another voice" if model.voice is not None else ""
-        raise SpectroError(f"this model was never told a style: train one with --style-parts global+local{other}")
+    _check_asked(model, way, voice)
     spec = clip_spec(model, spec).to(model.device)
     tokens = model.to_tokens(spec)[None]
     guides = torch.as_tensor(guide, dtype=torch.float32, device=model.device).reshape(-1, 1)
