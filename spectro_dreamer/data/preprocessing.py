@@ -31,6 +31,7 @@ from typing import Literal, NamedTuple, cast
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from ..config import FrontEnd, SpectroError
+from ..files import note_input
 from .containers import UNKNOWN, find_pieces, kind_of
 
 # %% ../../nbs/10_preprocessing.ipynb #7527e212
@@ -63,7 +64,9 @@ def open_binary(path):
     Raises `FileNotFoundError`, or `OSError` when the storage does not answer.
     """
     if not is_url(path):
-        with open(path, "rb") as f: yield f
+        with open(path, "rb") as f:
+            note_input(path)
+            yield f
         return
     import fsspec
     try:
