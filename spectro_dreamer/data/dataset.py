@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 import h5py, numpy as np, torch
 from ..config import FrontEnd, SpectroError, TokenSpec
+from ..hdf5 import check_plain
 from .observations import STD_FLOOR, band_statistics, frames_to_tokens
 from .corpus import split_speakers
 from .store import FORMAT, row_sources
@@ -198,8 +199,9 @@ def _opened(path):
             if f.attrs.get("format") != FORMAT:
                 raise SpectroError(f"{path} was not written by this version of spectro_prepare: prepare the "
                                    "recordings again")
+            check_plain(f, FORMAT)
             yield f
-    except (OSError, KeyError, ValueError, TypeError) as e:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as e:
         hint = "; spectro_dreams convert makes one of lines of JSON" if path.suffix == ".jsonl" else ""
         raise SpectroError(f"cannot read {path} as a data set: {e}{hint}") from None
 

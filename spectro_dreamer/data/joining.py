@@ -26,8 +26,8 @@ import numpy as np
 from ..config import SpectroError
 from ..files import atomic_write, locked
 from .observations import style_columns
-from .folders import LEFT_OUT
-from .store import (FRAME_ARRAYS, KEPT, PatientFile, SaidTables, Tables, array_places, fill_frames,
+from .folders import KEPT, LEFT_OUT
+from .store import (FRAME_ARRAYS, PatientFile, SaidTables, Tables, array_places, fill_frames,
                                         frame_widths, read_tables, reserve_frames)
 
 # %% ../../nbs/10f_joining.ipynb #ddd77ff9
