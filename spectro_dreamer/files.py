@@ -81,6 +81,7 @@ def atomic_write(
     path = Path(path)
     _check_no_input(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_left(path)
     part = path.with_name(_part_name(path.name))
     try:
         yield part
@@ -88,6 +89,26 @@ def atomic_write(
         if _WATCHES and path.exists(): _WATCHES[-1].replaced.add(path.resolve())
         os.replace(part, path)
     finally: _remove(part)
+
+@functools.cache
+def _left_in(folder):
+    "The parts in a folder, as they were when this process first wrote there."
+    return [name for name in os.listdir(folder) if name.endswith(".partial")]
+
+def _clear_left(path):
+    "Remove what a process that was killed left of the same file."
+    if os.name == "nt": return  # there a process cannot be asked whether it lives
+    for name in _left_in(str(path.parent)):
+        pid = name.removeprefix(f"{path.name}.").removesuffix(".partial")
+        if name != f"{path.name}.{pid}.partial" or not pid.isdigit(): continue
+        if not _lives(int(pid)): _remove(path.with_name(name))
+
+def _lives(pid)->bool:
+    "Whether a process of this machine is there."
+    try: os.kill(pid, 0)
+    except ProcessLookupError: return False
+    except (OSError, OverflowError): return True
+    return True
 
 LONGEST_NAME = 255 # bytes, of most file systems
 

@@ -37,7 +37,8 @@ def check_plain(
     _check_group(f, f.filename, form, 0, {})
 
 def _refuse(file, name, why):
-    raise SpectroError(f"{file} is not a data set of ours: {name[:60]} {why}; such a file may read others of this machine")
+    raise SpectroError(f"{file} is not a data set of ours: {name[:60]} {why}; such a file may read others of this "
+                       "machine")
 
 def _check_group(group, file, form, depth, seen):
     "Every name of a group."

@@ -21,7 +21,7 @@ C clips; a `Job` is a clip with its file, the file's size in bytes, and a stamp 
 """
 
 # %% ../../nbs/10c_corpus.ipynb #368c2f24
-import csv, hashlib, io, itertools, math, os, posixpath, re, shutil, sys, unicodedata
+import csv, hashlib, io, itertools, math, os, posixpath, shutil, sys, unicodedata
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +61,7 @@ def _delimiter(table, first):
     return ";" if first.count(";") > first.count(",") else ","
 
 def _lines(f):
-    "The lines of an open file, in the encodings that spreadsheets use. A carriage return alone ends none, if others do."
+    "The lines of an open file, in the encodings that spreadsheets use. A carriage return ends none if others do."
     start = f.read(1 << 16)
     f.seek(0)
     encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -245,8 +245,8 @@ def _check_output(output_dir, metadata_file, clips_dir):
                            "output folder")
     if (output_dir/"clips").resolve() == Path(clips_dir).resolve() or \
             (output_dir/"validated.tsv").exists() and not (output_dir/"rejected.tsv").exists():
-        raise SpectroError(f"{output_dir} holds recordings or a validated.tsv that spectro_clean has not written, which "
-                           "would be overwritten: choose another output folder")
+        raise SpectroError(f"{output_dir} holds recordings or a validated.tsv that spectro_clean has not written, "
+                           "which would be overwritten: choose another output folder")
 
 def _spelled(folder, path):
     "The name of a clip's file as the folder spells it, or None; a path that leaves the folder is not looked for."
@@ -348,7 +348,8 @@ def _named(clips, table, speaker_from):
         why = f"each clip its own, as {name} does not say" if nobody else f"by the column client_id of {name}"
         return Named([c.speaker for c in clips], why)
     who = read_labels(table, (what,), [c.path for c in clips]) if clips else {}
-    return Named([who.get(i, (f"unknown:{c.path}",))[0] for i, c in enumerate(clips)], f"by the column {what} of {name}")
+    speakers = [who.get(i, (f"unknown:{c.path}",))[0] for i, c in enumerate(clips)]
+    return Named(speakers, f"by the column {what} of {name}")
 
 def _jobs_of(clips, folder, root, below):
     "The clips that can be prepared, each once, and the reason for each other row."

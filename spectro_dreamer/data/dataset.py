@@ -141,8 +141,11 @@ class Rows:
 
     def _want(self, k, first, length):
         "Ask for the pages of a run, so that all reads of a batch are under way before the first is waited for."
-        if not self.maps or not hasattr(mmap, "MADV_WILLNEED"): return
+        if not self.maps: return
         file, place = self.maps[k]
+        if file.size() < len(file):  # else the process would be ended by a signal
+            raise SpectroError("a data set was cut short while it is read: prepare or copy it again")
+        if not hasattr(mmap, "MADV_WILLNEED"): return
         width = self.pieces[k].strides[0]
         begin = (place + int(first)*width)//mmap.PAGESIZE*mmap.PAGESIZE
         file.madvise(mmap.MADV_WILLNEED, begin, place + int(first + length)*width - begin)
@@ -344,8 +347,10 @@ class SpectrogramData(PreparedFile):
         self.voices = timbre(torch.tensor(average, dtype=torch.float32, device=self.device)) # (C, M)
         self.reward_rows = self.given # (N, 2), where they are known
         if self.in_memory and self.given is None:
-            rewards = [self.rewards(i).cpu().numpy() for i in range(len(self))]
-            self.reward_rows = self._rows(np.concatenate(rewards))
+            rewards = np.empty((self.offsets[-1], len(REWARDS)), np.float32)  # one array: small ones between large
+            for i in range(len(self)):                                        # temporaries would hold their memory
+                rewards[self.offsets[i]:self.offsets[i + 1]] = self.rewards(i).cpu().numpy()
+            self.reward_rows = self._rows(rewards)
 
     def _with(self, **changes):
         "A shallow copy with other attributes."

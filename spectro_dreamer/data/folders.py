@@ -35,10 +35,11 @@ LEFT_OUT = "left out: " # how the reason begins for what is no recording in the 
 SYSTEM_FOLDERS = {"@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found", "#recycle",
                   "#snapshot", "__pycache__"}
 OTHER_SUFFIXES = set(
-    ".txt .tsv .csv .json .jsonl .yaml .yml .xml .html .htm .md .rst .pdf .doc .docx .xls .xlsx .ods .log .lab .lrc "
-    ".srt .vtt .textgrid .eaf .trans .phn .wrd .ini .cfg .toml .py .ipynb .sh .h5 .hdf5 .npz .npy .pt .pth .safetensors "
-    ".pkl .parquet .arrow .sqlite .db .png .jpg .jpeg .gif .bmp .svg .webp .tif .tiff .zip .tar .gz .tgz .bz2 .xz .7z "
-    ".rar .lock .partial .part .tmp .crdownload .dvc .gitignore .license .sha256 .md5 .mid .midi .abc".split())
+    ".txt .tsv .csv .json .jsonl .yaml .yml .xml .html .htm .md .rst .pdf .doc .docx .xls .xlsx .ods .log .lab "
+    ".lrc .srt .vtt .textgrid .eaf .trans .phn .wrd .ini .cfg .toml .py .ipynb .sh .h5 .hdf5 .npz .npy .pt .pth "
+    ".safetensors .pkl .parquet .arrow .sqlite .db .png .jpg .jpeg .gif .bmp .svg .webp .tif .tiff .zip .tar "
+    ".gz .tgz .bz2 .xz .7z .rar .lock .partial .part .tmp .crdownload .dvc .gitignore .license .sha256 .md5 "
+    ".mid .midi .abc".split())
 
 class Listed(NamedTuple):
     "The files of a folder."

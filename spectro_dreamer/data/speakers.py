@@ -10,7 +10,7 @@ __doc__ += """
 
 Paths of recordings in, a speaker for each out, and a sentence that says how they were found.
 
-    who, said = name_speakers(["dev/84/123/84-123-0000.flac"])            # ["84"], "… as LibriSpeech lays out its files"
+    who, said = name_speakers(["dev/84/123/84-123-0000.flac"])  # ["84"], "… as LibriSpeech lays out its files"
     who, said = name_speakers(paths, "level:2")                           # the second folder of each path
     who, said = name_speakers(paths, "pattern:spk([0-9]+)")               # what the brackets match
     who, said = name_speakers(paths, "one")                               # one voice
@@ -28,7 +28,7 @@ from ..config import SpectroError
 # %% ../../nbs/10ba_speakers.ipynb #8fa3c4bb
 ENOUGH = 0.95 # of the paths fit a layout, or it is none
 _EXT = r"\.\w+$"
-LAYOUTS = { # corpus → what its paths match, as a whole or at their ends; the group `who` is the speaker
+LAYOUTS = { # corpus → what its paths match at their ends; the group `who` is the speaker
     "LibriSpeech": r"(?:^|/)(?P<who>\d+)/(?P<book>\d+)/(?P=who)-(?P=book)-\d+" + _EXT,
     "LibriTTS": r"(?:^|/)(?P<who>\d+)/(?P<book>\d+)/(?P=who)_(?P=book)_\d+_\d+" + _EXT,
     "VCTK": r"(?:^|/)(?P<who>[ps]\d{1,3})_\d{3}(?:_mic\d)?" + _EXT,

@@ -228,9 +228,7 @@ class SaidTables(NamedTuple):
 
 # %% ../../nbs/10d_store.ipynb #4983a651
 class PatientFile:
-    """A file for HDF5 to write: an error waits until HDF5 has closed it, since a full disk in the middle of its
-    bookkeeping would crash it.
-    """
+    "A file for HDF5 to write: an error waits until HDF5 has closed it, as in the middle it would crash."
     def __init__(self,
         path, # file to write
     ):
@@ -319,10 +317,7 @@ def row_sources(
     path, # a data set
     name:str="spectrograms",
 )->list[tuple[Path, str]]: # (file, data set)
-    """Where the rows of an array are: in the file itself, or in those that a virtual one refers to.
-
-    Raises `SpectroError` if one is not there.
-    """
+    "The files that hold an array's rows: itself, or what it refers to. Raises `SpectroError` if one is not there."
     import h5py
     if not Path(path).is_file():
         raise SpectroError(f"{path} is not there: data sets joined by reference must stay together")

@@ -80,8 +80,8 @@ def _remedy(error):
     "What MLflow says in a few words, with what to do where that is known."
     said = " ".join(str(error).split())
     if "maintenance mode" in said or "ALLOW_FILE_STORE" in said:
-        return ("it no longer writes into a folder such as file:./mlruns: set MLFLOW_TRACKING_URI=sqlite:///mlflow.db, or "
-                "MLFLOW_ALLOW_FILE_STORE=true to go on as before")
+        return ("it no longer writes into a folder such as file:./mlruns: set MLFLOW_TRACKING_URI=sqlite:///mlflow.db, "
+                "or MLFLOW_ALLOW_FILE_STORE=true to go on as before")
     return said[:200] + ("…" if len(said) > 200 else "")
 
 class _Aside:
@@ -112,7 +112,7 @@ def _not_yet_sent(mlflow, metrics, epoch):
     return {k: v for k, v in metrics.items() if all(m.step != epoch for m in client.get_metric_history(run_id, k))}
 
 # %% ../../nbs/30_tracking.ipynb #2bfd9927
-PATIENCE = 20.0 # seconds that an answer of MLflow may take in all; to begin, twice that
+PATIENCE = 20.0 # seconds that an answer of a server may take in all; to begin, twice that, on a disk 20 times
 
 class Tracker:
     """Writes metrics to `metrics.jsonl` and, if it can, to MLflow.
@@ -139,7 +139,8 @@ class Tracker:
 
     def _ask(self, action, seconds=None):
         "What MLflow answers, within a time that is limited in all."
-        return self.aside.do(action, PATIENCE if seconds is None else seconds)
+        seconds, far = seconds or PATIENCE, os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
+        return self.aside.do(action, seconds if far else 20*seconds)
 
     def _write(self, rows):
         "Replace the file's rows."

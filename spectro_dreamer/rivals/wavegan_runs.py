@@ -25,7 +25,8 @@ import csv, io, json, time
 from pathlib import Path
 import numpy as np
 import torch
-from ..config import FrontEnd, SpectroError, resumed
+from ..config import FrontEnd, SpectroError
+from ..resuming import resumed
 from ..machine import manifest
 from ..files import read_checkpoint, write_text
 from ..figures import styled_figures

@@ -43,7 +43,7 @@ def command(
         with lasting_streams(), watching(): _run(main, argv)
     return wrapped
 
-NO_MEMORY = ("not enough memory for that: try a smaller model, fewer or shorter sounds, or a smaller batch, or free some "
+NO_MEMORY = ("not enough memory for that: try a smaller model, shorter sounds or a smaller batch, or free some "
              "memory")
 
 def _run(main, argv):
@@ -61,7 +61,8 @@ def _run(main, argv):
 def _lacks_memory(error):
     "Whether an error is how PyTorch says that there is no memory, of the machine or of its GPU."
     said = str(error).lower()
-    return any(words in said for words in ("out of memory", "not enough memory", "can't allocate memory", "std::bad_alloc"))
+    words = "out of memory", "not enough memory", "can't allocate memory", "std::bad_alloc"
+    return any(w in said for w in words)
 
 def fail(
     main,       # the command's function

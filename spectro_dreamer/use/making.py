@@ -25,7 +25,8 @@ import os
 from dataclasses import fields, replace
 from pathlib import Path
 from ..config import (PARTS, PRESET_NAMES, Config, FrontEnd, ModelConfig, SpectroError, TokenSpec,
-                                    TrainConfig, preset, refuse_changes)
+                                    TrainConfig, preset)
+from ..resuming import refuse_changes
 from .flags import (checkpoint_flag, command, config_flags, device_flag, flag, parser, run_flags,
                                        say_some, say_wrote, setting_flags, settings_given, settings_said)
 
@@ -124,8 +125,8 @@ def prepare_main(argv=None):
     say_some([f"skipped {path}: {reason}" for path, reason in about["skipped"].items()], listed)
     also = f", {len(about['kept'])} kept with a word" if about["kept"] else ""
     print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, "
-          f"{len(about['skipped'])} skipped{also}; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote "
-          f"{a.output_file}")
+          f"{len(about['skipped'])} skipped{also}; tokens of {tokens.frames} frames, a new one every {tokens.hop}; "
+          f"wrote {a.output_file}")
 
 # %% ../../nbs/91e_making.ipynb #1fc839e6
 @command
