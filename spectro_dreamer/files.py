@@ -358,6 +358,9 @@ def read_checkpoint(
         raise SpectroError(f"{path} is not a readable checkpoint") from e
     if not isinstance(d, dict) or "model_state_dict" not in d or "config" not in d:
         raise SpectroError(f"{path} is not a checkpoint of ours: it lacks weights or configuration")
+    names = d.get("style_names", [])
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise SpectroError(f"{path} is not a checkpoint of ours: its style_names are no list of names")
     return d
 
 # %% ../nbs/02_files.ipynb #e300b180
