@@ -113,7 +113,7 @@ def prepare(
     _check_request(output_file, num_workers, scheduler, shard_clips)
     output, about = Path(output_file), data_settings(front_end, tokens, float16)
     def say(line):
-        if progress and line: print(line, file=sys.stderr)
+        if progress and line: print(line, flush=True)
     jobs, skipped = find_clips(input_dir, metadata_file, speaker_from, say)
     _check_no_input(output, jobs, metadata_file, phones_file)
     say(empty_bands_said(front_end))
