@@ -45,8 +45,9 @@ TOKENS = TokenSpec(frames=8, hop=4, min_tokens=1)
 
 # what all settings share, over the preset `speaker`: told a digit and a voice instead of phones; small, for minutes
 SHARED = dict(told="labels", told_dropout=0.1, h_state_size=256, embedding_size=256, hidden_size=256, z_state_size=16,
-              detail_size=32, voice_size=0, beta_kl=30.0, beta_detail=3.0, beta_forecast=0.0, fresh_starts=0.0,
-              batch_size=16, sequence_length=20, warmup_steps=50, ema=0.995, epochs=25, checkpoint_freq=999)
+              detail_size=32, detail_memory=0, detail_forget=0.5, voice_size=0, beta_kl=30.0, beta_detail=3.0,
+              beta_forecast=0.0, fresh_starts=0.0, batch_size=16, sequence_length=20, warmup_steps=50, ema=0.995,
+              epochs=25, checkpoint_freq=999)
 SMALLER = dict(h_state_size=160, hidden_size=160, embedding_size=160, batch_size=8, epochs=34, voice_size=16,
                beta_voice=2.0, beta_kl=60.0, beta_detail=2.0)
 SEARCH = {  # name → how many of LABELS are told, changes

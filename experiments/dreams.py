@@ -6,10 +6,11 @@ students trained on recorded and dreamed speech in several proportions, judged o
 
 `--dataset` is a data set of `spectro_prepare`. Two situations: `few`, 20 minutes of the training clips, and `all` of
 them. In each a teacher is trained, it dreams, and students are trained from scratch on mixtures, all for the same
-number of steps. `cross`: students of the few recordings with the dreams of the teacher that heard all of them; `grain`:
-dreams with the noise that a mean lacks; `detailed`: dreams of teachers that draw details and have voices, as the preset
-`speaker` does; `directed`: half of the dreams asked for loud onsets. What is done is not done again, so an interrupted
-call goes on. Only numbers and a figure of spectrograms are kept in nbs/results/; no sound.
+number of steps. `cross`: students of the few recordings with the dreams of the teacher that heard all of them;
+`grain`: dreams with the noise that a mean lacks; `detailed`: dreams of teachers that draw details and have voices, as
+the preset `speaker` does; `long`: students of the few recordings for three times as many steps, alone and with
+detailed dreams; `directed`: half of the dreams asked for loud onsets. What is done is not done again, so an
+interrupted call goes on. Only numbers and a figure of spectrograms are kept in nbs/results/; no sound.
 """
 
 import argparse, json, os, platform, sys, time
@@ -38,11 +39,12 @@ from spectro_dreamer.model.world_model import load
 
 # minutes of training clips, and of validation clips that choose the epoch, in the small data set
 FEW, HELD = 20.0, 8.0
-EPOCHS = dict(few=20, all=2)  # about as many steps: 800 and 750
+EPOCHS = dict(few=20, all=2, long=60)  # about as many steps, 800 and 750; and so many that recordings run dry
 HORIZON, CONTEXT, HOURS = 60, 20, 1.5  # tokens of a dream, tokens heard before, hours of dreams from each teacher
 # what a teacher has beside those of `dreamer`: details and a voice, at the students' price of a nat
 DETAILED = dict(z_state_size=16, detail_size=48, voice_size=16, beta_kl=10.0, beta_detail=2.0, beta_voice=2.0)
 LINES = {}  # the Gaussian line of the validation clips, by the statistics that standardise them
+SITUATIONS = ("few", "grain", "detailed", "long", "cross", "directed", "all")
 SHARES = {
     "0": None,
     "0.25": dict(share=0.25),
@@ -286,6 +288,10 @@ def students(only, seeds):
         if "detailed" in only:
             for whose, name in (("few detailed", "detailed"), ("all detailed", "cross with details")):
                 yield f"{name}, 0.5, seed {seed}", "few", whose, SHARES["0.5"], seed
+        if "long" in only:
+            yield f"long, 0, seed {seed}", "long", "few", None, seed
+            for whose, name in (("all detailed", "long cross with details"), ("few detailed", "long detailed")):
+                yield f"{name}, 0.5, seed {seed}", "long", whose, SHARES["0.5"], seed
         if "cross" in only and seed == seeds[0]:
             for share in ("0.5", "0.75"):
                 yield f"cross, {share}, seed {seed}", "few", "all", SHARES[share], seed
@@ -304,8 +310,8 @@ def main():
     p.add_argument(
         "--only",
         nargs="+",
-        default=["few", "grain", "detailed", "cross", "directed", "all"],
-        choices=("few", "grain", "detailed", "cross", "directed", "all"),
+        default=list(SITUATIONS),
+        choices=SITUATIONS,
         help="which situations (default: all of them)",
     )
     p.add_argument(
@@ -329,9 +335,11 @@ def main():
     data, small = SpectrogramData(a.dataset), a.work / "few.h5"
     few_recordings(a.dataset, small)
     held, rare = share_held(small, data), find_rare(data, onset)
-    sets = dict(few=small, all=Path(a.dataset))
+    sets = dict(few=small, long=small, all=Path(a.dataset))
+    alone = preset("dreamer").override(epochs=EPOCHS["few"], checkpoint_freq=10_000, val_split=held)
     base = dict(
-        few=preset("dreamer").override(epochs=EPOCHS["few"], checkpoint_freq=10_000, val_split=held),
+        few=alone,
+        long=alone.override(epochs=EPOCHS["long"]),
         all=preset("dreamer").override(epochs=EPOCHS["all"], checkpoint_freq=10_000, checkpoint_steps=200),
     )
 
@@ -406,9 +414,12 @@ def main():
         )
         keep()
     for name, r in table["runs"].items():
-        # the mean over recorded and dreamed sequences
-        r["train_mse"] = history(folder_of(name, a.work))[-1]["train_recon_loss"]
+        # the mean over recorded and dreamed sequences; runs of an earlier call elsewhere keep theirs
+        if folder_of(name, a.work).is_dir():
+            r["train_mse"] = history(folder_of(name, a.work))[-1]["train_recon_loss"]
     for who in ("few", "all"):
+        if not (a.work / f"teacher-{who}").is_dir():
+            continue
         if who in table["teachers"] and who not in table["rates"]:
             table["rates"][who] = rates(a.work / f"teacher-{who}", sets[who])
             keep()
@@ -420,7 +431,7 @@ def main():
                 load(a.work / f"teacher-{who}"), opened, SpectrogramData(a.work / f"dreams_{who}.h5", 0.0)
             )
             keep()
-    if "few" in table["teachers"]:
+    if (a.work / "teacher-few").is_dir():
         picture(a.work / "teacher-few", small, a.table.with_suffix(".png"))
 
 

@@ -392,7 +392,7 @@ def preset(
         return Config(front_end, tokens, model, train, preset="dreamer")
     if name == "speaker":
         ours = preset("dreamer").override(
-            z_state_size=16, detail_size=48, voice_size=16, beta_kl=40.0, told="phones", told_dropout=0.1,
-            style_parts="none", style_dropout=0.0)
+            z_state_size=16, detail_size=48, detail_memory=256, detail_forget=0.3, voice_size=16, beta_kl=40.0,
+            told="phones", told_dropout=0.1, style_parts="none", style_dropout=0.0)
         return replace(ours, preset="speaker")
     raise SpectroError(f"no preset {name!r}: choose {_one_of(PRESET_NAMES)}")

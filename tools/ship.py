@@ -63,14 +63,15 @@ made by this project: `spectro_say "A sentence." --checkpoint {name}`, `say("{na
 ## What it is told, and what it hears
 Phones (the ARPAbet) of each token of {token_ms:.0f} ms and of the next {ahead}, hidden in {hidden:.0%} of the training
 sequences; {mels} mel bands at {rate} Hz. State: h of {h}, Gaussian z of {z}; beside it a detail of {detail} for each
-token and a voice of {voice} for each clip. A model of durations is part of it.
+token (its memory of the details before: {memory}) and a voice of {voice} for each clip. A model of durations is part of
+it.
 
 ## What it learned from
 English sentences read aloud: volunteers of [Mozilla Common Voice](https://commonvoice.mozilla.org) (CC0) and readers of
 [LibriSpeech](https://www.openslr.org/12) (CC BY 4.0, V. Panayotov, G. Chen, D. Povey and S. Khudanpur; cut and
 re-encoded); their phones were found by forced alignment (`spectro_align`). {train_clips:,} clips of {train_speakers}
 speakers ({train_hours:.1f} hours) were used for training, {val_clips} of {val_speakers} other speakers for validation
-(split by speaker, split seed {split_seed}); {epochs} epochs, seed {seed}, preset `{preset}`, on one CPU core.
+(split by speaker, split seed {split_seed}); {epochs} epochs{courses}, seed {seed}, preset `{preset}`, on one CPU core.
 
 ## How it is understood
 {n} sentences of {speakers} speakers that it never heard, and that no choice was made on; the voice of each is lent by
@@ -110,6 +111,13 @@ def speech_table(found):
     return ["| | word errors | signal | voice |", "|---|---|---|---|", *("| " + " | ".join(r) + " |" for r in rows)]
 
 
+def courses(past):
+    """In words, how a run was prolonged: its epochs in courses, each of which ends with the learning rate low."""
+    begins = [i for i in range(1, len(past)) if past[i]["lr"] > 1.5*past[i - 1]["lr"]]
+    ends = [*begins, len(past)]
+    return f" ({' and '.join(str(b - a) for a, b in zip([0, *begins], ends))})" if begins else ""
+
+
 def facts(target, name, run, model):
     """What both cards say of a model."""
     c, front_end = model.config, model.front_end
@@ -130,12 +138,14 @@ def write_speaking_card(target, name, run, found, dataset):
             ahead=c.train.told_ahead,
             hidden=c.train.told_dropout,
             detail=c.model.detail_size,
+            memory=c.model.detail_memory,
             voice=c.model.voice_size,
             n=about["n"],
             speakers=about["speakers"],
             seeds=", ".join(map(str, about["seeds"])),
             vocoder=about["vocoder"],
             table="\n".join(speech_table(found)),
+            courses=courses(history(run)),
             **split_of_file(dataset, c),
         ),
     )

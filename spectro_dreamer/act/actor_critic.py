@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from ..config import SpectroError
 from ..data.preprocessing import DB_PER_NAT
 from ..data.observations import ENERGY_UNIT, LOCAL_STYLE, nats_to_energy
+from ..data.told import told_of
 from ..data.batches import Batches
 from ..data.dataset import SpectrogramData
 from ..model.encoder import mlp
@@ -61,8 +62,11 @@ def check_steerable(
     model:DreamerModel,
 ):
     "Raise `SpectroError` if the model was not trained to follow the local style, or if its energy is not absolute."
-    t = model.config.train
-    if t.style_parts != "global+local" or tuple(model.style_names[-L:]) != LOCAL_STYLE:
+    t, told = model.config.train, told_of(model.style_names)
+    if told.told != "nothing" or model.voice is not None:
+        raise SpectroError("an actor chooses the style alone, and this model is told what is said or has voices: train "
+                           "one with --style-parts global+local and without --told and --voice-size")
+    if t.style_parts != "global+local" or tuple(told.style[-L:]) != LOCAL_STYLE:
         raise SpectroError("actions need a model trained with --style-parts global+local; this one was given "
                            f"{t.style_parts!r}")
     if t.standardise != "band":

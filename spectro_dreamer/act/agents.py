@@ -143,6 +143,7 @@ def judge_world(
 
     Raises `SpectroError` if the data do not fit the model.
     """
+    if model.of_sound: raise SpectroError("this is a model of sound, which spectro_evaluate judges: see chapter 50")
     data, clips = open_split(model, dataset_path, split)
     if list(data.style_names) != list(model.style_names):
         raise SpectroError(f"{dataset_path} has other actions than the checkpoint")

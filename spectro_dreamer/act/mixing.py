@@ -29,7 +29,9 @@ from torch import Tensor
 from ..config import SpectroError
 from ..data.observations import frames_to_tokens
 from ..data.corpus import split_speakers
-from ..data.batches import Batch, in_turn
+from ..data.phones import UNKNOWN
+from ..data.told import Spoken, clip_runs
+from ..data.batches import Batch, in_turn, style_mask
 from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, load
 from ..data.episodes import Episode
@@ -37,6 +39,14 @@ from .written_dreams import context_starts, generate_dreams, open_source
 from .dream_sets import read_episodes, write_episodes
 
 # %% ../../nbs/72_mixing.ipynb #e477029f
+def _nothing_said(dreams:SpectrogramData, known:Spoken)->Spoken:
+    "What dreams say beside recordings whose phones or labels are known: nobody knows."
+    if dreams.phones is not None or dreams.labels: return dreams.spoken
+    phones = None if known.phones is None else np.full(int(dreams.offsets[-1]), UNKNOWN, np.int16)
+    begins = None if phones is None else clip_runs(phones, dreams.offsets)
+    labels = {name: torch.full((len(dreams),), UNKNOWN) for name in known.labels}
+    return Spoken(dreams.offsets, phones, begins, labels, known.label_names)
+
 class Mix:
     "Dreams for training, and the share of each batch that they take. Raises `SpectroError` if they cannot be mixed in."
     def __init__(self,
@@ -91,7 +101,7 @@ class Mix:
         if list(d.style_names) != list(data.style_names):
             raise SpectroError(f"{d.path} has other style columns than {data.path}: dream with a model that was "
                                "trained on these recordings")
-        self.data, self.fits = d.in_units_of(data), data
+        self.data, self.fits = d.in_units_of(data).with_said(_nothing_said(d, data.spoken)), data
 
     def __call__(self,
         batches,      # of an epoch: `Batches` or `Streams`
@@ -320,12 +330,16 @@ def directed_dreams(
     source, rng = open_source(model, data).data, np.random.default_rng((seed, 33))
     events = rare_contexts(source, rare or find_rare(source), n, context, horizon, lead, rng)
     starts = events
-    recorded = [_recorded_styles(source, c, f, context + horizon) for c, f in events] if way != "beginning" else []
+    mask = style_mask(source.style_names, model.config.train.style_parts) # what it was never told would mislead it
+    if way == "style" and not mask.any():
+        raise SpectroError("this model was never told a style, so none can direct its dreams: direct them by their "
+                           "beginning")
+    recorded = [mask*_recorded_styles(source, c, f, context + horizon) for c, f in events] if way != "beginning" else []
     styles = torch.stack(recorded) if recorded else None
     if way == "style" and styles is not None: # somewhere else: its own speaker, somebody else's energy
         starts = context_starts(source, source.train, n, source.tokens.n_frames(context), rng)
         G = source.global_styles.shape[1]
-        styles[:, :, :G] = source.global_styles[starts[:, 0]].cpu()[:, None]
+        styles[:, :, :G] = source.global_styles[starts[:, 0]].cpu()[:, None]*mask[:G]
     dreams = generate_dreams(model, n, horizon, temperature=temperature, data=source, context=context, starts=starts,
                              styles=styles, seed=seed, top_p=top_p, with_z=with_z)
     return [replace(e, meta=e.meta | dict(directed=way)) for e in dreams]

@@ -22,10 +22,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, NamedTuple
 import h5py, numpy as np, torch
+import torch.nn.functional as nnf
 from torch import Tensor
 from ..config import SpectroError
 from ..data.observations import LOCAL_STYLE, local_style, tokens_to_frames
 from ..data.corpus import split_speakers
+from ..data.told import told_of
 from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, check_front_end, load
 from ..files import model_fingerprint
@@ -51,14 +53,19 @@ def context_starts(
     nth = np.searchsorted(np.cumsum(room), at, side="right")
     return np.stack([np.asarray(clips)[nth], at - (np.cumsum(room) - room)[nth]], 1)
 
+def _given_styles(model:DreamerModel, styles, rows:tuple[int, int])->Tensor:
+    "Styles as the model takes them: with or without voice; what is said is hidden if they are of the style alone."
+    styles, cfg = torch.as_tensor(styles, dtype=torch.float32), model.config.model
+    known = len(told_of(model.style_names).style)
+    if styles.shape[-1] == known: styles = nnf.pad(styles, (0, cfg.action_size - known))
+    if styles.shape[:-1] != rows or styles.shape[-1] not in (cfg.action_size, cfg.given_size):
+        raise SpectroError(f"need styles of shape {(*rows, cfg.action_size)}, got {tuple(styles.shape)}")
+    return styles
+
 def _told(model:DreamerModel, data:SpectrogramData | None, starts:np.ndarray, styles, context:int, horizon:int)->Tensor:
     "What the model is told: (n, context + horizon, A) styles as given, hidden ones of sound, recorded ones else."
-    n, cut, size = len(starts), model.config.tokens, model.config.model.given_size
-    if styles is not None:
-        styles = torch.as_tensor(styles, dtype=torch.float32)
-        if styles.shape != (n, context + horizon, size):
-            raise SpectroError(f"need styles of shape {(n, context + horizon, size)}, got {tuple(styles.shape)}")
-        return styles
+    n, cut, size = len(starts), model.config.tokens, model.config.model.action_size
+    if styles is not None: return _given_styles(model, styles, (n, context + horizon))
     if model.of_sound: return torch.zeros(n, context + horizon, size)
     if data is None:
         raise SpectroError("a model of actions dreams under actions: give a data set to take them from, or styles")
@@ -94,7 +101,7 @@ def open_source(
         data = SpectrogramData(data, t.val_split, t.split_seed, model.config.tokens, t.standardise, model.device)
     check_front_end(model, data)
     _check_split(model, data)
-    if list(data.style_names) != list(model.style_names):
+    if list(data.style_names) != told_of(model.style_names).style: # what is said is hidden, so it may be any
         raise SpectroError(f"{data.path} has other style columns than the checkpoint: give the data set that it "
                            "was trained on")
     with h5py.File(data.path) as f:
@@ -122,7 +129,7 @@ def _dream_meta(model:DreamerModel, data:SpectrogramData | None, temperature:flo
     "What all dreams of a call have in common."
     c, sound = model.config, model.of_sound
     shape = dict(kind="log-mel", front_end=c.front_end.to_dict(), tokens=asdict(c.tokens),
-                 style_names=list(model.style_names), dtype="float32") if sound else {}
+                 style_names=told_of(model.style_names).style, dtype="float32") if sound else {}
     return shape | dict(dream=True, checkpoint=model_fingerprint(model), seed=seed, temperature=temperature,
                         top_p=top_p, data=data.fingerprint if data else None)
 
@@ -174,10 +181,11 @@ def _dream_action(model:DreamerModel, source:DreamSource | None, start:np.ndarra
 def _global_style(model:DreamerModel, data:SpectrogramData | None, start:np.ndarray,
                   given:np.ndarray)->np.ndarray: # (G,)
     "The style that was given, else that of the context's speaker, else unknown."
-    G = len(model.style_names) - len(LOCAL_STYLE)
+    names = told_of(model.style_names).style # what is said stands behind them
+    G = len(names) - len(LOCAL_STYLE)
     if given[0, :G].any(): return given[0, :G]
     if data: return data.global_styles[start[0]].cpu().numpy()
-    return np.array([name.endswith("=unknown") for name in model.style_names[:G]], np.float32)
+    return np.array([name.endswith("=unknown") for name in names[:G]], np.float32)
 
 # %% ../../nbs/71b_written_dreams.ipynb #ab48fd6e
 def _heard_in(model, data):
@@ -200,7 +208,8 @@ def generate_dreams(
     data=None,             # data set (path) whose training clips give the contexts; None: dreams without a past
     context:int=20,        # tokens heard before
     starts=None,           # (n, 2) clip and first frame of each context, as `context_starts` gives them; default: drawn
-    styles=None,           # (n, context + horizon, A) given to the model; None: none, or recorded ones if not sound
+    styles=None,           # (n, context + horizon, A) given to the model, or of the style alone, which hides what is
+                           # said; None: none, or recorded ones if not sound
     seed:int=0,
     top_p:float=1.0,       # of models with categorical states
     with_z:bool=True,      # keep the latent states

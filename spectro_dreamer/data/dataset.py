@@ -375,6 +375,12 @@ class SpectrogramData(PreparedFile):
         "The same data with its frames read from elsewhere."
         return self._with(frames=frames, local=local)
 
+    def with_said(self,
+        spoken:Spoken, # what is said in its clips
+    )->"SpectrogramData":
+        "The same data, saying something else."
+        return self._with(spoken=spoken)
+
     def rewards(self,
         i:int, # number of a clip
     )->torch.Tensor: # (N, 2)

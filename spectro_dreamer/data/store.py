@@ -55,8 +55,7 @@ class PreparedClip(NamedTuple):
         "N; 0 if it cannot be used."
         return 0 if self.spec is None else len(self.spec)
 
-# reasons that another run may not have
-NO_MEMORY = "too long for the memory that was there"
+NO_MEMORY = "too long for the memory that was there" # reasons that another run may not have
 DIED = "its decoding ended the worker: a crash, too little memory, or more than ten minutes"
 
 # %% ../../nbs/10d_store.ipynb #52d20a50
@@ -184,8 +183,7 @@ class SaidTables(NamedTuple):
         f, # an open HDF5 file
     ):
         "Of a file of ours."
-        phones = f["phones"][:] if "phones" in f else None
-        labels = {}
+        phones, labels = f["phones"][:] if "phones" in f else None, {}
         for name, index in f["labels"].items() if "labels" in f else ():
             values = [*json.loads(index.attrs["names"]), ""]  # -1 is the last
             labels[name] = [values[i] for i in index[:]]
@@ -214,7 +212,7 @@ class SaidTables(NamedTuple):
         return (self.labels or {}).get(name, [""]*n_clips)
 
     def write(self,
-        f, # an open HDF5 file
+        f, # an open HDF5 file; if it has a fingerprint, that becomes one of what is said too
     ):
         "Into a file; nothing if nothing is said."
         if self.phones is not None:
@@ -223,8 +221,11 @@ class SaidTables(NamedTuple):
         for name, values in (self.labels or {}).items():
             names = sorted(set(values) - {""})
             numbers = np.array([names.index(v) if v else -1 for v in values], int)
-            index = f.create_dataset(f"labels/{name}", data=numbers)
-            index.attrs["names"] = json.dumps(names)
+            f.create_dataset(f"labels/{name}", data=numbers).attrs["names"] = json.dumps(names)
+        if "fingerprint" in f.attrs and (self.phones is not None or self.labels):
+            said = json.dumps([f.attrs["fingerprint"], self.phone_names, self.labels or {}]).encode()
+            track = b"" if self.phones is None else self.phones.astype("<i2").tobytes()
+            f.attrs["fingerprint"] = hashlib.sha256(said + track).hexdigest()[:16]
 
 # %% ../../nbs/10d_store.ipynb #4983a651
 class PatientFile:
@@ -363,8 +364,7 @@ class Shard(NamedTuple):
         except OSError: return False
 
 def _shard_key(jobs, about):
-    known = repr((about, [(j.clip, j.size, j.stamp) for j in jobs]))
-    return hashlib.sha256(known.encode(errors="replace")).hexdigest()
+    return hashlib.sha256(repr((about, [(j.clip, j.size, j.stamp) for j in jobs])).encode(errors="replace")).hexdigest()
 
 def plan_shards(
     jobs:list[Job],

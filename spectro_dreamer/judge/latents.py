@@ -43,7 +43,9 @@ def follow_clips(
         tokens = [model.to_tokens(specs[i]) for i in some]
         longest = max(map(len, tokens))
         padded = [torch.cat([t, t[-1:].expand(longest - len(t), *t.shape[1:])]) for t in tokens]
-        path = model.follow(torch.stack(padded), model.no_style(len(padded), longest))
+        voices = [v for i in some if (v := model.voice_of(specs[i])) is not None]
+        actions = model.with_voice(model.no_style(len(padded), longest), torch.stack(voices) if voices else None)
+        path = model.follow(torch.stack(padded), actions)
         for k, (i, t) in enumerate(zip(some, tokens)):
             out[i] = path.h[k, :len(t)].cpu(), path.z[k, :len(t)].cpu()
     return [out[i] for i in range(len(specs))]

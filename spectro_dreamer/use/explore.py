@@ -149,12 +149,13 @@ def traverse(
     if not 0 <= unit < size: raise SpectroError(f"the state has units 0 to {size - 1}, not {unit}")
     spec = clip_spec(model, clip).to(model.device)
     tokens, n = model.to_tokens(spec)[None], _token_at(model, spec, at) + 1     # (1, T, M, F)
-    path = model.follow(tokens[:, :n], model.no_style(1, n))
+    path = model.follow(tokens[:, :n], model.with_voice(model.no_style(1, n), model.voice_of(spec)))
     by = torch.zeros(len(pushes), size, device=model.device)                    # in standard deviations
     by[:, unit] = torch.as_tensor(pushes, dtype=torch.float32)
     z = each_part(lambda x: x[:, -1], path.prior).pushed(path.last.z, by)       # (P, Z)
     h = path.last.h.expand(len(pushes), -1)                                     # (P, H)
-    drawn = model.decoder(torch.cat([h, z], -1)[None])[0]                       # (P, M, F)
+    detail = None if path.detail is None else path.detail[:, -1:].expand(1, len(pushes), -1)
+    drawn = model.decoder(torch.cat([h, z], -1)[None], detail)[0]               # (P, M, F)
     return model.scale(spec).undo(drawn.transpose(1, 2)).cpu()
 
 # %% ../../nbs/93_explore.ipynb #f7bbe7ff

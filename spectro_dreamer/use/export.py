@@ -138,7 +138,7 @@ def about(model:DreamerModel)->dict:
                 standardise=c.train.standardise, mean=model.mean.tolist(), std=model.std.tolist(),
                 latent=c.model.latent, classes=model.rssm.latent.classes,
                 h_state_size=c.model.h_state_size, z_state_size=c.model.z_state_size, action_size=c.model.given_size,
-                noise="standard normal")
+                detail_size=c.model.detail_size, voice_size=c.model.voice_size, noise="standard normal")
 
 def graph_of(
     model:DreamerModel,
@@ -180,7 +180,8 @@ def export_onnx(
 class OnnxGraphs:
     """The graphs that `export_onnx` wrote.
 
-    A state is a pair of arrays, h (B, H) and z (B, Z); noise (B, Z) is standard normal, none means zeros.
+    A state is a pair of arrays, h (B, H) and z (B, Z); noise (B, Z) is standard normal, none means zeros. Details are
+    drawn as they are expected; a voice is the last columns of a style, zeros the average one.
     Raises `SpectroError` if a graph is missing, unreadable or of another model.
     """
     def __init__(self, folder, threads=1):
@@ -213,9 +214,14 @@ class OnnxGraphs:
         return np.zeros((batch, self.about["h_state_size"]),
                         np.float32), np.zeros((batch, self.about["z_state_size"]), np.float32)
 
+    def _given(self, style, batch): # hidden where there is none, with the average voice where it has none
+        size, voice = self.about["action_size"], self.about.get("voice_size", 0)
+        if style is None: return np.zeros((batch, size))
+        return np.pad(style, ((0, 0), (0, voice*(np.shape(style)[-1] + voice == size))))
+
     def _step(self, graph, state, style, noise, more):
         h, z = state
-        style = np.zeros((len(h), self.about["action_size"])) if style is None else style
+        style = self._given(style, len(h))
         noise = np.zeros_like(z) if noise is None else noise
         d = self.run(graph, dict(more, style=style, h=h, z=z, noise=noise))
         return (d["new_h"], d["new_z"]), d
@@ -366,7 +372,7 @@ def check_export(
                 dict(new_h=dream.h[:, 0], new_z=dream.z[:, 0], token=model.decode(dream)[:, 0],
                      **dict(zip(parts, (v[:, 0] for v in dream.prior)))))
         compare("heads", dict(h=path.h[0], z=path.z[0]),
-                dict(token=model.decode(path)[0], reward=model.reward_head(path.feature)[0],
+                dict(token=model.decoder(path.feature)[0], reward=model.reward_head(path.feature)[0],
                      style_reward=model.style_reward_head(path.feature)[0]))
         _check_stream(found.reader, model, tokens[:, :steps//2], styles[:, :steps], noise[:, :steps], found.worst)
     return dict(found.worst, choices=found.choices)

@@ -27,6 +27,7 @@ import torch
 from ..config import Config, SpectroError
 from ..files import atomic_write, locked, read_safetensors, shipped_weights, write_safetensors, write_text
 from ..data.preprocessing import bundled_corpus
+from ..data.told import told_of
 from ..data.windows import Normaliser, save_normaliser
 from ..model.world_model import DreamerModel, build, find_model, load
 from ..dream.imagination import clip_spec
@@ -136,12 +137,19 @@ A world model of sound ({parameters:.2f} million weights), made with
 ## What it hears
 {mels} mel bands at {rate} Hz, windows of {n_fft} samples, one every {hop}; tokens of {frames} frames, a new one every
 {token_ms:.0f} ms. State: h of {h}, {latent} z of {z}.
-Style columns: {styles}.
+Style columns: {styles}.{told}
 
 ## What it learned from, how good it is, what it is not
 Not recorded by the export: say here which recordings and speakers, under which licence, and with which errors on
 speakers it had not heard.
 """
+
+def _told_too(model): # a sentence of what it is told beside the style, and of what its states lack; or nothing
+    told, sizes = told_of(model.style_names), model.config.model
+    said = [f"what is said ({told.told.replace('+', ' and ')})"]*(told.told != "nothing")
+    said += [f"a voice of {sizes.voice_size} numbers"]*(sizes.voice_size > 0)
+    said += [f"a detail of {sizes.detail_size} numbers for each token"]*(sizes.detail_size > 0)
+    return f"\nBeside them: {', '.join(said)}." if said else ""
 
 def model_card(
     model:DreamerModel,
@@ -154,7 +162,7 @@ def model_card(
                        n_fft=front_end.n_fft, hop=front_end.hop_length, frames=c.tokens.frames,
                        token_ms=1e3*c.tokens.seconds(front_end), h=c.model.h_state_size,
                        latent=model.rssm.latent.describe(), z=c.model.z_state_size,
-                       styles=", ".join(model.style_names) or "none")
+                       styles=", ".join(told_of(model.style_names).style) or "none", told=_told_too(model))
 
 def save_pretrained(
     model:DreamerModel,
