@@ -73,15 +73,15 @@ def _clip_styles(model, styles, n_frames, total):
     styles = model.check_styles(styles, known)
     return torch.cat([styles, styles[:, -1:].expand(-1, max(0, total - known), -1)], dim=1)[:, :total]
 
-def _roll(model, z, start, stop, particles, temperature, seed, styles):
+def _roll(model, z, start, stop, particles, temperature, seed, styles, voice=None):
     "Rollouts (P, frames + stop - start, M), standardised: from one token's length before the gap to frame `stop`."
-    tokens = model.config.tokens
+    tokens, cfg = model.config.tokens, model.config.model
     # as in `imagine`: every token that begins before the end
     heard, total = tokens.n_tokens(start), -(-stop//tokens.hop)
-    styles = _clip_styles(model, styles, len(z), total)
+    styles = model.with_voice(_clip_styles(model, styles, len(z), total), voice)
     context = frames_to_tokens(z[:tokens.n_frames(heard)], tokens.frames, tokens.hop)[None]
     path = model.follow(context, styles[:, :heard])
-    noise = dream_noise(particles, total - heard, model.config.model.z_state_size, seed).to(z.device)
+    noise = dream_noise(particles, total - heard, cfg.z_state_size + cfg.detail_size, seed).to(z.device)
     state = path.last.each(lambda x: x.expand(particles, -1))
     dream = model.imagine(state, styles[:, heard:].expand(particles, -1, -1), temperature, noise)
     # the first token that a frame of the near shore is in
@@ -201,7 +201,7 @@ def complete(
     scale = model.scale(known.to(model.device))
     # nothing of the gap goes on from here
     z = scale.apply(fill_gap(spec, torch.zeros(e - s, spec.shape[1]), s, e).to(model.device))
-    paths = _roll(model, z, s, stop, particles, temperature, seed, styles)
+    paths = _roll(model, z, s, stop, particles, temperature, seed, styles, model.voice_of(known))
     z, at = z[s - frames:stop], torch.arange(s - frames, stop, device=z.device)
     unknown = at.ge(s) & at.lt(e)
     weights = shore_weights((paths - z)[:, ~unknown].pow(2).sum(dim=(1, 2)))

@@ -34,7 +34,8 @@ from ..data.observations import (GLOBAL_FIELDS, LOCAL_STYLE, Clip, frames_to_tok
 from ..data.front_ends import plot_log_mel
 from ..data.observations import ENERGY_UNIT, energy_to_nats
 from ..data.batches import style_mask
-from ..model.rssm import State, Trajectory, each_part
+from ..data.told import told_of
+from ..model.rssm import Gaussian, State, Trajectory, each_part
 from ..model.world_model import DreamerModel, load_of_sound
 from ..sound.vocoder import vocode
 from .imagination import clip_spec, save_results
@@ -59,11 +60,12 @@ def style_of(
     who=None,        # {"gender": "female", …}, what is not named is unknown; or a global style (G,)
     energy=None,     # (N,) another energy than the clip's
 )->Tensor:           # (T, A)
-    """The style of each token of a clip, as much of it as the model was trained to be told.
+    """The style of each token of a clip, as much of it as the model was trained to be told. What is said is hidden.
 
     Raises `SpectroError` for a category that the model has no column for.
     """
-    names, spec, tokens = model.style_names, np.asarray(spec, dtype=np.float32), model.config.tokens
+    names, tokens = told_of(model.style_names).style, model.config.tokens  # without the columns of what is said
+    spec = np.asarray(spec, dtype=np.float32)
     if tuple(names[-len(LOCAL_STYLE):]) != LOCAL_STYLE:
         raise SpectroError("this model was trained without a style of the known kind")
     who = who if isinstance(who, Tensor) else _global_part(names, who)
@@ -73,18 +75,30 @@ def style_of(
     local = torch.from_numpy(local_style(energy_to_nats(energy.numpy())[:, None]))
     frames = torch.cat([who.cpu().expand(len(spec), -1), local], dim=1)
     styles = frames_to_tokens(frames, tokens.frames, tokens.hop).mean(-1)
-    return styles*style_mask(names, model.config.train.style_parts)
+    styles = styles*style_mask(names, model.config.train.style_parts)
+    return torch.nn.functional.pad(styles, (0, model.config.model.action_size - len(names)))
 
 # %% ../../nbs/62_restyling.ipynb #17052416
 WAYS = ("keep", "hear", "shift")
 
 # %% ../../nbs/62_restyling.ipynb #d4c0a287
+def _restyled_detail(model, path, features, h, z, way):
+    "The details (B, T, D + G) beside restyled states: heard again, shifted by the same surprise, or kept."
+    net, feature = model.decoder.detail, torch.cat([h, z], -1)
+    if net is None: return None
+    known, memory = (x.expand(len(h), -1, -1) for x in path.detail.split([net.size, net.memory_size], -1))
+    if way == "hear": known = net.posterior(feature, model.encoder.embed(features, h)).mean
+    elif way == "shift":
+        was, new = net.prior(path.feature.expand_as(feature), memory), net.prior(feature, memory)
+        known = Gaussian(known, was.std).transported(was, new)
+    return net.with_memory(known, memory)
+
 @torch.no_grad()
 def restyled_path(
     model:DreamerModel,
     tokens:Tensor,   # (1, T, M, F)
-    source:Tensor,   # (1, T, A) the recording's own style
-    target:Tensor,   # (1, T, A) the new one
+    source:Tensor,   # (1, T, A) the recording's own style; (1, T, A + U) with its voice
+    target:Tensor,   # (1, T, A) the new one; (1, T, A + U)
     way:str,         # one of WAYS
     guides:Tensor,   # (B, 1) how far to go in the direction of the new style
 )->Trajectory:       # B trajectories of T steps
@@ -104,8 +118,18 @@ def restyled_path(
         state = State(h, z)
         hs.append(h)
         zs.append(z)
-    drawn = torch.stack(hs, 1), torch.stack(zs, 1)
-    return Trajectory(*drawn, None)  # type: ignore[arg-type]  # states to draw: they come from no prior
+    new = torch.stack(hs, 1), torch.stack(zs, 1)
+    detail = _restyled_detail(model, path, features, *new, way)
+    return Trajectory(*new, None, detail=detail)  # type: ignore[arg-type]  # to draw: they come from no prior
+
+def _check_asked(model, way, voice):
+    "Raise `SpectroError` unless it is a way, and the model was told a style or can have another voice."
+    if way not in WAYS: raise SpectroError(f"way must be one of {', '.join(WAYS)}; got {way!r}")
+    if model.voice is None and voice is not None:
+        raise SpectroError("this model has no voices: train one with --voice-size")
+    if model.config.train.style_parts == "none" and voice is None:
+        other = ", or give another voice" if model.voice is not None else ""
+        raise SpectroError(f"this model was never told a style: train one with --style-parts global+local{other}")
 
 @torch.no_grad()
 def restyle(
@@ -115,16 +139,17 @@ def restyle(
     source=None,     # the same of the recording's own style; None hides it
     way:str="shift", # one of WAYS
     guide=1.0,       # how far to go in the direction of the new style; several numbers give as many results
+    voice:Tensor|None=None, # (U,) another voice, from `voice_of`; None: the recording's own, if the model has voices
 )->Tensor:           # (N', M) nats, N' = the frames that whole tokens cover; with several guides (B, N', M)
-    "Redraw a clip under another style. Raises `SpectroError` if the styles do not fit."
-    if way not in WAYS: raise SpectroError(f"way must be one of {', '.join(WAYS)}; got {way!r}")
-    if model.config.train.style_parts == "none":
-        raise SpectroError("this model was never told a style: train one with --style-parts global+local")
+    "Redraw a clip under another style, or in another voice. Raises `SpectroError` if they do not fit."
+    _check_asked(model, way, voice)
     spec = clip_spec(model, spec).to(model.device)
     tokens = model.to_tokens(spec)[None]
     guides = torch.as_tensor(guide, dtype=torch.float32, device=model.device).reshape(-1, 1)
     if not guides.isfinite().all(): raise SpectroError(f"need a finite guide, got {guide}")
-    source, target = (model.check_styles(x, tokens.shape[1]) for x in (source, target))
+    own = model.voice_of(spec)
+    source, target = (model.with_voice(model.check_styles(x, tokens.shape[1]), v)
+                      for x, v in ((source, own), (target, own if voice is None else voice)))
     drawn = model.decode(restyled_path(model, tokens, source, target, way, guides))
     out = model.scale(spec).undo(tokens_to_frames(drawn, model.config.tokens.hop)).cpu()
     return out if np.ndim(guide) else out[0]

@@ -25,7 +25,7 @@ from torch import Tensor
 from ..config import SpectroError
 from ..model.world_model import DreamerModel
 from ..judge.evaluation import heard_nats
-from .imagination import (Dream, clip_spec, dream_frames, dream_noise, hear_context,
+from .imagination import (Dream, clip_spec, dream_frames, dream_noise, dream_voice, hear_context,
                                                join_dream)
 
 # %% ../../nbs/60b_spread.ipynb #4bfed9c9
@@ -42,7 +42,7 @@ def busiest(
     if not model.rssm.latent.continuous:
         raise SpectroError("latent dimensions can be pushed in a Gaussian model only")
     tokens = model.to_tokens(clip_spec(model, spec))[None]
-    path = model.follow(tokens, model.no_style(1, tokens.shape[1]))
+    path = model.follow(tokens, model.with_voice(model.no_style(1, tokens.shape[1]), model.voice_of(spec)))
     return heard_nats(path)[0].mean(0).argsort(descending=True)[:n].tolist()
 
 @torch.no_grad()
@@ -59,16 +59,17 @@ def imagine_pushed(
 
     Raises `SpectroError` without a context.
     """
-    spec = clip_spec(model, clip)
+    spec, cfg = clip_spec(model, clip), model.config.model
     n_heard, n = dream_frames(model, len(spec), context, seconds)
     if not n_heard: raise SpectroError("a push needs a context to end")
     total = -(-n//model.config.tokens.hop)
-    styles = model.no_style(1, total)
+    voice = dream_voice(model, spec[:model.config.tokens.n_frames(n_heard)], 1)
+    styles = model.with_voice(model.no_style(1, total), voice)
     heard = hear_context(model, spec, n_heard, styles)
     by = torch.zeros_like(heard.state.z)
     for k, v in (push or {}).items(): by[:, k] = v
     z = model.rssm.prior_at(heard.state.h).pushed(heard.state.z, by)
-    noise = dream_noise(1, total - n_heard, model.config.model.z_state_size, seed).to(model.device)
+    noise = dream_noise(1, total - n_heard, cfg.z_state_size + cfg.detail_size, seed).to(model.device)
     path = model.imagine(heard.state._replace(z=z), styles[:, n_heard:], temperature, noise)
     return join_dream(model, heard, path, n)[0]
 

@@ -89,10 +89,10 @@ def asked_style(
     return Asked(own, torch.lerp(own, there, float(strength)), torch.lerp(e, full, float(strength)))
 
 # %% ../../nbs/63_transfer.ipynb #6b467f2f
-def _features_of(model, spec, styles): # (N, M) nats, (T, A) or None → (T, H + Z)
+def _followed(model, spec, styles): # (N, M) nats, (T, A) or None → a trajectory of B = 1
     "What a model's states are along a recording."
     tokens = model.to_tokens(spec)[None]
-    return model.follow(tokens, model.check_styles(styles, tokens.shape[1])).feature[0]
+    return model.follow(tokens, model.with_voice(model.check_styles(styles, tokens.shape[1]), model.voice_of(spec)))
 
 @torch.no_grad()
 def match_states(
@@ -108,10 +108,15 @@ def match_states(
     In image networks: adaptive instance normalisation (Huang and Belongie, 2017).
     """
     spec = clip_spec(model, content).to(model.device)
-    x, y = _features_of(model, spec, own), _features_of(model, clip_spec(model, style).to(model.device), theirs)
+    path = _followed(model, spec, own)
+    x, y = path.feature[0], _followed(model, clip_spec(model, style).to(model.device), theirs).feature[0]
     new = (x - x.mean(0))/x.std(0).clamp_min(1e-3)*y.std(0).clamp_min(1e-3) + y.mean(0)
-    drawn = model.decoder(torch.lerp(x, new, strength)[None])[0]
+    drawn = model.decoder(torch.lerp(x, new, strength)[None], path.detail)[0]  # details stay the content's
     return model.scale(spec).undo(tokens_to_frames(drawn, model.config.tokens.hop)).cpu()
+
+def _mixed_voice(model, content, style, parts, strength): # (U,) on the way to the style's; None: it stays
+    if model.voice is None or "speaker" not in parts: return None
+    return torch.lerp(model.voice_of(content), model.voice_of(style), float(strength))
 
 def transfer_style(
     model:DreamerModel,
@@ -125,14 +130,16 @@ def transfer_style(
     way:str="shift",   # one of WAYS, by the style; or "states"
     energy:str="moments", # one of ENERGIES
 )->Tensor:             # (N'', M) nats, the frames of the content that whole tokens cover; several guides: (B, N'', M)
-    """One recording in the style of another.
+    """One recording in the style of another; of a model that was never told a style the voice alone, if it has voices.
 
     Raises `SpectroError` if they, or what is said of the speakers, do not fit the model.
     """
     if way not in (*WAYS, "states"): raise SpectroError(f"way must be one of {', '.join(WAYS)}, states; got {way!r}")
     content, style = clip_spec(model, content), clip_spec(model, style)
     asked = asked_style(model, content, style, who, style_who, parts, strength, energy)
-    if way != "states": return restyle(model, content, asked.target, asked.own, way, guide)
+    if way != "states":
+        voice = _mixed_voice(model, content, style, parts, strength)
+        return restyle(model, content, asked.target, asked.own, way, guide, voice)
     if not np.isfinite(guide).all(): raise SpectroError(f"need a finite guide, got {guide}")
     theirs, out = style_of(model, style, style_who), []
     for w in np.atleast_1d(guide):
