@@ -248,8 +248,8 @@ def _clip_of(episode:Episode)->Clip:
     if not isinstance(clip, dict): raise SpectroError(f"episode {episode.episode_id}: meta.clip must be an object")
     said = {c.name: clip[c.name] for c in fields(Clip) if c.name in clip}
     for c in fields(Clip):
-        if c.name in said and (not isinstance(said[c.name], c.type) or isinstance(said[c.name], bool)):
-            kind = "a whole number" if c.type is int else "text"
+        kind, right = ("a whole number", int) if c.type is int else ("text", str)
+        if c.name in said and (not isinstance(said[c.name], right) or isinstance(said[c.name], bool)):
             raise SpectroError(f"episode {episode.episode_id}: meta.clip.{c.name} must be {kind}")
     return Clip(**dict(path=episode.episode_id) | said | dict(speaker=episode.agent_id))
 

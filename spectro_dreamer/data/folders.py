@@ -70,7 +70,8 @@ def sort_out(
     head,  # name → the file's first bytes, or None if it is a link to what is not there
 )->Listed:
     "Which of the files are recordings, and why the others are none."
-    found, others, kinds = [], {}, Counter()
+    kinds:Counter[str] = Counter()
+    found, others = [], {}
     for name in sorted(names):
         if hidden := _hidden_part(name):
             what = "folder" if hidden.endswith("/") else "file"

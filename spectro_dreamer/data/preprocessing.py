@@ -32,7 +32,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from ..config import FrontEnd, SpectroError
 from ..files import note_input
-from .containers import UNKNOWN, find_pieces, kind_of
+from .containers import UNDECODED, find_pieces, kind_of
 
 # %% ../../nbs/10_preprocessing.ipynb #7527e212
 def bundled_corpus()->Path:
@@ -195,7 +195,8 @@ def _blocks(source, size=None)->_Decoded:
     end = source.seek(0, 2)
     source.seek(0)
     if real: os.lseek(source.fileno(), 0, os.SEEK_SET)
-    error, blocks, sample_rate, kind = "", [], 0, ""
+    blocks:list[np.ndarray] = []
+    error, sample_rate, kind = "", 0, ""
     try:
         with _hushed(), soundfile.SoundFile(source.fileno() if real else source, closefd=False) as f:
             # else soundfile seeks after each block, and an MP3 decoder that was sent elsewhere loses the thread
@@ -203,7 +204,7 @@ def _blocks(source, size=None)->_Decoded:
             sample_rate, kind = f.samplerate, f.format
             error = _read_blocks(f, blocks, size or BLOCK_SAMPLES)
             if kind == "MP3" and not error and type(f).seekable(f):
-                f.seek(sum(map(len, blocks))) # gives back what was read ahead, so that the rest can be counted
+                f.seek(sum(len(block) for block in blocks)) # gives back what was read ahead: the rest is counted
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as e: error = error or str(_decoder_says(e, source))
     if error and not size and sample_rate: return _blocks(source, SMALL_BLOCK)
     if error and not blocks: raise ValueError(f"does not decode: {error}")
@@ -252,7 +253,7 @@ def _decoder_says(error, source):
     if not head: return "the file is empty"
     for word, remedy in _POINTERS:
         if word in head: return f"it only says where the sound is, which was not fetched: {remedy}"
-    if kind in UNKNOWN:
+    if kind in UNDECODED:
         kind = "an MP4 file (M4A, AAC)" if kind == "MP4" else f"a file of kind {kind}"
         return f"{kind}, which libsndfile does not know; convert it, e.g. ffmpeg -i in.m4a out.flac"
     # it says that the file does not exist, whenever it cannot identify one

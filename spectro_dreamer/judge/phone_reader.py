@@ -51,6 +51,9 @@ def best_path(
 # %% ../../nbs/53b_phone_reader.ipynb #2a4f35c7
 class PhoneReader(nn.Module):
     "Convolutions over time: a log-mel → the phone of each frame."
+    mean:Tensor
+    std:Tensor
+
     def __init__(self,
         scale:Scale,   # of the frames that it learns from, per band
         width:int=96,  # channels
