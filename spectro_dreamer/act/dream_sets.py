@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import h5py, numpy as np
 from ..config import FrontEnd, SpectroError, TokenSpec
 from ..data.observations import LOCAL_STYLE, Clip, band_statistics
-from ..data.store import FORMAT, Tables
+from ..data.store import FORMAT, PatientFile, Tables
 from ..data.workers import quiet_level
 from ..data.dataset import SpectrogramData
 from ..files import atomic_write, locked
@@ -244,7 +244,13 @@ def _arrays(episodes:list[Episode], frames:FileFrames, how:Layout)->dict[str, np
 
 def _clip_of(episode:Episode)->Clip:
     "An episode's row in the table: what its recording said of itself, if it has one."
-    said = {k: v for k, v in episode.meta.get("clip", {}).items() if k in {c.name for c in fields(Clip)}}
+    clip = episode.meta.get("clip", {})
+    if not isinstance(clip, dict): raise SpectroError(f"episode {episode.episode_id}: meta.clip must be an object")
+    said = {c.name: clip[c.name] for c in fields(Clip) if c.name in clip}
+    for c in fields(Clip):
+        kind, right = ("a whole number", int) if c.type is int else ("text", str)
+        if c.name in said and (not isinstance(said[c.name], right) or isinstance(said[c.name], bool)):
+            raise SpectroError(f"episode {episode.episode_id}: meta.clip.{c.name} must be {kind}")
     return Clip(**dict(path=episode.episode_id) | said | dict(speaker=episode.agent_id))
 
 def _write_clips(f:h5py.File, episodes:list[Episode]):
@@ -255,7 +261,7 @@ def _write_clips(f:h5py.File, episodes:list[Episode]):
         values = [getattr(clip, c.name) for clip in clips]
         if c.type is int: f[f"clips/{c.name}"] = np.array(values, int)
         else: f.create_dataset(f"clips/{c.name}", data=values, dtype=text)
-    f.create_dataset("clips/sha256", data=[e.meta.get("sha256", "") for e in episodes], dtype=text)
+    f.create_dataset("clips/sha256", data=[str(e.meta.get("sha256", "")) for e in episodes], dtype=text)
     f.create_dataset("clips/episode", data=[e.episode_id for e in episodes], dtype=text)
     f.create_dataset("clips/meta", data=[json.dumps(e.meta) for e in episodes], dtype=text)
     f["clips/dream"] = np.array([e.dreamed for e in episodes], np.int8)
@@ -274,7 +280,7 @@ def write_dataset(
     how, size = find_layout(episodes), _reward_size(episodes)
     frames = _file_frames(episodes, how)
     digest = _digest(episodes, frames, how)
-    with atomic_write(path) as part, h5py.File(part, "w") as f:
+    with atomic_write(path) as part, PatientFile(part) as target, h5py.File(target, "w") as f:
         _write_clips(f, episodes)
         for name, x in _arrays(episodes, frames, how).items(): f[name] = x
         f.attrs.update(format=FORMAT, front_end=json.dumps(how.front_end), tokens=json.dumps(how.tokens),

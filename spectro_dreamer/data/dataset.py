@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 import h5py, numpy as np, torch
 from ..config import FrontEnd, SpectroError, TokenSpec
+from ..hdf5 import check_plain
 from .observations import STD_FLOOR, band_statistics, frames_to_tokens
 from .corpus import split_speakers
 from .store import FORMAT, row_sources
@@ -140,8 +141,10 @@ class Rows:
 
     def _want(self, k, first, length):
         "Ask for the pages of a run, so that all reads of a batch are under way before the first is waited for."
-        if not self.maps or not hasattr(mmap, "MADV_WILLNEED"): return
+        if not self.maps: return
         file, place = self.maps[k]
+        if file.size() < len(file): raise SpectroError("a data set was cut short while it is read: copy it again")
+        if not hasattr(mmap, "MADV_WILLNEED"): return
         width = self.pieces[k].strides[0]
         begin = (place + int(first)*width)//mmap.PAGESIZE*mmap.PAGESIZE
         file.madvise(mmap.MADV_WILLNEED, begin, place + int(first + length)*width - begin)
@@ -196,10 +199,10 @@ def _opened(path):
     try:
         with h5py.File(path) as f:
             if f.attrs.get("format") != FORMAT:
-                raise SpectroError(f"{path} was not written by this version of spectro_prepare: prepare the "
-                                   "recordings again")
+                raise SpectroError(f"{path} was not written by this version of spectro_prepare: prepare it again")
+            check_plain(f, FORMAT)
             yield f
-    except (OSError, KeyError, ValueError, TypeError) as e:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as e:
         hint = "; spectro_dreams convert makes one of lines of JSON" if path.suffix == ".jsonl" else ""
         raise SpectroError(f"cannot read {path} as a data set: {e}{hint}") from None
 
@@ -229,8 +232,7 @@ class PreparedFile:
         self.lengths = np.diff(self.offsets)
         self.paths, self.speakers, self.sentences = (f[f"clips/{k}"].asstr()[:].tolist()
                                                      for k in ("path", "speaker", "sentence"))
-        self.quiet, self.global_styles = (torch.from_numpy(f[k][:]).to(self.device)
-                                          for k in ("quiet", "global_styles"))
+        self.quiet, self.global_styles = (torch.from_numpy(f[k][:]).to(self.device) for k in ("quiet", "global_styles"))
         self.front_end = FrontEnd(**json.loads(f.attrs["front_end"]))
         self.tokens = tokens or TokenSpec(**json.loads(f.attrs["tokens"]))
         self.style_names, self.fingerprint = json.loads(f.attrs["style_names"]), f.attrs["fingerprint"]
@@ -240,8 +242,7 @@ class PreparedFile:
 
     def _read_rows(self, f, in_memory):
         "What has a row for each frame."
-        for part in ("spectrograms", "local_styles"):
-            row_sources(self.path, part) # HDF5 would read zeros for what is not there
+        for part in ("spectrograms", "local_styles"): row_sources(self.path, part) # HDF5 would read zeros for lost ones
         self.in_memory = fits(f["spectrograms"].nbytes, self.device) if in_memory is None else in_memory
         def read(k): return self._rows(f[k][:]) if self.in_memory else Rows.mapped(self.path, k, self.device)
         self.frames, self.local = read("spectrograms"), read("local_styles")
@@ -342,8 +343,9 @@ class SpectrogramData(PreparedFile):
         self.voices = timbre(torch.tensor(average, dtype=torch.float32, device=self.device)) # (C, M)
         self.reward_rows = self.given # (N, 2), where they are known
         if self.in_memory and self.given is None:
-            rewards = [self.rewards(i).cpu().numpy() for i in range(len(self))]
-            self.reward_rows = self._rows(np.concatenate(rewards))
+            rewards = np.empty((self.offsets[-1], len(REWARDS)), np.float32)  # one array: many small ones hold memory
+            for i in range(len(self)): rewards[self.offsets[i]:self.offsets[i + 1]] = self.rewards(i).cpu().numpy()
+            self.reward_rows = self._rows(rewards)
 
     def _with(self, **changes):
         "A shallow copy with other attributes."

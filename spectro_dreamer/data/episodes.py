@@ -326,4 +326,5 @@ def _object_of(line):
     try: return json.loads(line)
     except UnicodeDecodeError: raise Faulty("not text in UTF-8") from None
     except json.JSONDecodeError as err: raise Faulty(f"not JSON ({err.msg} at column {err.colno})") from None
+    except ValueError: raise Faulty("a number of thousands of digits is none of ours") from None
     except RecursionError: raise Faulty("nested too deeply") from None

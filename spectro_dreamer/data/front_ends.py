@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EPS', 'MAX_NATS', 'FRONT_ENDS', 'TICKS', 'SpectralTransform', 'band_power', 'filter_weights',
            'band_correction', 'invert_bands', 'FilterBank', 'MelTransform', 'linear_filterbank',
-           'LinearTransform', 'transform_of', 'log_spectrogram', 'spectrogram_to_magnitude', 'plot_log_mel',
-           'band_ticks']
+           'LinearTransform', 'transform_of', 'log_spectrogram', 'spectrogram_to_magnitude', 'empty_bands',
+           'empty_bands_said', 'plot_log_mel', 'band_ticks']
 
 # %% ../../nbs/10a_front_ends.ipynb #fe03
 __doc__ += """
@@ -237,6 +237,26 @@ def spectrogram_to_magnitude(
     Raises `SpectroError` for another number of bands, NaN or nothing.
     """
     return transform_of(front_end).magnitudes(spec, n_iter, magnitude)
+
+def empty_bands(
+    front_end:FrontEnd,
+)->list[int]: # numbers of bands, from 0
+    "The bands that no bin of the Fourier transform reaches: they are constant, whatever is heard."
+    return np.flatnonzero(~_weights_of(front_end).any(axis=1)).tolist()
+
+def _weights_of(front_end):
+    "The filters of a front end, or ones if it has none."
+    bank = getattr(transform_of(front_end), "filterbank", None)
+    return bank(front_end) if bank else np.ones((front_end.n_mels, 1))
+
+def empty_bands_said(
+    front_end:FrontEnd,
+)->str: # empty if there are none
+    "A line that warns of empty bands and says what to do."
+    if not (empty := empty_bands(front_end)): return ""
+    shown = ", ".join(map(str, empty[:6])) + (", …" if len(empty) > 6 else "")
+    return (f"{len(empty)} of {front_end.n_mels} bands are empty and will be constant ({shown}), as a window of "
+            f"{front_end.n_fft} samples has no bin in them: take a larger --n-fft or fewer --n-mels")
 
 # %% ../../nbs/10a_front_ends.ipynb #4735c126
 TICKS = 250, 500, 1000, 2000, 4000, 8000 # hertz

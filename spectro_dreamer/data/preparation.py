@@ -26,11 +26,13 @@ from pathlib import Path
 from ..config import FrontEnd, SpectroError, TokenSpec
 from ..files import locked
 from ..progress import ProgressBar
+from .containers import kind_of
 from .preprocessing import is_url
+from .front_ends import empty_bands_said
 from .corpus import find_clips, write_table
 from .store import Tables, data_settings, plan_shards, read_tables
 from .saying import find_said
-from .joining import write_joined
+from .joining import told_apart, write_joined
 from .workers import Cluster, Processes, prepare_clips, write_shards
 
 # %% ../../nbs/11_preparation.ipynb #f1430dcc
@@ -101,7 +103,8 @@ def prepare(
     progress:bool=True,      # show how far it is
     phones_file=None,        # what is said when (10g); default: phones.tsv beside the table, if there is one
     label_columns=(),        # columns of the table that a model may be told: digit, species, …
-)->dict:                     # clips, speakers, hours, skipped (reason by path), columns
+    speaker_from:str="auto", # who speaks: "auto", "level:N", "pattern:REGEX", "column:NAME" or "one" (10ba)
+)->dict:                     # clips, speakers, hours, skipped, kept and left_out (reason by path), columns
     """Turn recordings into one HDF5 file; what was skipped, and why, is listed in `<output_file>.skipped.tsv`.
 
     Interrupted at any moment, the same call goes on where it was; the result is the same, byte for byte. Raises
@@ -109,7 +112,11 @@ def prepare(
     """
     _check_request(output_file, num_workers, scheduler, shard_clips)
     output, about = Path(output_file), data_settings(front_end, tokens, float16)
-    jobs, skipped = find_clips(input_dir, metadata_file)
+    def say(line):
+        if progress and line: print(line, flush=True)
+    jobs, skipped = find_clips(input_dir, metadata_file, speaker_from, say)
+    _check_no_input(output, jobs, metadata_file, phones_file)
+    say(empty_bands_said(front_end))
     saying = find_said(input_dir, metadata_file, phones_file, label_columns, [j.clip.path for j in jobs])
     shards = plan_shards(jobs, _shards_folder(output), about, shard_clips)
     work = partial(prepare_clips, front_end=front_end, min_frames=tokens.n_frames(tokens.min_tokens), float16=float16)
@@ -118,7 +125,7 @@ def prepare(
     with locked(output), _explained(output, shards):
         _remove(shards[0].file.parent.glob("*.partial")) # of a run that was killed
         with _crew_of(num_workers, scheduler) as crew: _prepare_shards(shards, work, crew, about, front_end, progress)
-        tables = _tables_of(shards, skipped, output, input_dir)
+        tables = _tables_of(shards, skipped, output, input_dir, say)
         about = dict(source=json.dumps(source), **about)
         said = saying.of(tables, front_end) if saying else None
         result = write_joined([s.file for s in shards], tables, output, keep_shards, compress, about, said)
@@ -132,6 +139,18 @@ def _check_request(output_file, num_workers, scheduler, shard_clips):
     if is_url(output_file): raise SpectroError(f"the output must be a local file, not {output_file}")
     if shard_clips < 1 or num_workers < 0:
         raise SpectroError(f"need shard_clips >= 1 and num_workers >= 0, got {shard_clips} and {num_workers}")
+
+def _check_no_input(output, jobs, *tables):
+    "Raise `SpectroError` if the output is one of the files that are read."
+    place = output.resolve()
+    if any(Path(f).name == output.name and Path(f).resolve() == place for f in (*(j.file for j in jobs), *tables) if f):
+        raise SpectroError(f"{output} is one of the files to be read and would be overwritten: choose another output")
+    if output.is_file() and _is_sound(output):
+        raise SpectroError(f"{output} is a recording and would be overwritten: choose another output")
+
+def _is_sound(file):
+    "Whether a file is of sound."
+    with open(file, "rb") as f: return bool(kind_of(f.read(64)))
 
 def _prepare_shards(shards, work, crew, about, front_end, progress):
     "The long part: the shards that are not there yet."
@@ -147,10 +166,11 @@ def _prepare_shards(shards, work, crew, about, front_end, progress):
             seconds += n*front_end.hop_length/front_end.sample_rate
             bar.step(note=speed)
 
-def _tables_of(shards, skipped, output, input_dir):
+def _tables_of(shards, skipped, output, input_dir, say):
     "What the shards say of their clips; without a usable one they go, and `SpectroError` is raised."
     found = Tables.joined([read_tables(s.file)[0] for s in shards])
-    found = found._replace(skipped=[*skipped.items(), *found.skipped])
+    found, moved = told_apart(found._replace(skipped=[*skipped.items(), *found.skipped]))
+    if moved: say(f"{moved} recordings are there under two speakers; each now counts to one (see {output}.skipped.tsv)")
     _report(output, found.skipped)
     if found.clips: return found
     _remove(s.file for s in shards)

@@ -32,7 +32,9 @@ from typing import NamedTuple
 import numpy as np
 from ..config import FrontEnd, SpectroError, TokenSpec
 from ..files import atomic_write
+from ..hdf5 import check_plain
 from .observations import Clip, band_statistics, global_style, style_columns
+from .folders import KEPT
 from .corpus import Job, split_speakers
 
 # %% ../../nbs/10d_store.ipynb #02a6fc6e
@@ -46,6 +48,7 @@ class PreparedClip(NamedTuple):
     sums:np.ndarray|None=None  # (M,) Σx over frames
     squares:np.ndarray|None=None # (M,) Σx²
     quiet:float=0.0            # level (mean log-mel of a frame, nats) that 5 % of the frames stay below
+    lost:str=""                # what of it could not be heard
 
     @property
     def n_frames(self)->int:
@@ -118,7 +121,7 @@ class Tables(NamedTuple):
     ):
         "Of what workers returned."
         good = [p for p in prepared if not p.reason]
-        skipped = [(p.clip.path, p.reason) for p in prepared if p.reason]
+        skipped = [(p.clip.path, p.reason or f"{KEPT}in part: {p.lost}") for p in prepared if p.reason or p.lost]
         lengths, quiet = np.array([p.n_frames for p in good], int), np.array([p.quiet for p in good], np.float32)
         sums, squares = (_stacked(good, name, n_mels) for name in ("sums", "squares"))
         return cls([p.clip for p in good], [p.sha256 for p in good], lengths, sums, squares, quiet, skipped)
@@ -226,9 +229,7 @@ class SaidTables(NamedTuple):
 
 # %% ../../nbs/10d_store.ipynb #4983a651
 class PatientFile:
-    """A file for HDF5 to write: an error waits until HDF5 has closed it, since a full disk in the middle of its
-    bookkeeping would crash it.
-    """
+    "A file for HDF5 to write: an error waits until HDF5 has closed it, as in the middle it would crash."
     def __init__(self,
         path, # file to write
     ):
@@ -317,10 +318,7 @@ def row_sources(
     path, # a data set
     name:str="spectrograms",
 )->list[tuple[Path, str]]: # (file, data set)
-    """Where the rows of an array are: in the file itself, or in those that a virtual one refers to.
-
-    Raises `SpectroError` if one is not there.
-    """
+    "The files that hold an array's rows: itself, or what it refers to. Raises `SpectroError` if one is not there."
     import h5py
     if not Path(path).is_file():
         raise SpectroError(f"{path} is not there: data sets joined by reference must stay together")
@@ -342,9 +340,10 @@ def read_tables(
             if "clips/episode" in f:
                 raise SpectroError(f"{file} holds episodes, whose rewards and marks a join would lose: mix them with "
                                    "spectro_dreams mix")
+            check_plain(f, FORMAT)
             row_sources(file)
             return Tables.read(f), dict(f.attrs)
-    except (OSError, KeyError, ValueError, TypeError) as e:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as e:
         raise SpectroError(f"cannot read {file} as a data set: {e}") from None
 
 # %% ../../nbs/10d_store.ipynb #bfd0d5d4

@@ -18,7 +18,7 @@ Episodes as NPZ, with normalisers and windows.
 """
 
 # %% ../../nbs/13b_windows.ipynb #0d61f33f
-import json, os, zipfile
+import json, os, zipfile, zlib
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -49,7 +49,8 @@ def read_npz(
             about = json.loads(str(d["about"]))
             return Episode(about["episode_id"], about["agent_id"], **{k: d[k] for k in ARRAYS}, meta=about["meta"],
                            z=d["z"] if "z" in d else None)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as err:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, RuntimeError, zipfile.BadZipFile,
+            zlib.error) as err:  # whatever damaged bytes make its readers say
         raise SpectroError(f"{path} is not a readable episode: {err}") from None
 
 # %% ../../nbs/13b_windows.ipynb #2ab93d18

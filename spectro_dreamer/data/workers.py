@@ -30,7 +30,7 @@ from multiprocessing.connection import wait
 import numpy as np
 from ..config import FrontEnd, SpectroError
 from ..machine import keep_memory
-from .preprocessing import decode_audio, is_url, open_binary, resample
+from .preprocessing import decode_sound, is_url, open_binary, resample
 from .observations import local_style
 from .front_ends import log_spectrogram
 from .corpus import Job
@@ -51,8 +51,8 @@ def prepare_clip(
     try:
         with open_binary(job.file) as f:
             sha256 = hashlib.file_digest(f, "sha256").hexdigest()
-            wave, sample_rate = decode_audio(f)
-        spec = log_spectrogram(resample(wave, sample_rate, front_end.sample_rate), front_end)
+            sound = decode_sound(f)
+        spec = log_spectrogram(resample(sound.wave, sound.sample_rate, front_end.sample_rate), front_end)
     except (ValueError, SpectroError) as e: return PreparedClip(job.clip, str(e))
     except MemoryError: return PreparedClip(job.clip, NO_MEMORY)
     except OSError as e:
@@ -63,7 +63,7 @@ def prepare_clip(
     sums = spec.sum(axis=0, dtype=np.float64).astype(np.float32)
     squares = np.square(spec, dtype=np.float64).sum(axis=0).astype(np.float32)
     return PreparedClip(job.clip, "", sha256, spec.astype(keep), local_style(spec).astype(keep), sums, squares,
-                        quiet_level(spec.mean(axis=1)))
+                        quiet_level(spec.mean(axis=1)), sound.lost)
 
 def quiet_level(
     level:np.ndarray, # (N,) mean log-mel of each frame, nats

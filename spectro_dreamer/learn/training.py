@@ -24,7 +24,8 @@ In several processes: `torchrun --nproc-per-node 2 $(which spectro_train) --data
 import math, time
 from dataclasses import replace
 from pathlib import Path
-from ..config import Config, SpectroError, preset, resumed
+from ..config import Config, SpectroError, preset
+from ..resuming import resumed
 from ..machine import manifest
 from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, build, check_front_end, load

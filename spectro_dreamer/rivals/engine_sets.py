@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from ..config import FrontEnd, SpectroError
-from ..files import read_checkpoint, write_text
+from ..files import atomic_write, read_checkpoint, write_text
 from ..figures import styled_figures
 from ..progress import show_progress
 from ..data.front_ends import log_spectrogram
@@ -238,6 +238,6 @@ def _write_picture(sets, sample_rate, path):
     import matplotlib.pyplot as plt
     with styled_figures():
         fig = plot_sounds({name: waves[::max(1, len(waves)//5)][:5] for name, waves in sets.items()}, sample_rate)
-        fig.savefig(path, dpi=70)
+        with atomic_write(path) as file: fig.savefig(file, dpi=70, format="png")
         plt.close(fig)
     return path

@@ -28,7 +28,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from ..config import SpectroError, resumed
+from ..config import SpectroError
+from ..resuming import resumed
 from ..machine import manifest, seed_everything
 from ..files import read_checkpoint
 from ..learn.tracking import Diverged

@@ -25,9 +25,10 @@ import csv, io, json, time
 from pathlib import Path
 import numpy as np
 import torch
-from ..config import FrontEnd, SpectroError, resumed
+from ..config import FrontEnd, SpectroError
+from ..resuming import resumed
 from ..machine import manifest
-from ..files import read_checkpoint, write_text
+from ..files import atomic_write, read_checkpoint, write_text
 from ..figures import styled_figures
 from ..data.front_ends import log_spectrogram, plot_log_mel
 from ..learn.tracking import Progress
@@ -173,7 +174,7 @@ def write_plots(
     for part in CURVES:
         with styled_figures():
             fig = plot_run(run_dir, (part,))
-            fig.savefig(folder/f"{part}.png", dpi=100)
+            with atomic_write(folder/f"{part}.png") as file: fig.savefig(file, dpi=100, format="png")
             plt.close(fig)
 
 # %% ../../nbs/80e_wavegan_runs.ipynb #2def46af
@@ -368,6 +369,6 @@ def generate_files(
     rows = {f"seed {seed}, sounds {k + 1} to {min(k + 5, n)}": waves[k:k + 5] for k in range(0, min(n, 20), 5)}
     with styled_figures():
         fig = plot_sounds(rows, rate, min(5, n))
-        fig.savefig(out/"sounds.png", dpi=80)
+        with atomic_write(out/"sounds.png") as file: fig.savefig(file, dpi=80, format="png")
         plt.close(fig)
     return [*files, out/"sounds.png"]

@@ -25,6 +25,7 @@ import math
 from pathlib import Path
 import numpy as np, torch
 from ..config import FrontEnd, SpectroError
+from ..files import atomic_write
 from ..data.front_ends import spectrogram_to_magnitude, transform_of
 
 # %% ../../nbs/40_vocoder.ipynb #61fc819e
@@ -120,8 +121,8 @@ def save_audio(
     if not np.isfinite(wave).all(): raise SpectroError("the waveform holds NaN or infinite samples")
     gain = 1/max(1.0, float(np.abs(wave).max()))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, wave*gain, sample_rate, format=kind[0], subtype=kind[1])
+        with atomic_write(path) as part:
+            soundfile.write(part, wave*gain, sample_rate, format=kind[0], subtype=kind[1])
     except (soundfile.LibsndfileError, OSError) as e:
         raise SpectroError(f"cannot write {path}: {getattr(e, 'error_string', e)}") from None
     return gain

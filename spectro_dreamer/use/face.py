@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError
+from ..files import atomic_write
 from ..figures import styled_figures
 from ..data.front_ends import log_spectrogram, plot_log_mel
 from ..data.preprocessing import read_audio
@@ -99,7 +100,7 @@ class Rendition:
         if path.suffix != ".png": save_audio(path, self.wave(), self.front_end.sample_rate)
         else:
             fig = self.figure()
-            fig.savefig(path)
+            with atomic_write(path) as file: fig.savefig(file, format="png")
             plt.close(fig)
         return path
 

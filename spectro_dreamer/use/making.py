@@ -25,7 +25,8 @@ import os
 from dataclasses import fields, replace
 from pathlib import Path
 from ..config import (PARTS, PRESET_NAMES, Config, FrontEnd, ModelConfig, SpectroError, TokenSpec,
-                                    TrainConfig, preset, refuse_changes)
+                                    TrainConfig, preset)
+from ..resuming import refuse_changes
 from .flags import (checkpoint_flag, command, config_flags, device_flag, flag, parser, run_flags,
                                        say_some, say_wrote, setting_flags, settings_given, settings_said)
 
@@ -85,6 +86,9 @@ def prepare_main(argv=None):
     p.add_argument("--label-column", "--label_column", action="append", default=[], metavar="TEXT",
                    help="a column of the table that a model may be told, such as a digit or a species; may be given "
                         "several times")
+    flag(p, "speaker-from", "auto", "who speaks: auto (a table's client_id, a layout that is known, or folders; it is "
+                                    "said which), level:N (the Nth folder of each path, or -1 for the last), "
+                                    "pattern:REGEX, column:NAME of the table, or one (one voice)")
     flag(p, "preset", help="what no flag names: windows of 2048 every 512 samples and tokens of 4 frames (seed), or "
                            "1024 every 256 and 8 frames (the others) (default: seed)", choices=PRESET_NAMES)
     flag(p, "segment-duration", help="seconds in a token, rounded to whole frames (default: about 0.1, the "
@@ -114,12 +118,15 @@ def prepare_main(argv=None):
     about = prepare(a.input_dir, a.output_file, metadata_file=a.metadata_file, front_end=front_end, tokens=tokens,
                     float16=a.use_float16, compress=a.compress, num_workers=workers, scheduler=a.scheduler,
                     keep_shards=a.keep_shards, shard_clips=a.shard_clips, phones_file=a.phones,
-                    label_columns=a.label_column)
-    say_some([f"skipped {path}: {reason}" for path, reason in about["skipped"].items()],
-             f", all listed in {a.output_file}.skipped.tsv")
+                    label_columns=a.label_column, speaker_from=a.speaker_from)
+    listed = f", all listed in {a.output_file}.skipped.tsv"
+    say_some([f"{path}: {reason}" for path, reason in about["left_out"].items()], listed, 10)
+    say_some([f"{path}: {reason}" for path, reason in about["kept"].items()], listed)
+    say_some([f"skipped {path}: {reason}" for path, reason in about["skipped"].items()], listed)
+    also = f", {len(about['kept'])} kept with a word" if about["kept"] else ""
     print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, "
-          f"{len(about['skipped'])} skipped; tokens of {tokens.frames} frames, a new one every {tokens.hop}; wrote "
-          f"{a.output_file}")
+          f"{len(about['skipped'])} skipped{also}; tokens of {tokens.frames} frames, a new one every {tokens.hop}; "
+          f"wrote {a.output_file}")
 
 # %% ../../nbs/91e_making.ipynb #1fc839e6
 @command

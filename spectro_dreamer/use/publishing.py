@@ -216,8 +216,10 @@ def _folder_of(name, revision):
 def _described(file): # config.json
     "What the file of a folder says of its model."
     try: cfg = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError: cfg = None
-    if not isinstance(cfg, dict) or cfg.get("model_type") != "spectro_dreamer":
+    except (ValueError, RecursionError): cfg = None
+    names = cfg.get("style_names") if isinstance(cfg, dict) else None
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not isinstance(cfg, dict) or cfg.get("model_type") != "spectro_dreamer" or "config" not in cfg or not texts:
         raise SpectroError(f"{file} does not describe a model of ours")
     return cfg
 

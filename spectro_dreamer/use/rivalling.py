@@ -21,7 +21,8 @@ with 2 on bad input.
 # %% ../../nbs/91g_rivalling.ipynb #3ae3e78b
 from dataclasses import replace
 from pathlib import Path
-from ..config import SpectroError, refuse_changes
+from ..config import SpectroError
+from ..resuming import refuse_changes
 from ..settings import settings_template
 from ..rivals.abc_tunes import MusicConfig
 from ..rivals.wave_settings import WAVEGAN_PRESETS, WaveGANConfig, wavegan_config
