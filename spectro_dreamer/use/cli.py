@@ -10,7 +10,7 @@ __doc__ += """
 
 The demonstration: the console commands one after the other, on the bundled corpus.
 
-    demo_main(["--output-dir", "demo", "--epochs", "45"])
+    demo_main(["--output-dir", "demo", "--epochs", "24"])
 
 The other commands are in `use.making`, `use.dreaming` and `use.rivalling`; the list of all is `console_scripts` in
 settings.ini.
@@ -26,7 +26,7 @@ from .dreaming import imagine_main, infer_main
 from .speaking_command import say_main
 
 # %% ../../nbs/92_cli.ipynb #a9af2af6
-DEMO_EPOCHS = 45 # two to three minutes of training on one core
+DEMO_EPOCHS = 24 # two to three minutes of training on one core
 DEMO_CLIP = "sd_en_0102.mp3" # a sentence and a voice that training does not hear
 DEMO_SENTENCE = "My brother will read the letter at noon." # said by the model that comes along
 DEMO_FILES = {"input.png": "the recording", "recon.png": "what the model made of it", "recon.wav": "the same to hear",
