@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from ..config import SpectroError
-from ..files import locked
+from ..files import locked, watching
 from ..progress import ProgressBar
 from .preprocessing import is_url, read_audio
 from .corpus import find_clips, read_rows, write_table
@@ -127,7 +127,8 @@ def align_clip(
 # %% ../../nbs/14c_alignment.ipynb #aligndo1
 def _done_before(output, log):
     "The phones that earlier runs have found: those of the table, and those that are written down beside it."
-    said = dict(read_phones(output)) if output.is_file() else {}
+    with watching():  # what is gone on with is no input that must not be written over
+        said = dict(read_phones(output)) if output.is_file() else {}
     if not log.is_file(): return said
     for line in log.read_text(encoding="utf-8").splitlines():
         try: path, segments = json.loads(line)

@@ -167,7 +167,7 @@ def told_apart(
     first:dict = {}
     clips, notes, moved = list(tables.clips), [], 0
     for i, (clip, sha256) in enumerate(zip(tables.clips, tables.sha256)):
-        keys = [sha256, *_sounds_like(tables, i)]
+        keys = [*filter(None, [sha256]), *_sounds_like(tables, i)]  # no sum of bytes where there was no file
         k = next((first[key] for key in keys if key in first), None)
         for key in keys: first.setdefault(key, i if k is None else k)
         if k is None: continue

@@ -129,7 +129,9 @@ def rewrite(
             layout = h5py.VirtualLayout(f[name].shape, dtype)
             for k, (a, b) in enumerate(pairwise(ends)):
                 file = target.with_suffix(f".{k}.h5")
-                with h5py.File(file, "a") as part: part[name] = f[name][a:b].astype(dtype)
+                with h5py.File(file, "a") as part:
+                    part.attrs["format"] = f.attrs["format"]
+                    part[name] = f[name][a:b].astype(dtype)
                 layout[a:b] = h5py.VirtualSource(file.name, name, (b - a, f[name].shape[1]))
             g.create_virtual_dataset(name, layout)
     return target
