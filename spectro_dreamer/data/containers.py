@@ -173,6 +173,7 @@ def _goes_on(data, frame):
     after = frame.at + frame.size
     return after >= len(data) or _frame(data, after) is not None or _tag_end(data, after) > after
 
+# %% ../../nbs/09_containers.ipynb #40ad6f23
 def _has_index(data, frame):
     "Whether a frame is no sound but the index of what follows."
     side = (17 if frame.kind[3] else 32) if frame.kind[0] == 3 else (9 if frame.kind[3] else 17)

@@ -254,6 +254,7 @@ def _spelled(folder, path):
     except SpectroError: return None
     return folder.spelled(posixpath.normpath(path))
 
+# %% ../../nbs/10c_corpus.ipynb #93f7ea2e
 def write_table(
     path,         # file to write
     columns,      # names

@@ -139,6 +139,7 @@ class Folder:
             if not n.isascii() and (found := self._composed.get(unicodedata.normalize("NFC", n))): return found
         return None
 
+# %% ../../nbs/10bb_folders.ipynb #09bd2e87
 class LocalFolder(Folder):
     "The files of a folder on this machine."
     def __init__(self,
@@ -179,6 +180,7 @@ def _is_file(path):
     "Whether it is a file, or a link that leads nowhere; no pipe, socket or device."
     return path.is_file() or path.is_symlink() and not path.exists()
 
+# %% ../../nbs/10bb_folders.ipynb #f90e1f9a
 class RemoteFolder(Folder):
     "The files behind an fsspec URL, listed once."
     def __init__(self,

@@ -148,6 +148,7 @@ def _check_no_input(output, jobs, *tables):
     if output.is_file() and _is_sound(output):
         raise SpectroError(f"{output} is a recording and would be overwritten: choose another output")
 
+# %% ../../nbs/11_preparation.ipynb #2a1ce149
 def _is_sound(file):
     "Whether a file is of sound."
     with open(file, "rb") as f: return bool(kind_of(f.read(64)))
@@ -170,7 +171,9 @@ def _tables_of(shards, skipped, output, input_dir, say):
     "What the shards say of their clips; without a usable one they go, and `SpectroError` is raised."
     found = Tables.joined([read_tables(s.file)[0] for s in shards])
     found, moved = told_apart(found._replace(skipped=[*skipped.items(), *found.skipped]))
-    if moved: say(f"{moved} recordings are there under two speakers; each now counts to one (see {output}.skipped.tsv)")
+    if moved:
+        are = "1 recording is" if moved == 1 else f"{moved} recordings are"
+        say(f"{are} there under two speakers; each now counts to one (see {output}.skipped.tsv)")
     _report(output, found.skipped)
     if found.clips: return found
     _remove(s.file for s in shards)

@@ -164,6 +164,7 @@ def _one_sound(source)->Sound:
     lost = f"{len(wave)/sample_rate:.1f} s heard, then it does not decode: {decoded.error}" if decoded.error else ""
     return Sound(wave, sample_rate, lost)
 
+# %% ../../nbs/10_preprocessing.ipynb #0fe3e0cb
 class _Decoded(NamedTuple):
     "What libsndfile makes of a file."
     blocks:list[np.ndarray] # of mono samples
@@ -213,6 +214,7 @@ def _blocks(source, size=None)->_Decoded:
 
 SMALL_BLOCK = 1 << 12 # samples, where a larger block does not decode
 
+# %% ../../nbs/10_preprocessing.ipynb #a91533d3
 def _read_blocks(f, blocks, size)->str:
     "Append all blocks of an open sound file, channels averaged; returns what ended it before its end."
     import soundfile

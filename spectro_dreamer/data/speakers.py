@@ -149,7 +149,8 @@ def speakers_said(
 )->str: # a line
     "A line for people: how many speakers there are, how they were found, and what to do if that is wrong."
     known = Counter(s for s in named.speakers if not s.startswith("unknown:"))
-    shown = ", ".join(sorted(known)[:most]) + (", …" if len(known) > most else "")
+    short = [name if len(name) <= 24 else name[:12] + "…" for name in sorted(known)[:most]]
+    shown = ", ".join(short) + (", …" if len(known) > most else "")
     names = f" ({shown})" if known else ""
     return (f"speakers: {len(set(named.speakers))}{names}, {named.said}; if that is wrong: --speaker-from level:N, "
             "pattern:REGEX, column:NAME or one")

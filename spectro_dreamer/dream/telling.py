@@ -73,7 +73,7 @@ def imagine_told(
     total = -(-n//tokens.hop)                                # every token that begins before the end, as in `imagine`
     rest = tokens.n_frames(total) - sum(k for _, k in plan)  # frames that nothing was said of
     if rest > 0:
-        silence = plan.pop()[1] if plan[-1][0] == "SIL" else 0
+        silence = plan.pop()[1] if plan and plan[-1][0] == "SIL" else 0
         plan.append(("SIL", silence + rest))
     actions = plan_actions(plan, tokens, model.style_names)[:total]
     return ToldDream(imagine(model, spec, context, seconds, samples, temperature, seed, actions), _until(plan, n))
