@@ -356,7 +356,7 @@ def read_checkpoint(
     except SpectroError: raise
     except Exception as e:  # foreign bytes can make the reader say anything
         raise SpectroError(f"{path} is not a readable checkpoint") from e
-    if not isinstance(d, dict) or "model_state_dict" not in d or "config" not in d:
+    if not isinstance(d, dict) or not all(isinstance(d.get(k), dict) for k in ("model_state_dict", "config")):
         raise SpectroError(f"{path} is not a checkpoint of ours: it lacks weights or configuration")
     names = d.get("style_names", [])
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from ..config import SpectroError, settings_dict, settings_from
 from ..machine import manifest
+from ..fitting import understood, with_weights
 from ..files import model_fingerprint, write_checkpoint
 from ..model.world_model import DreamerModel, load
 from ..learn.runs import begin, check_same_data, find_checkpoint, run_folder
@@ -55,7 +56,7 @@ def _read_behaviour(path:Path, device)->dict[str, Any]:
     except Exception as e:
         # foreign bytes can make the reader say anything
         raise SpectroError(f"{path} is not a readable behaviour") from e
-    if not isinstance(d, dict) or "behaviour" not in d:
+    if not isinstance(d, dict) or "behaviour" not in d or "model" not in d:
         raise SpectroError(f"{path} is not a behaviour: it lacks actor and critic")
     return d
 
@@ -68,12 +69,12 @@ def load_behaviour(
     d = _read_behaviour(path, model.device)
     if d["model"] != (now := model_fingerprint(model)):
         raise SpectroError(f"{path} was learned in another model: {d['model']}, this one is {now}")
-    cfg = settings_from(BehaviourConfig, d["learner"]["cfg"])
-    actor, critic = Actor(model, torch.zeros(2, L), cfg).to(model.device), ValueCritic(model, cfg).to(model.device)
-    actor.load_state_dict(d["actor"])
-    critic.load_state_dict(d["critic"])
-    learner = d["learner"] | dict(cfg=cfg, dice=d["learner"]["dice"].cpu())
-    return Behaviour(actor.eval(), critic.eval(), d["history"], learner)
+    with understood(path):
+        cfg = settings_from(BehaviourConfig, d["learner"]["cfg"])
+        actor = with_weights(lambda: Actor(model, torch.zeros(2, L), cfg), d["actor"], path).to(model.device)
+        critic = with_weights(lambda: ValueCritic(model, cfg), d["critic"], path).to(model.device)
+        learner = d["learner"] | dict(cfg=cfg, dice=d["learner"]["dice"].cpu())
+        return Behaviour(actor.eval(), critic.eval(), d["history"], learner)
 
 # %% ../../nbs/70c_behaviours.ipynb #17b33df9
 def learn_behaviour(
@@ -93,7 +94,7 @@ def learn_behaviour(
     saved = find_checkpoint(resume_from) if resume_from else None
     resume = load_behaviour(saved.path, model) if saved else None
     if saved: check_same_data(saved, data.fingerprint, "other clips")
-    learner = BehaviourLearner(model, data, cfg, resume)
+    with understood(saved.path if saved else checkpoint): learner = BehaviourLearner(model, data, cfg, resume)
     config = dict(behaviour=settings_dict(learner.cfg))
     about = manifest(learner.cfg, data.fingerprint, model=model_fingerprint(model))
     def state()->dict[str, Any]:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 import h5py, numpy as np
 from ..config import FrontEnd, SpectroError, TokenSpec
+from ..fitting import understood
 from ..data.observations import LOCAL_STYLE, Clip, band_statistics
 from ..data.store import FORMAT, PatientFile, Tables
 from ..data.workers import quiet_level
@@ -93,8 +94,10 @@ def dataset_episodes(
     "The clips of a data set as episodes. Raises `SpectroError` if the file is not one of ours."
     data = _open_whole(path)
     with h5py.File(path) as f:
-        held = (_Episodes if "clips/meta" in f else _Sounds)(f, data)
-        for i in range(len(data)) if clips is None else clips: yield held.episode(i)
+        with understood(path): held = (_Episodes if "clips/meta" in f else _Sounds)(f, data)
+        for i in range(len(data)) if clips is None else clips:
+            with understood(path): e = held.episode(i)
+            yield e
 
 # %% ../../nbs/71_dream_sets.ipynb #40b2d002
 class Layout(NamedTuple):

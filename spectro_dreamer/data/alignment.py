@@ -131,9 +131,10 @@ def _done_before(output, log):
         said = dict(read_phones(output)) if output.is_file() else {}
     if not log.is_file(): return said
     for line in log.read_text(encoding="utf-8").splitlines():
-        try: path, segments = json.loads(line)
-        except ValueError: continue # the last line of a run that was killed
-        said[path] = [Segment(*s) for s in segments]
+        try:
+            path, segments = json.loads(line)
+            said[path] = [Segment(*s) for s in segments]
+        except (ValueError, TypeError): continue # the last line of a run that was killed
     return said
 
 def _results(jobs, num_workers):

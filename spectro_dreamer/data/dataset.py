@@ -202,7 +202,7 @@ def _opened(path):
                 raise SpectroError(f"{path} was not written by this version of spectro_prepare: prepare it again")
             check_plain(f, FORMAT)
             yield f
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as e:
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as e:
         hint = "; spectro_dreams convert makes one of lines of JSON" if path.suffix == ".jsonl" else ""
         raise SpectroError(f"cannot read {path} as a data set: {e}{hint}") from None
 

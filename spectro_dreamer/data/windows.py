@@ -18,7 +18,7 @@ Episodes as NPZ, with normalisers and windows.
 """
 
 # %% ../../nbs/13b_windows.ipynb #0d61f33f
-import json, os, zipfile, zlib
+import json, os
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
@@ -49,9 +49,10 @@ def read_npz(
             about = json.loads(str(d["about"]))
             return Episode(about["episode_id"], about["agent_id"], **{k: d[k] for k in ARRAYS}, meta=about["meta"],
                            z=d["z"] if "z" in d else None)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, RuntimeError, zipfile.BadZipFile,
-            zlib.error) as err:  # whatever damaged bytes make its readers say
-        raise SpectroError(f"{path} is not a readable episode: {err}") from None
+    except SpectroError: raise
+    except Exception as err:  # whatever damaged bytes make its readers say
+        why = (str(err).splitlines() or [type(err).__name__])[0][:200]
+        raise SpectroError(f"{path} is not a readable episode: {why}") from None
 
 # %% ../../nbs/13b_windows.ipynb #2ab93d18
 class Normaliser(NamedTuple):
@@ -101,10 +102,18 @@ def load_normaliser(
         d = json.loads(Path(path).read_text(encoding="utf-8"))
         return Normaliser(np.array(d["mean"], float), np.array(d["std"], float), int(d.get("frames", 0)))
     except FileNotFoundError: raise SpectroError(f"no such file: {path}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise SpectroError(f"{path} is not a normaliser: a JSON object with mean, std and frames") from None
 
 # %% ../../nbs/13b_windows.ipynb #f8e3838d
+def _move_in(folder):
+    "Put beside each other what lies in the folder and what was written for it; also what a killed call left there."
+    new = folder/"new_episodes"
+    if not (new/"normaliser.json").is_file(): return
+    for f in sorted(new.glob("*.npz")): os.replace(f, folder/f.name)
+    os.replace(new/"normaliser.json", folder/"normaliser.json")
+    new.rmdir()
+
 def write_folder(
     episodes, # any iterable
     folder,   # that holds no episodes yet
@@ -114,6 +123,7 @@ def write_folder(
     Raises `SpectroError` if the folder holds other episodes.
     """
     folder, n = Path(folder), 0
+    _move_in(folder)
     if any(folder.glob("*.npz")): raise SpectroError(f"{folder} holds episodes already: choose another folder")
     target = folder/"new_episodes" if folder.is_dir() else folder # beside what is there already
     def written(part):
@@ -125,9 +135,7 @@ def write_folder(
     with atomic_write(target) as part:
         part.mkdir()
         save_normaliser(fit_normaliser(written(part)), part/"normaliser.json")
-    if target != folder:
-        for f in sorted(target.iterdir()): os.replace(f, folder/f.name)
-        target.rmdir()
+    _move_in(folder)
     return n
 
 def read_folder(

@@ -36,18 +36,21 @@ from ..files import write_text
 def _rows(file):
     "The dictionaries of a file of JSON lines; what a crash left half written is passed over."
     if not file.is_file(): return []
-    return [row for line in file.read_text(encoding="utf-8").splitlines() if (row := _parsed(line))]
+    return [row for line in file.read_text("utf-8", errors="replace").splitlines() if (row := _parsed(line))]
 
 def _parsed(line):
-    try: return json.loads(line)
-    except json.JSONDecodeError: return None
+    "The row of a line, or None if it is none."
+    try: row = json.loads(line)
+    except (ValueError, RecursionError): return None
+    return row if isinstance(row, dict) and type(row.get("epoch")) is int else None
 
 def history(
     run_dir, # the folder of a run
 )->list[dict]: # one dictionary an epoch
     """The metrics of a run, in the order of its epochs.
 
-    A line that a crash left half written is passed over. Raises `SpectroError` if there are no metrics.
+    A line that a crash left half written, or that is no row, is passed over. Raises `SpectroError` if there are no
+    metrics.
     """
     file = Path(run_dir)/"metrics.jsonl"
     if not file.is_file(): raise SpectroError(f"no metrics in {run_dir}: is it the folder of a run?")

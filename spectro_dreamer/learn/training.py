@@ -26,6 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 from ..config import Config, SpectroError, preset
 from ..resuming import resumed
+from ..fitting import understood
 from ..machine import manifest
 from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, build, check_front_end, load
@@ -154,7 +155,7 @@ def go_on_from(
     if was != now:
         raise SpectroError(f"{path} was trained on {_mix_in_words(was)}, not on {_mix_in_words(now)}: resume with the "
                            "same")
-    trainer.restore(d)
+    with understood(path): trainer.restore(d)
     if not trainer.team.agree((run_dir/"checkpoints"/"best_model.pt").is_file()):
         trainer.progress.best = math.inf  # another folder: its first epoch is its best so far
 

@@ -25,6 +25,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 import torch
 from torch import Tensor, nn
+from ..fitting import with_weights
 from ..files import read_checkpoint, shipped_weights, write_checkpoint, write_safetensors
 from ..config import Config, ModelConfig, SpectroError, TrainConfig
 from ..data.observations import LOCAL_STYLE, frames_to_tokens, tokens_to_frames
@@ -360,12 +361,8 @@ def load(
     d = read_checkpoint(path, device)
     if "front_end" not in d["config"]:
         raise SpectroError(f"{path} is no world model: its configuration has {', '.join(d['config'])}")
-    model = build(Config.from_dict(d["config"]), d["style_names"])
-    try: model.load_state_dict(d["model_state_dict"])
-    except RuntimeError as e:
-        raise SpectroError(f"the weights in {path} do not fit its own configuration: "
-                           f"{str(e).splitlines()[0]}") from None
-    return model.to(device).eval()
+    cfg = Config.from_dict(d["config"])
+    return with_weights(lambda: build(cfg, d["style_names"]), d["model_state_dict"], path).to(device).eval()
 
 def load_of_sound(
     path,        # what `load` takes

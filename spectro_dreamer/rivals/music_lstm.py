@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from ..config import SpectroError
 from ..resuming import resumed
 from ..machine import manifest, seed_everything
+from ..fitting import understood, with_weights
 from ..files import read_checkpoint
 from ..learn.tracking import Diverged
 from ..learn.compute import lr_factor, pick_device
@@ -267,7 +268,8 @@ def train_music(
         check_same_data(saved, corpus.fingerprint, "other tunes, or on another split of them")
     cfg = cfg or MusicConfig()
     trainer, folder = MusicTrainer(corpus, cfg), run_folder("music", run_dir, saved)
-    if saved: trainer.restore(saved.data)
+    if saved:
+        with understood(saved.path): trainer.restore(saved.data)
     with begin(folder, cfg.to_dict(), manifest(cfg, corpus.fingerprint), saved, trainer.step, "step",
                cfg.experiment_name, progress, use_mlflow) as run: _steps(trainer, run)
     return folder
@@ -310,6 +312,6 @@ def load_music(
     "Load a trained network. Raises `SpectroError` if there is none."
     path = Path(path)/"checkpoints"/"best_model.pt" if Path(path).is_dir() else Path(path)
     d = read_checkpoint(path, device)
-    model = CharLSTM(d.get("symbols", [0]), d.get("end", 0), MusicConfig.from_dict(d["config"]))
-    model.load_state_dict(d["model_state_dict"])
-    return model.to(device).eval()
+    cfg = MusicConfig.from_dict(d["config"])
+    def make(): return CharLSTM(d["symbols"], d["end"], cfg)
+    return with_weights(make, d["model_state_dict"], path).to(device).eval()

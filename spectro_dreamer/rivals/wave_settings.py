@@ -19,7 +19,7 @@ The settings of a WaveGAN's run: sizes, learning, checks.
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from ..config import SpectroError, check_settings, setting, settings_dict
+from ..config import SpectroError, brief, check_settings, setting, settings_dict
 from ..settings import read_settings
 
 # %% ../../nbs/80_wave_settings.ipynb #9cd0ad70
@@ -36,7 +36,8 @@ def _check_shares(cfg):
 def _check_lengths(cfg):
     "Raises `SpectroError` for strides that no convolution can have, or a shift that is longer than what is shifted."
     if not cfg.strides or not all(isinstance(s, int) and 1 <= s <= WAVE_KERNEL for s in cfg.strides):
-        raise SpectroError(f"strides must be whole numbers from 1 to {WAVE_KERNEL}, got {list(cfg.strides)}")
+        raise SpectroError(f"strides must be whole numbers from 1 to {WAVE_KERNEL}, got "
+                           f"{brief(list(cfg.strides))}")
     if cfg.phase_shuffle >= (shortest := cfg.start*math.prod(cfg.strides[:1])):
         raise SpectroError(f"phase_shuffle must be below {shortest}, the shortest length that is shifted, got "
                            f"{cfg.phase_shuffle}")

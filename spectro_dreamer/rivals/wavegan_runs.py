@@ -28,6 +28,7 @@ import torch
 from ..config import FrontEnd, SpectroError
 from ..resuming import resumed
 from ..machine import manifest
+from ..fitting import understood, with_weights
 from ..files import atomic_write, read_checkpoint, write_text
 from ..figures import styled_figures
 from ..data.front_ends import log_spectrogram, plot_log_mel
@@ -69,11 +70,21 @@ def write_csv(
     table.writerows(rows)
     write_text(path, out.getvalue())
 
+def _number(text):
+    "A cell of a table. Raises `ValueError`."
+    return int(text) if text.isdigit() else float(text)
+
 def read_csv(path)->list[dict]:
-    "The numbers of a table; empty cells are left out. No rows if there is no file."
+    """The numbers of a table; empty cells are left out. No rows if there is no file.
+
+    Raises `SpectroError` if it is damaged.
+    """
     if not Path(path).is_file(): return []
-    with open(path, newline="", encoding="utf-8") as f:
-        return [{k: int(v) if v.isdigit() else float(v) for k, v in row.items() if v} for row in csv.DictReader(f)]
+    try:
+        with open(path, newline="", encoding="utf-8") as f:
+            return [{k: _number(v) for k, v in row.items() if v} for row in csv.DictReader(f, strict=True)]
+    except (ValueError, AttributeError, csv.Error):  # AttributeError: a row with more cells than there are columns
+        raise SpectroError(f"{path} is damaged: it is no table of numbers; move it away to go on without it") from None
 
 # %% ../../nbs/80e_wavegan_runs.ipynb #8ca7cc72
 class Records:
@@ -287,7 +298,8 @@ def train_wavegan(
     check_free(folder, saved)
     try:
         trainer = WaveGANTrainer(parts, cfg)
-        if saved: restore(trainer, saved.data)
+        if saved:
+            with understood(saved.path): restore(trainer, saved.data)
         about = manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts], left_out=len(parts.train.left_out))
         with begin(folder, cfg.to_dict(), about, saved, trainer.epoch, "epoch", cfg.experiment_name, progress,
                    use_mlflow) as run:
@@ -311,9 +323,8 @@ def load_wavegan(
     "Load a trained generator. Raises `SpectroError` if there is none."
     path = Path(path)/"checkpoints"/"best_model.pt" if Path(path).is_dir() else Path(path)
     d = read_checkpoint(path, device)
-    model = Generator(WaveGANConfig.from_dict(d["config"]))
-    model.load_state_dict(d["model_state_dict"])
-    return model.to(device).eval()
+    cfg = WaveGANConfig.from_dict(d["config"])
+    return with_weights(lambda: Generator(cfg), d["model_state_dict"], path).to(device).eval()
 
 # %% ../../nbs/80e_wavegan_runs.ipynb #4c1a839c
 def newest_run(runs="runs")->Path:

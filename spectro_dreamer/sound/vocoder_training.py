@@ -28,6 +28,7 @@ from typing import Callable, Iterable, NamedTuple
 import numpy as np, torch
 from torch import Tensor, nn
 from ..config import FrontEnd, SpectroError, settings_dict
+from ..fitting import understood
 from ..data.front_ends import log_spectrogram
 from ..data.observations import band_statistics
 from ..learn.runs import Saved, begin, find_checkpoint, holds_run
@@ -192,7 +193,8 @@ def _before_runs(path):
     except Exception: raise SpectroError(f"{path} is not a readable checkpoint") from None
     if not isinstance(d, dict) or "key" not in d: raise SpectroError(f"{path} is not a checkpoint of a refiner")
     names = dict(weights="model_state_dict", optimizer="optimizer_state_dict")
-    return Saved(path, dict(config=json.loads(d["key"])) | {names.get(k, k): v for k, v in d.items()})
+    with understood(path): config = json.loads(d["key"])
+    return Saved(path, dict(config=config) | {names.get(k, k): v for k, v in d.items()})
 
 def saved_fit(
     run_dir, # the folder of a refiner's training, or None
@@ -218,12 +220,13 @@ def _restore(saved, config, net, opt):
     "Steps done, seconds, and the record, from a checkpoint; weights and optimiser are put in place."
     path, d = saved
     if "history" not in d: raise SpectroError(f"{path} is not a checkpoint of a refiner")
-    a, b = _fixed(d["config"]), _fixed(config)
+    with understood(path): a, b = _fixed(d["config"]), _fixed(config)
     if other := [k for k in b if a.get(k) != b[k]]:
         raise SpectroError(f"{path} is of another training: {', '.join(other)} differ")
-    net.load_state_dict(d["model_state_dict"])
-    opt.load_state_dict(d["optimizer_state_dict"])
-    return d["step"], d["seconds"], [Fitted(*h) for h in d["history"]]
+    with understood(path):
+        net.load_state_dict(d["model_state_dict"])
+        opt.load_state_dict(d["optimizer_state_dict"])
+        return d["step"], d["seconds"], [Fitted(*h) for h in d["history"]]
 
 def _bar(run, cfg, step, seconds):
     "A bar that counts steps, or seconds where only minutes are given."

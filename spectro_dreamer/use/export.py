@@ -197,8 +197,9 @@ class OnnxGraphs:
                 self.graphs[name] = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
             except Exception as e: raise SpectroError(f"{file} is not a readable graph") from e
             told.append(self.graphs[name].get_modelmeta().custom_metadata_map.get("spectro_dreamer", "{}"))
-        self.about = json.loads(told[0])
-        if self.about.get("format") != 1:
+        try: self.about = json.loads(told[0])
+        except ValueError: self.about = None
+        if not isinstance(self.about, dict) or self.about.get("format") != 1:
             raise SpectroError(f"{folder} was not exported by spectro_dreamer, or by another version of it")
         if set(told) != {told[0]}:
             raise SpectroError(f"the graphs in {folder} belong to different models: export again")

@@ -110,8 +110,16 @@ def finished_parts(
 )->dict:    # part → {key, files}
     "What earlier calls have finished; parts that lack a file are not."
     try: done = json.loads((Path(folder)/DONE).read_text(encoding="utf-8"))
-    except (OSError, ValueError): return {}
-    return {name: d for name, d in done.items() if all((Path(folder)/f).is_file() for f in d["files"])}
+    except (OSError, ValueError, RecursionError): return {}
+    if not isinstance(done, dict): return {}
+    return {name: d for name, d in done.items() if _is_kept(folder, d)}
+
+def _is_kept(folder, d):
+    "Whether a file says that a part is finished, and where."
+    files = d.get("files") if isinstance(d, dict) else None
+    if not isinstance(files, list) or not all(isinstance(f, str) for f in files): return False
+    try: return all((Path(folder)/f).is_file() for f in files)
+    except (OSError, ValueError): return False  # a name that no file can have
 
 def _judge_part(c, name):
     "One part, unless it is finished; returns why it was left out, or an empty text."

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ..config import Config, SpectroError
+from ..fitting import with_weights
 from ..files import atomic_write, locked, read_safetensors, shipped_weights, write_safetensors, write_text
 from ..data.preprocessing import bundled_corpus
 from ..data.told import told_of
@@ -193,11 +194,8 @@ def from_pretrained(
     try: weights, _ = read_safetensors(folder/"model.safetensors")
     except SpectroError: raise
     except Exception as e: raise SpectroError(f"{folder/'model.safetensors'} is not readable") from e
-    model = build(Config.from_dict(cfg["config"]), cfg["style_names"])
-    try: model.load_state_dict(weights)
-    except RuntimeError as e:
-        raise SpectroError(f"the weights in {name} do not fit its configuration: {str(e).splitlines()[0]}") from None
-    return model.to(device).eval()
+    config = Config.from_dict(cfg["config"])
+    return with_weights(lambda: build(config, cfg["style_names"]), weights, name).to(device).eval()
 
 def _folder_of(name, revision):
     "A folder with both files: here, or fetched from the hub."
@@ -279,7 +277,10 @@ def export_files(
             shutil.rmtree(out/"onnx", ignore_errors=True)
         files += sorted((out/"onnx").iterdir())
         if int8:
-            files += quantise(out/"onnx", out/"onnx-int8")
+            with atomic_write(out/"onnx-int8") as part:
+                quantise(out/"onnx", part)
+                shutil.rmtree(out/"onnx-int8", ignore_errors=True)
+            files += sorted((out/"onnx-int8").iterdir())
             checks["onnx-int8"] = check_export(out/"onnx-int8", model, [spec])
     return files, checks
 
