@@ -359,3 +359,13 @@ def docstrings():
         wrong += [f"{path.relative_to(ROOT)}:{n.lineno}: a string that Python throws away: begin it with __doc__ +="
                   for n in lost]
     fail_if(wrong)
+
+
+# Files that are nearly right, kills, full disks ----------------------------------------------------------------------
+
+def torture():
+    """Readers take what is nearly right, writers are killed and fill small disks: a short run with a fixed seed."""
+    said = sh(PYTHON, "tools/torture.py", "--inputs", 280, "--kills", 6, "--disks", 3, "--seed", 19, "--writers",
+              "prepare, 0", "dreams, NPZ", "music", "train within", "train speaker", "export", what="torture")
+    rows = [line.split() for line in said.splitlines() if line.endswith("failed")]
+    return ", ".join(f"{row[0]} {row[1]}" for row in rows)

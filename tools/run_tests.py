@@ -153,7 +153,8 @@ def plan(scratch):
         ("sizes", source.sizes),
         ("no machine paths", source.paths),
     ]
-    during = [("golden outputs", source.golden)] + [(f"nbs/{p.name}", partial(notebook, p)) for p in chapters()]
+    during = [("golden outputs", source.golden), ("torture, a minute of it", source.torture),
+              *((f"nbs/{p.name}", partial(notebook, p)) for p in chapters())]
     after = [
         ("site", source.site),
         ("wheel: build", partial(wheel.build, scratch)),
