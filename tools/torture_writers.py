@@ -113,9 +113,17 @@ class Counter:
 
 # A command in a child -----------------------------------------------------------------------------------------------
 
+DEATH_SIGNAL, ADOPT = 1, 36  # of prctl
+
+
+def ask_system(what, value):
+    """`prctl`, where there is one."""
+    with contextlib.suppress(OSError, AttributeError): ctypes.CDLL(None).prctl(what, value, 0, 0, 0)
+
+
 def adopt():
     """Orphans of our children become our children, so that their end can be waited for."""
-    with contextlib.suppress(OSError, AttributeError): ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    ask_system(ADOPT, 1)
 
 
 def _child(writer, argv, folder, log, counter):
@@ -123,6 +131,7 @@ def _child(writer, argv, folder, log, counter):
     code = 1
     try:
         os.setsid()
+        ask_system(DEATH_SIGNAL, signal.SIGKILL)  # if the harness is stopped
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for fd, stream in ((nothing, 0), (out, 1), (out, 2)): os.dup2(fd, stream)

@@ -195,13 +195,12 @@ class OnnxGraphs:
                 raise SpectroError(f"{folder} lacks {file.name}: is this the folder with the graphs?")
             try:
                 self.graphs[name] = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-            except Exception as e: raise SpectroError(f"{file} is not a readable graph") from e
-            told.append(self.graphs[name].get_modelmeta().custom_metadata_map.get("spectro_dreamer", "{}"))
-        try: self.about = json.loads(told[0])
-        except ValueError: self.about = None
+                told.append(json.loads(self.graphs[name].get_modelmeta().custom_metadata_map["spectro_dreamer"]))
+            except Exception as e: raise SpectroError(f"{file} is not a readable graph of ours") from e
+        self.about = told[0]
         if not isinstance(self.about, dict) or self.about.get("format") != 1:
             raise SpectroError(f"{folder} was not exported by spectro_dreamer, or by another version of it")
-        if set(told) != {told[0]}:
+        if any(other != told[0] for other in told):
             raise SpectroError(f"the graphs in {folder} belong to different models: export again")
 
     def run(self, graph, inputs): # name of a graph; name → (B, …) array
