@@ -77,7 +77,8 @@ def data_sets(folder):
     rows = [f"{p.parent.name}\t{p.relative_to(folder/'rec')}\thello\t2\t0\t{'ab'[i % 2]}" for i, p in enumerate(paths)]
     table = "client_id\tpath\tsentence\tup_votes\tdown_votes\tmood\n" + "\n".join(rows) + "\n"
     (folder/"validated.tsv").write_text(table)
-    said = [f"{p.relative_to(folder/'rec')}\tAH\t0.1\t0.4" for p in paths]
+    phones = ("SIL\t0.0\t0.1", "AH\t0.1\t0.4", "M\t0.4\t0.7", "IY\t0.7\t0.9", "SIL\t0.9\t1.0")
+    said = [f"{p.relative_to(folder/'rec')}\t{phone}" for p in paths for phone in phones]
     (folder/"phones.tsv").write_text("path\tphone\tbegin\tend\n" + "\n".join(said) + "\n")
     prepare(folder/"rec", folder/"told.h5", metadata_file=folder/"validated.tsv", phones_file=folder/"phones.tsv",
             label_columns=("mood",), tokens=TokenSpec(min_tokens=3), progress=False)
