@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from .preprocessing import Sound
 
-# %% ../../nbs/10ca_clip_checks.ipynb #e76cb400
+# %% ../../nbs/10ca_clip_checks.ipynb #2bb62a9f
 WINDOW = 512          # samples of a window: 11 ms at 48 kHz
 WINDOWS = 64          # that are transformed, at most
 BELOW_LOUDEST = 1e-6  # power: 60 dB below the strongest frequency nothing counts
@@ -48,7 +48,8 @@ def _edge(windows, sample_rate, power):
     from scipy import fft
     active = np.flatnonzero(power >= ACTIVE*power.max())
     picked = active[np.linspace(0, len(active) - 1, min(WINDOWS, len(active))).astype(int)]
-    spectrum = fft.rfft(windows[picked]*_hann())
+    some = windows[picked]
+    spectrum = fft.rfft((some - some.mean(axis=1, keepdims=True))*_hann())
     level = np.square(spectrum.view(np.float32)).sum(axis=0).reshape(-1, 2).sum(axis=1)/len(picked)
     there = np.flatnonzero(level >= max(BELOW_LOUDEST*level.max(), BITS_NOISE))
     return float(there[-1]*sample_rate/WINDOW) if len(there) else 0.

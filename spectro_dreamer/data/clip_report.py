@@ -17,7 +17,7 @@ files says where the recording of each clip is, by its path in the data set, so 
 of the log-mels (N, M) in the file, N frames and M bands.
 """
 
-# %% ../../nbs/10j_clip_report.ipynb #926f38aa
+# %% ../../nbs/10j_clip_report.ipynb #5b4fe341
 import base64, html, io, json, os
 from collections import Counter
 from pathlib import Path
@@ -33,7 +33,7 @@ from .folders import KEPT, LEFT_OUT
 from .clip_checks import KINDS, MEASURES, Problem, constant_bands, problems
 from .corpus import write_table
 from .store import Tables, read_tables
-from .joining import drop_report, find_copies
+from .joining import find_copies
 
 # %% ../../nbs/10j_clip_report.ipynb #2f342602
 class Report(NamedTuple):
@@ -122,7 +122,7 @@ def address(
     try: return quote(Path(os.path.relpath(file, folder)).as_posix())
     except ValueError: return Path(file).absolute().as_uri() # on another drive
 
-# %% ../../nbs/10j_clip_report.ipynb #883510ef
+# %% ../../nbs/10j_clip_report.ipynb #5c74ace2
 WORST = 3 # of each kind that are shown
 _CSS = ("body{font:16px sans-serif;max-width:62em;margin:2em auto;padding:0 1em}"
         "figure{display:inline-block;margin:.5em 1em 1.2em 0;vertical-align:top;max-width:20em}"
@@ -159,8 +159,10 @@ def _figure(p, clip, seconds, image, where):
 
 def _sections(report, tables, specs, files):
     "The HTML of the worst clips, kind by kind."
+    counts = report.counts()
     for kind, worst in _shown(report).items():
-        yield f"<h2 id='{kind.replace(' ', '-')}'>{html.escape(said_of(kind, report.counts()[kind], report.clips))}</h2>"
+        title = html.escape(said_of(kind, counts[kind], report.clips))
+        yield f"<h2 id='{kind.replace(' ', '-')}'>{title}</h2>"
         for p in worst:
             clip = tables.clips[p.clip]
             where = address(files[clip.path], report.page.parent) if clip.path in files else ""
@@ -187,10 +189,10 @@ def _unused_list(report):
     rows = "".join(_row(path, why) for path, why in list(report.unused.items())[:50])
     return f"<h2>{len(report.unused)} could not be used</h2><table>{rows}</table>"
 
-# %% ../../nbs/10j_clip_report.ipynb #ae8742c9
+# %% ../../nbs/10j_clip_report.ipynb #04e159dd
 def write_report(
     data,     # a data set of `prepare` or `join`
-    files={}, # path of a clip → its recording, a local path or an fsspec URL; without, it cannot be played
+    files=None, # path of a clip → its recording, a local path or an fsspec URL; without, it cannot be played
 )->Report:
     "Write the page and the table beside a data set."
     data = Path(data)
@@ -201,7 +203,7 @@ def write_report(
     _write_rows(report, tables)
     looks = _looks(data, report, tables, front_end)
     body = [f"<h1>{html.escape(data.name)}</h1><p>{html.escape(report.lines()[0])}</p>",
-            _summary_table(report) if report.found else "", *_sections(report, tables, looks, files),
+            _summary_table(report) if report.found else "", *_sections(report, tables, looks, files or {}),
             _unused_list(report), f"<h2>All {counted(report.clips)}</h2>{_measures_table(tables.measures)}"]
     write_text(report.page, "<!doctype html><html lang=en><meta charset=utf-8><title>Clips to look at</title>"
                             f"<style>{_CSS}</style>{''.join(body)}</html>\n")

@@ -124,15 +124,17 @@ def prepare(
     work = partial(prepare_clips, front_end=front_end, min_frames=tokens.n_frames(tokens.min_tokens), float16=float16)
     source = dict(input_dir=str(input_dir), metadata_file=metadata_file and str(metadata_file), compress=bool(compress))
     if saying: source |= dict(phones_file=str(saying.file), label_columns=list(label_columns))
-    with locked(output), _explained(output, shards):
-        _remove(shards[0].file.parent.glob("*.partial")) # of a run that was killed
-        with _crew_of(num_workers, scheduler) as crew: _prepare_shards(shards, work, crew, about, front_end, progress)
-        tables = _tables_of(shards, skipped, output, input_dir, say)
-        about = dict(source=json.dumps(source), **about)
-        said = saying.of(tables, front_end) if saying else None
-        result = write_joined([s.file for s in shards], tables, output, keep_shards, compress, about, said)
-        # those of an earlier output too, now that it is replaced
-        _remove(set(shards[0].file.parent.glob("*.h5")) - {s.file for s in shards if keep_shards})
+    with locked(output):
+        with _explained(output, shards):
+            _remove(shards[0].file.parent.glob("*.partial")) # of a run that was killed
+            with _crew_of(num_workers, scheduler) as crew:
+                _prepare_shards(shards, work, crew, about, front_end, progress)
+            tables = _tables_of(shards, skipped, output, input_dir, say)
+            about = dict(source=json.dumps(source), **about)
+            said = saying.of(tables, front_end) if saying else None
+            result = write_joined([s.file for s in shards], tables, output, keep_shards, compress, about, said)
+            # those of an earlier output too, now that it is replaced
+            _remove(set(shards[0].file.parent.glob("*.h5")) - {s.file for s in shards if keep_shards})
         return result | dict(report=_reported(output, jobs, say) if report else None)
 
 def _reported(output, jobs, say):

@@ -359,7 +359,7 @@ class Shard(NamedTuple):
         import h5py
         try:
             with h5py.File(self.file) as f:
-                return f.attrs.get("key") == self.key and not f.attrs.get("try_again", True)
+                return f.attrs.get("key") == self.key and "measures" in f and not f.attrs.get("try_again", True)
         except OSError: return False
 
 def _shard_key(jobs, about):
