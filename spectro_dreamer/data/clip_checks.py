@@ -6,7 +6,7 @@
 __all__ = ['WINDOW', 'WINDOWS', 'BELOW_LOUDEST', 'ACTIVE', 'BITS_NOISE', 'MEASURES', 'SILENT', 'FULL', 'UNSEEN',
            'KINDS', 'MOSTLY', 'BEYOND', 'CANCELS', 'DEAD', 'CUT_OFF', 'OFF_CENTRE', 'NARROW', 'FAR', 'FEWEST',
            'SHORT', 'LONG', 'LONGER', 'STILL', 'bandwidth', 'Measures', 'measure', 'write_measures',
-           'read_measures', 'Kind', 'Problem', 'constant_bands', 'problems']
+           'read_measures', 'counted', 'Kind', 'Problem', 'constant_bands', 'problems']
 
 # %% ../../nbs/10ca_clip_checks.ipynb #7b555555
 __doc__ += """
@@ -127,7 +127,14 @@ def read_measures(
         if name in names: found[:, k] = rows[:, names.index(name)]
     return found
 
-# %% ../../nbs/10ca_clip_checks.ipynb #cf7e968b
+# %% ../../nbs/10ca_clip_checks.ipynb #720e6627
+def counted(
+    n:int,           # how many
+    what:str="clip", # one of them
+)->str:
+    "A number of things: 1 clip, 2 clips."
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
 class Kind(NamedTuple):
     "A kind of problem."
     what:str   # clips of it do, after "3 clips"
@@ -204,7 +211,7 @@ def problems(
         ("offset", mixed & (abs(m.offset) > OFF_CENTRE), abs(m.offset), lambda i: f"{m.offset[i]:+.3f} of full scale"),
         ("narrow", heard & (m.bandwidth < NARROW*highest), -m.bandwidth,
          lambda i: f"ends at {m.bandwidth[i]/1000:.1f} kHz"),
-        ("constant", heard & (still > 0), still, lambda i: f"{still[i]:.0f} {'bands' if still[i] > 1 else 'band'}"),
+        ("constant", heard & (still > 0), still, lambda i: counted(int(still[i]), "band")),
         ("loud", mixed & heard & (m.level - level > FAR), m.level, lambda i: f"{m.level[i] - level:+.0f} dB"),
         ("quiet", heard & (level - m.level > FAR), -m.level, lambda i: f"{m.level[i] - level:+.0f} dB"),
         ("short", m.seconds < SHORT, -m.seconds, lambda i: f"{m.seconds[i]:.2f} s"),

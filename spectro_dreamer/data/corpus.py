@@ -394,5 +394,5 @@ def split_said(
 )->str:
     "What must be said of a split: that a single speaker had to be split by clip; else nothing."
     if len(set(speakers)) != 1 or not held.any(): return ""
-    return (f"one speaker: {held.sum()} of {len(held)} clips are held back for validation, so it is judged on a voice "
-            "that it knows")
+    are = "is" if held.sum() == 1 else "are"
+    return f"one speaker: {held.sum()} of {len(held)} clips {are} held back for validation, of a voice that is known"

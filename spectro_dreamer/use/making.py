@@ -40,10 +40,11 @@ def clean_main(argv=None):
     flag(p, "output-dir", help="gets clips/, validated.tsv and rejected.tsv", required=True)
     flag(p, "min-votes", 2, "votes up that a clip needs")
     a = p.parse_args(argv)
+    from spectro_dreamer.data.clip_checks import counted
     from spectro_dreamer.data.corpus import clean
     kept, rejected = clean(a.metadata_file, a.clips_dir, a.output_dir, a.min_votes)
     reasons = f" (reasons in {Path(a.output_dir)/'rejected.tsv'})" if rejected else ""
-    print(f"kept {kept} clips, rejected {len(rejected)}{reasons}")
+    print(f"kept {counted(kept)}, rejected {len(rejected)}{reasons}")
 
 # %% ../../nbs/91e_making.ipynb #89864c89
 def front_end_said(
@@ -116,6 +117,7 @@ def prepare_main(argv=None):
     tokens = tokens_said(base, front_end, said.values, a.segment_duration, a.overlap)
     workers = a.num_workers
     if workers is None: workers = 0 if a.scheduler else os.cpu_count()
+    from spectro_dreamer.data.clip_checks import counted
     from spectro_dreamer.data.preparation import prepare
     about = prepare(a.input_dir, a.output_file, metadata_file=a.metadata_file, front_end=front_end, tokens=tokens,
                     float16=a.use_float16, compress=a.compress, num_workers=workers, scheduler=a.scheduler,
@@ -126,7 +128,7 @@ def prepare_main(argv=None):
     say_some([f"{path}: {reason}" for path, reason in about["kept"].items()], listed)
     say_some([f"skipped {path}: {reason}" for path, reason in about["skipped"].items()], listed)
     also = f", {len(about['kept'])} kept with a word" if about["kept"] else ""
-    print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, "
+    print(f"{counted(about['clips'])} of {counted(about['speakers'], 'speaker')}, {about['hours']:.2f} hours, "
           f"{len(about['skipped'])} skipped{also}; tokens of {tokens.frames} frames, a new one every {tokens.hop}; "
           f"wrote {a.output_file}")
 
@@ -143,12 +145,14 @@ def join_main(argv=None):
     flag(p, "compress", False, "gzip the copy: a little smaller, much slower to write")
     flag(p, "no-report", False, "leave out the page and the table of clips to look at (OUTPUT.report.html, .tsv)")
     a = p.parse_args(argv)
+    from spectro_dreamer.data.clip_checks import counted
     from spectro_dreamer.data.joining import join
     about = join(a.files, a.output_file, by_reference=a.by_reference, compress=a.compress)
     if not a.no_report:
         from spectro_dreamer.data.clip_report import write_report
         print("\n".join(write_report(a.output_file).lines()))
-    print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours; wrote {a.output_file}")
+    print(f"{counted(about['clips'])} of {counted(about['speakers'], 'speaker')}, {about['hours']:.2f} hours; "
+          f"wrote {a.output_file}")
 
 # %% ../../nbs/91e_making.ipynb #d6d654eb
 def train_config(
