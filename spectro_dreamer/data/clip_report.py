@@ -30,7 +30,7 @@ from ..files import write_text
 from .preprocessing import DB_PER_NAT, is_url
 from .front_ends import transform_of
 from .folders import KEPT, LEFT_OUT
-from .clip_checks import KINDS, MEASURES, Problem, constant_bands, counted, problems
+from .clip_checks import PROBLEM_KINDS, CLIP_MEASURES, Problem, constant_bands, counted, problems
 from .corpus import write_table
 from .store import Tables, read_tables
 from .joining import find_copies
@@ -51,18 +51,18 @@ class Report(NamedTuple):
     def lines(self)->list[str]:
         "A short summary: a line for each kind of problem, and where to look."
         looked = f"{len({p.clip for p in self.found})} of {counted(self.clips)}"
-        lines = [f"  {said_of(kind, n, self.clips)}: {KINDS[kind].advice}" for kind, n in self.counts().items()]
+        lines = [f"  {said_of(kind, n, self.clips)}: {PROBLEM_KINDS[kind].advice}" for kind, n in self.counts().items()]
         if not lines: return [f"nothing stands out in {counted(self.clips)}; {self.page} has their measures"]
         return [f"{looked} should be looked at before training:", *lines, f"  see {self.page} and {self.table.name}"]
 
 def said_of(
-    kind:str,   # a key of `KINDS`
+    kind:str,   # a key of `PROBLEM_KINDS`
     n:int,      # clips of this kind
     clips:int,  # of all
 )->str:
     "What is said of some clips."
     who = f"all {clips} clips" if n == clips > 1 else counted(n)
-    what = KINDS[kind].what
+    what = PROBLEM_KINDS[kind].what
     if n == 1:
         verb, _, rest = what.partition(" ")
         what = f"{ {'are': 'is', 'do': 'does', 'have': 'has'}.get(verb, verb + 's')} {rest}"
@@ -85,7 +85,7 @@ def all_problems(
 )->list[Problem]:
     "What a person should look at in a data set, by kind, the worst first."
     if not tables.clips or tables.measures is None: return []
-    hertz, ends = transform_of(front_end).band_hertz(), tables.measures[:, MEASURES.index("bandwidth")]
+    hertz, ends = transform_of(front_end).band_hertz(), tables.measures[:, CLIP_MEASURES.index("bandwidth")]
     still = constant_bands(tables.sums, tables.squares, tables.lengths) & (hertz < ends[:, None])
     found = problems(tables.measures, front_end.fmax, still.sum(axis=1))
     return [*found, *_copies(tables), *_damaged(tables)]
@@ -129,8 +129,8 @@ def _row(*cells, tag="td"): return "<tr>" + "".join(f"<{tag}>{html.escape(str(c)
 
 def _summary_table(report):
     "Kinds of problems, how many clips have them, and what to do."
-    rows = [f"<tr><td><a href='#{kind.replace(' ', '-')}'>{kind}</a><td>{n}<td>{KINDS[kind].what}"
-            f"<td>{html.escape(KINDS[kind].advice)}" for kind, n in report.counts().items()]
+    rows = [f"<tr><td><a href='#{kind.replace(' ', '-')}'>{kind}</a><td>{n}<td>{PROBLEM_KINDS[kind].what}"
+            f"<td>{html.escape(PROBLEM_KINDS[kind].advice)}" for kind, n in report.counts().items()]
     return f"<table>{_row('', 'clips', 'they', 'what to do', tag='th')}{''.join(rows)}</table>"
 
 def _measures_table(rows):
@@ -139,7 +139,7 @@ def _measures_table(rows):
     with catch_warnings():
         simplefilter("ignore") # of clips that were not measured
         spread = np.nanquantile(rows.astype(np.float64), (0, .05, .5, .95, 1), axis=0).T
-    lines = [_row(name, *(f"{v:.4g}" for v in row)) for name, row in zip(MEASURES, spread)]
+    lines = [_row(name, *(f"{v:.4g}" for v in row)) for name, row in zip(CLIP_MEASURES, spread)]
     return f"<table>{_row('', 'least', '5 %', 'middle', '95 %', 'most', tag='th')}{''.join(lines)}</table>"
 
 def _shown(report):
@@ -211,5 +211,5 @@ def _write_rows(report, tables):
         clip, measures = tables.clips[p.clip], tables.measures[p.clip]
         return (p.kind, clip.path, clip.speaker, p.value, *(f"{v:.5g}" for v in measures))
     rows = [row(p) for p in report.found]
-    rows += [("unused", path, "", why, *[""]*len(MEASURES)) for path, why in report.unused.items()]
-    write_table(report.table, ("problem", "path", "speaker", "found", *MEASURES), rows)
+    rows += [("unused", path, "", why, *[""]*len(CLIP_MEASURES)) for path, why in report.unused.items()]
+    write_table(report.table, ("problem", "path", "speaker", "found", *CLIP_MEASURES), rows)

@@ -34,7 +34,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from ..config import FrontEnd, SpectroError
 from ..files import note_input
 from .containers import find_pieces
-from .decoders import Channels, Mixer, plain_words, why_undecoded
+from .decoders import Channels, Mixer, decoder_words, why_undecoded
 
 # %% ../../nbs/10_preprocessing.ipynb #7527e212
 def bundled_corpus()->Path:
@@ -239,7 +239,7 @@ def _read_blocks(f, blocks, size, mix)->str:
     total = 0
     while True:
         try: block = f.read(max(1, size//f.channels), dtype="float32")
-        except (soundfile.LibsndfileError, RuntimeError) as e: return plain_words(str(getattr(e, "error_string", e)))
+        except (soundfile.LibsndfileError, RuntimeError) as e: return decoder_words(str(getattr(e, "error_string", e)))
         if not len(block): return ""
         blocks.append(mix(block))
         total += len(block)

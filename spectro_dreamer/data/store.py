@@ -35,7 +35,7 @@ from ..files import atomic_write
 from ..hdf5 import check_plain
 from .observations import Clip, band_statistics, global_style, style_columns
 from .folders import KEPT
-from .clip_checks import MEASURES, UNSEEN, read_measures, write_measures
+from .clip_checks import CLIP_MEASURES, UNSEEN, read_measures, write_measures
 from .corpus import Job, split_speakers
 
 # %% ../../nbs/10d_store.ipynb #02a6fc6e
@@ -121,7 +121,7 @@ class Tables(NamedTuple):
         skipped = [(p.clip.path, p.reason or f"{KEPT}in part: {p.lost}") for p in prepared if p.reason or p.lost]
         lengths, quiet = np.array([p.n_frames for p in good], int), np.array([p.quiet for p in good], np.float32)
         sums, squares = (_stacked(good, name, n_mels) for name in ("sums", "squares"))
-        measures = _stacked(good, "measures", len(MEASURES))
+        measures = _stacked(good, "measures", len(CLIP_MEASURES))
         return cls([p.clip for p in good], [p.sha256 for p in good], lengths, sums, squares, quiet, skipped, measures)
 
     @classmethod
