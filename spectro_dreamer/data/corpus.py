@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_LINES', 'EMPTY', 'NOTHING', 'VOTES', 'CV_COLUMNS', 'read_rows', 'read_table', 'read_labels',
            'clip_file', 'file_problem', 'rejection_reason', 'clean', 'write_table', 'Job', 'find_clips',
-           'split_speakers']
+           'split_speakers', 'split_said']
 
 # %% ../../nbs/10c_corpus.ipynb #9ad5d557
 __doc__ += """
@@ -379,9 +379,20 @@ def split_speakers(
     seed:int=0,           # of the order in which speakers are chosen
 )->np.ndarray:            # (C,) True for clips of validation speakers
     """Split by speaker: the first `val_split` of all speakers, in an order drawn from `seed`, go to validation with all
-    their clips.
+    their clips. Of a single speaker it is a share of the clips; one clip alone is never held back.
     """
     def place(name): return hashlib.sha256(f"{seed}:{name}".encode(errors="replace")).digest()
-    order = sorted(set(speakers), key=place)
-    held = set(order[:max(1, round(val_split*len(order)))]) if val_split > 0 else set()
-    return np.array([s in held for s in speakers])
+    names = speakers if len(set(speakers)) != 1 else [f"{s}:{k}" for k, s in enumerate(speakers)]
+    order = sorted(set(names), key=place)
+    n = max(1, round(val_split*len(order))) if val_split > 0 else 0
+    held = set(order[:n]) if len(order) > 1 else set()
+    return np.array([s in held for s in names], bool)
+
+def split_said(
+    speakers:list[str], # speaker of each clip
+    held:np.ndarray,    # (C,) from `split_speakers`
+)->str:
+    "What must be said of a split: that a single speaker had to be split by clip; else nothing."
+    if len(set(speakers)) != 1 or not held.any(): return ""
+    are = "is" if held.sum() == 1 else "are"
+    return f"one speaker: {held.sum()} of {len(held)} clips {are} held back for validation, of a voice that is known"

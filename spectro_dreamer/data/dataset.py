@@ -29,7 +29,7 @@ import h5py, numpy as np, torch
 from ..config import FrontEnd, SpectroError, TokenSpec
 from ..hdf5 import check_plain
 from .observations import STD_FLOOR, band_statistics, frames_to_tokens
-from .corpus import split_speakers
+from .corpus import split_said, split_speakers
 from .store import FORMAT, row_sources
 from .told import Spoken
 
@@ -208,9 +208,8 @@ def _opened(path):
 
 def _nothing_to_train(path, n, min_tokens, val_split):
     "The error of a data set without a clip to train on."
-    why = (f"one speaker or fewer than {min_tokens} tokens; try --val-split 0" if val_split else
-           f"fewer than the {min_tokens} tokens that training takes")
-    return SpectroError(f"{path} leaves no clip to train on: all {n} clips have {why}")
+    held = ", or are held back: try --val-split 0" if val_split else ""
+    return SpectroError(f"{path} leaves no clip to train on: all {n} have fewer than {min_tokens} tokens{held}")
 
 # %% ../../nbs/12_dataset.ipynb #0a25a7cc
 class PreparedFile:
@@ -327,8 +326,9 @@ class SpectrogramData(PreparedFile):
 
     def _split(self, val_split, seed):
         "Training and validation clips; a dream is never validated on."
-        held = np.zeros(len(self), bool)
-        held[~self.dreamed] = split_speakers([s for s, d in zip(self.speakers, self.dreamed) if not d], val_split, seed)
+        held, recorded = np.zeros(len(self), bool), [s for s, d in zip(self.speakers, self.dreamed) if not d]
+        held[~self.dreamed] = split_speakers(recorded, val_split, seed)
+        self.split_said = split_said(recorded, held[~self.dreamed]) # what must be said of it, if anything
         usable = self.lengths >= self.tokens.n_frames(self.tokens.min_tokens)
         self.train, self.val = np.flatnonzero(~held & usable), np.flatnonzero(held & usable)
         if not len(self.train): raise _nothing_to_train(self.path, len(self), self.tokens.min_tokens, val_split)

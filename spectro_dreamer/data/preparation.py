@@ -33,6 +33,7 @@ from .corpus import find_clips, write_table
 from .store import Tables, data_settings, plan_shards, read_tables
 from .saying import find_said
 from .joining import told_apart, write_joined
+from .clip_report import write_report
 from .workers import Cluster, Processes, prepare_clips, write_shards
 
 # %% ../../nbs/11_preparation.ipynb #f1430dcc
@@ -104,7 +105,8 @@ def prepare(
     phones_file=None,        # what is said when (10g); default: phones.tsv beside the table, if there is one
     label_columns=(),        # columns of the table that a model may be told: digit, species, …
     speaker_from:str="auto", # who speaks: "auto", "level:N", "pattern:REGEX", "column:NAME" or "one" (10ba)
-)->dict:                     # clips, speakers, hours, skipped, kept and left_out (reason by path), columns
+    report:bool=True,        # write a page and a table of what a person should look at (10j)
+)->dict:                     # clips, speakers, hours, skipped, kept and left_out (reason by path), columns, report
     """Turn recordings into one HDF5 file; what was skipped, and why, is listed in `<output_file>.skipped.tsv`.
 
     Interrupted at any moment, the same call goes on where it was; the result is the same, byte for byte. Raises
@@ -122,16 +124,25 @@ def prepare(
     work = partial(prepare_clips, front_end=front_end, min_frames=tokens.n_frames(tokens.min_tokens), float16=float16)
     source = dict(input_dir=str(input_dir), metadata_file=metadata_file and str(metadata_file), compress=bool(compress))
     if saying: source |= dict(phones_file=str(saying.file), label_columns=list(label_columns))
-    with locked(output), _explained(output, shards):
-        _remove(shards[0].file.parent.glob("*.partial")) # of a run that was killed
-        with _crew_of(num_workers, scheduler) as crew: _prepare_shards(shards, work, crew, about, front_end, progress)
-        tables = _tables_of(shards, skipped, output, input_dir, say)
-        about = dict(source=json.dumps(source), **about)
-        said = saying.of(tables, front_end) if saying else None
-        result = write_joined([s.file for s in shards], tables, output, keep_shards, compress, about, said)
-        # those of an earlier output too, now that it is replaced
-        _remove(set(shards[0].file.parent.glob("*.h5")) - {s.file for s in shards if keep_shards})
-    return result
+    with locked(output):
+        with _explained(output, shards):
+            _remove(shards[0].file.parent.glob("*.partial")) # of a run that was killed
+            with _crew_of(num_workers, scheduler) as crew:
+                _prepare_shards(shards, work, crew, about, front_end, progress)
+            tables = _tables_of(shards, skipped, output, input_dir, say)
+            about = dict(source=json.dumps(source), **about)
+            said = saying.of(tables, front_end) if saying else None
+            result = write_joined([s.file for s in shards], tables, output, keep_shards, compress, about, said)
+            # those of an earlier output too, now that it is replaced
+            _remove(set(shards[0].file.parent.glob("*.h5")) - {s.file for s in shards if keep_shards})
+        return result | dict(report=_reported(output, jobs, say) if report else None)
+
+def _reported(output, jobs, say):
+    "The report on what is to be looked at; the data set is there, so a full disk is no reason to fail."
+    try: report = write_report(output, {j.clip.path: j.file for j in jobs})
+    except OSError as e: return say(f"the report on {output} could not be written: {e.strerror or e}")
+    for line in report.lines(): say(line)
+    return report
 
 def _check_request(output_file, num_workers, scheduler, shard_clips):
     "Raise `SpectroError` if what is asked for contradicts itself."

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['AUDIO_SUFFIXES', 'BLOCK_SAMPLES', 'SAMPLE_RATES', 'LOUDEST', 'LONGEST', 'MOST_SAMPLES', 'TOO_LONG',
-           'UNREAD', 'SMALL_BLOCK', 'DB_PER_NAT', 'FRAME_BLOCK', 'BAND_BLOCK', 'bundled_corpus', 'is_url',
-           'open_binary', 'read_audio', 'resample', 'Sound', 'decode_audio', 'decode_sound', 'hz_to_mel',
-           'mel_to_hz', 'mel_frequencies', 'mel_filterbank', 'log_bands', 'log_mel', 'import_torchaudio']
+           'UNREAD', 'PIPE', 'MOST_PIPED', 'SMALL_BLOCK', 'DB_PER_NAT', 'FRAME_BLOCK', 'BAND_BLOCK',
+           'bundled_corpus', 'is_url', 'open_binary', 'read_audio', 'resample', 'Sound', 'decode_audio',
+           'decode_sound', 'hz_to_mel', 'mel_to_hz', 'mel_frequencies', 'mel_filterbank', 'log_bands',
+           'log_mel', 'import_torchaudio']
 
 # %% ../../nbs/10_preprocessing.ipynb #bbef6a28
 __doc__ += """
@@ -25,14 +26,15 @@ power in nats, one row a frame, N = 1 + S // hop_length.
 # %% ../../nbs/10_preprocessing.ipynb #c0680f0e
 import io, math, os, sys, types
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from ..config import FrontEnd, SpectroError
 from ..files import note_input
-from .containers import UNDECODED, find_pieces, kind_of
+from .containers import find_pieces
+from .decoders import Channels, Mixer, decoder_words, why_undecoded
 
 # %% ../../nbs/10_preprocessing.ipynb #7527e212
 def bundled_corpus()->Path:
@@ -53,20 +55,33 @@ TOO_LONG = "is too long for the memory that is free: cut it into pieces"
 # bytes an MP3's tags may take at its end; if more remain, its length was claimed too short
 UNREAD = 1024
 
+PIPE = "-"             # stands for the recording that is piped into a command
+MOST_PIPED = 1 << 31   # bytes
+
 def is_url(path)->bool:
     "Whether a path is for fsspec (`s3://…`, `memory://…`) rather than the local file system."
     return "://" in str(path)
 
+def _piped(f)->bytes:
+    "All that comes through a pipe, which cannot be read twice. Raises `SpectroError` if there is none, or no end."
+    if not f or f.isatty(): raise SpectroError("- reads a recording from a pipe, and none is there: cat a.wav | …")
+    data = f.read(MOST_PIPED + 1)
+    if len(data) <= MOST_PIPED: return data
+    raise SpectroError(f"more than {MOST_PIPED >> 30} GB come through the pipe: write them to a file first")
+
 @contextmanager
 def open_binary(path):
-    """Open a local path, or fetch what is at an fsspec URL.
+    """Open a local path, read what is piped (`-`), or fetch what is at an fsspec URL.
 
     Raises `FileNotFoundError`, or `OSError` when the storage does not answer.
     """
+    if str(path) == PIPE:
+        yield io.BytesIO(_piped(sys.stdin and sys.stdin.buffer))
+        return
     if not is_url(path):
         with open(path, "rb") as f:
             note_input(path)
-            yield f
+            yield f if f.seekable() else io.BytesIO(_piped(f))
         return
     import fsspec
     try:
@@ -80,14 +95,14 @@ def open_binary(path):
     yield io.BytesIO(data)
 
 def read_audio(
-    path,            # any file libsndfile decodes; local or an fsspec URL
+    path,            # any file libsndfile decodes; local, an fsspec URL, or `-` for what is piped
     sample_rate:int, # hertz, resampled to it with soxr's high quality
 )->np.ndarray:       # (S,) float32; channels are averaged
     """Decode a recording to mono. Raises `SpectroError` with the reason if it does not decode.
 
     What is lost of a damaged one is said on the error stream.
     """
-    name = Path(str(path)).name
+    name = "what was piped" if str(path) == PIPE else Path(str(path)).name
     try:
         with open_binary(path) as f: sound = decode_sound(f)
         if sound.lost: print(f"{name}: {sound.lost}", file=sys.stderr)
@@ -116,6 +131,7 @@ class Sound(NamedTuple):
     wave:np.ndarray # (S,) float32 at the recording's own rate
     sample_rate:int # hertz
     lost:str=""     # what of it could not be heard, and why; empty if nothing
+    channels:Channels=Channels() # how its channels go together
 
 def decode_audio(
     source, # a path or an open binary file, read from its beginning
@@ -148,7 +164,8 @@ def _joined(sounds, lost):
     _check_length(len(wave), sample_rate)
     lost = [*lost, *(s.lost for s in sounds if s.lost)]
     heard = f"{len(wave)/sample_rate:.1f} s heard; " if lost and " s heard" not in lost[0] else ""
-    return Sound(wave, sample_rate, heard + "; ".join(lost))
+    channels = reduce(Channels.and_of, (s.channels for s in sounds))
+    return Sound(wave, sample_rate, heard + "; ".join(lost), channels)
 
 def _one_sound(source)->Sound:
     "What is heard of one file."
@@ -162,7 +179,7 @@ def _one_sound(source)->Sound:
     if not max(wave.max(), -wave.min()) < LOUDEST:
         raise ValueError("holds samples that are NaN, infinite or absurdly large")
     lost = f"{len(wave)/sample_rate:.1f} s heard, then it does not decode: {decoded.error}" if decoded.error else ""
-    return Sound(wave, sample_rate, lost)
+    return Sound(wave, sample_rate, lost, decoded.channels)
 
 # %% ../../nbs/10_preprocessing.ipynb #0fe3e0cb
 class _Decoded(NamedTuple):
@@ -172,6 +189,7 @@ class _Decoded(NamedTuple):
     kind:str                # of file, such as "MP3"
     unread:int              # bytes left
     error:str               # what ended it before its end
+    channels:Channels       # how its channels go together
 
 def _never(): return False
 
@@ -197,33 +215,33 @@ def _blocks(source, size=None)->_Decoded:
     source.seek(0)
     if real: os.lseek(source.fileno(), 0, os.SEEK_SET)
     blocks:list[np.ndarray] = []
-    error, sample_rate, kind = "", 0, ""
+    error, sample_rate, kind, mixer = "", 0, "", Mixer()
     try:
         with _hushed(), soundfile.SoundFile(source.fileno() if real else source, closefd=False) as f:
             # else soundfile seeks after each block, and an MP3 decoder that was sent elsewhere loses the thread
             f.seekable = _never
             sample_rate, kind = f.samplerate, f.format
-            error = _read_blocks(f, blocks, size or BLOCK_SAMPLES)
+            error = _read_blocks(f, blocks, size or BLOCK_SAMPLES, mixer)
             if kind == "MP3" and not error and type(f).seekable(f):
                 f.seek(sum(len(block) for block in blocks)) # gives back what was read ahead: the rest is counted
-    except (soundfile.LibsndfileError, RuntimeError, TypeError) as e: error = error or str(_decoder_says(e, source))
+    except (soundfile.LibsndfileError, RuntimeError, TypeError) as e: error = error or why_undecoded(e, source)
     if error and not size and sample_rate: return _blocks(source, SMALL_BLOCK)
     if error and not blocks: raise ValueError(f"does not decode: {error}")
     at = os.lseek(source.fileno(), 0, os.SEEK_CUR) if real else source.tell()
-    return _Decoded(blocks, sample_rate, kind, end - at, error)
+    return _Decoded(blocks, sample_rate, kind, end - at, error, mixer.channels)
 
 SMALL_BLOCK = 1 << 12 # samples, where a larger block does not decode
 
 # %% ../../nbs/10_preprocessing.ipynb #a91533d3
-def _read_blocks(f, blocks, size)->str:
+def _read_blocks(f, blocks, size, mix)->str:
     "Append all blocks of an open sound file, channels averaged; returns what ended it before its end."
     import soundfile
     total = 0
     while True:
         try: block = f.read(max(1, size//f.channels), dtype="float32")
-        except (soundfile.LibsndfileError, RuntimeError) as e: return str(getattr(e, "error_string", e)).strip(". ")
+        except (soundfile.LibsndfileError, RuntimeError) as e: return decoder_words(str(getattr(e, "error_string", e)))
         if not len(block): return ""
-        blocks.append(block if block.ndim == 1 else block.mean(axis=1))
+        blocks.append(mix(block))
         total += len(block)
         _check_length(total, f.samplerate)
 
@@ -241,25 +259,6 @@ class _Endless:
         return self.tell()
     def tell(self): return self.far or self.f.tell()
     def read(self, n): return bytes(n) if self.far else self.f.read(n)  # its end, where tags would be, is zeros
-
-_POINTERS = ((b"version https://git-lfs", "git lfs pull"), (b"/annex/objects/", "git annex get"),
-             (b".git/annex/", "git annex get"), (b"outs:", "dvc pull"))
-
-def _decoder_says(error, source):
-    "Why a file does not decode."
-    why = str(getattr(error, "error_string", error)).strip(". ")
-    if not ("does not exist" in why or "not recognised" in why): return why
-    source.seek(0)
-    head = source.read(200)
-    kind = kind_of(head)
-    if not head: return "the file is empty"
-    for word, remedy in _POINTERS:
-        if word in head: return f"it only says where the sound is, which was not fetched: {remedy}"
-    if kind in UNDECODED:
-        kind = "an MP4 file (M4A, AAC)" if kind == "MP4" else f"a file of kind {kind}"
-        return f"{kind}, which libsndfile does not know; convert it, e.g. ffmpeg -i in.m4a out.flac"
-    # it says that the file does not exist, whenever it cannot identify one
-    return "not a kind of audio libsndfile knows"
 
 # %% ../../nbs/10_preprocessing.ipynb #14c9ae6e
 def hz_to_mel(hz, scale:str="slaney"):

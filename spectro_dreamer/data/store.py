@@ -35,6 +35,7 @@ from ..files import atomic_write
 from ..hdf5 import check_plain
 from .observations import Clip, band_statistics, global_style, style_columns
 from .folders import KEPT
+from .clip_checks import CLIP_MEASURES, UNSEEN, read_measures, write_measures
 from .corpus import Job, split_speakers
 
 # %% ../../nbs/10d_store.ipynb #02a6fc6e
@@ -49,6 +50,7 @@ class PreparedClip(NamedTuple):
     squares:np.ndarray|None=None # (M,) Σx²
     quiet:float=0.0            # level (mean log-mel of a frame, nats) that 5 % of the frames stay below
     lost:str=""                # what of it could not be heard
+    measures:np.ndarray=UNSEEN # (K,) what is measured of the whole clip (10ca)
 
     @property
     def n_frames(self)->int:
@@ -71,12 +73,6 @@ def data_settings(
     versions = {p: metadata.version(p) for p in ("numpy", "scipy", "soundfile", "soxr")}
     return dict(front_end=json.dumps(front_end.to_dict()), tokens=json.dumps(asdict(tokens)),
                 dtype="float16" if float16 else "float32", versions=json.dumps(versions))
-
-def _training_clips(clips):
-    "Which clips are of the default training speakers; with a single speaker all, as there is nobody else."
-    train = ~split_speakers([c.speaker for c in clips]) if clips else np.zeros(0, bool)
-    if not train.any(): train[:] = True
-    return train
 
 def _fingerprints(clips, sha256, attrs):
     "Of the recordings and their rows, and of those with the settings."
@@ -113,6 +109,7 @@ class Tables(NamedTuple):
     squares:np.ndarray # (C, M) nats²
     quiet:np.ndarray   # (C,) nats
     skipped:list[tuple[str, str]] # path and reason
+    measures:np.ndarray|None=None # (C, K) what is measured of whole clips; NaN where that was not done
 
     @classmethod
     def of(cls,
@@ -124,7 +121,8 @@ class Tables(NamedTuple):
         skipped = [(p.clip.path, p.reason or f"{KEPT}in part: {p.lost}") for p in prepared if p.reason or p.lost]
         lengths, quiet = np.array([p.n_frames for p in good], int), np.array([p.quiet for p in good], np.float32)
         sums, squares = (_stacked(good, name, n_mels) for name in ("sums", "squares"))
-        return cls([p.clip for p in good], [p.sha256 for p in good], lengths, sums, squares, quiet, skipped)
+        measures = _stacked(good, "measures", len(CLIP_MEASURES))
+        return cls([p.clip for p in good], [p.sha256 for p in good], lengths, sums, squares, quiet, skipped, measures)
 
     @classmethod
     def read(cls,
@@ -134,7 +132,7 @@ class Tables(NamedTuple):
         clips = [Clip(*row) for row in zip(*(_read_column(f, c.name) for c in fields(Clip)))]
         skipped = [tuple(r) for r in f["skipped"].asstr()[:].tolist()]
         return cls(clips, _read_column(f, "sha256"), np.diff(f["offsets"][:]), f["sums"][:], f["squares"][:],
-                   f["quiet"][:], skipped)
+                   f["quiet"][:], skipped, read_measures(f, len(clips)))
 
     @classmethod
     def joined(cls, parts:list["Tables"]):
@@ -159,10 +157,11 @@ class Tables(NamedTuple):
         f.create_dataset("skipped", data=skipped, dtype=h5py.string_dtype())
         f["offsets"] = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
         f["sums"], f["squares"], f["quiet"] = self.sums, self.squares, self.quiet
+        if self.measures is not None: write_measures(f, self.measures)
         styles = np.array([global_style(c, names) for c in self.clips], np.float32)
         f["global_styles"] = styles.reshape(len(self.clips), len(names) - 3)
         if self.clips:
-            train = _training_clips(self.clips)
+            train = ~split_speakers([c.speaker for c in self.clips])
             f["mean"], f["std"] = band_statistics(self.sums[train], self.squares[train], self.lengths[train])
         inputs, fingerprint = _fingerprints(self.clips, self.sha256, attrs)
         f.attrs.update(format=FORMAT, style_names=json.dumps(names), inputs=inputs, fingerprint=fingerprint, **attrs)
@@ -360,7 +359,7 @@ class Shard(NamedTuple):
         import h5py
         try:
             with h5py.File(self.file) as f:
-                return f.attrs.get("key") == self.key and not f.attrs.get("try_again", True)
+                return f.attrs.get("key") == self.key and "measures" in f and not f.attrs.get("try_again", True)
         except OSError: return False
 
 def _shard_key(jobs, about):

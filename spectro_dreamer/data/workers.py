@@ -33,6 +33,7 @@ from ..machine import keep_memory
 from .preprocessing import decode_sound, is_url, open_binary, resample
 from .observations import local_style
 from .front_ends import log_spectrogram
+from .clip_checks import counted, measure
 from .corpus import Job
 from .store import DIED, NO_MEMORY, PreparedClip, Shard, write_shard
 
@@ -52,18 +53,20 @@ def prepare_clip(
         with open_binary(job.file) as f:
             sha256 = hashlib.file_digest(f, "sha256").hexdigest()
             sound = decode_sound(f)
+        measures = np.array(measure(sound), np.float32)
         spec = log_spectrogram(resample(sound.wave, sound.sample_rate, front_end.sample_rate), front_end)
     except (ValueError, SpectroError) as e: return PreparedClip(job.clip, str(e))
     except MemoryError: return PreparedClip(job.clip, NO_MEMORY)
     except OSError as e:
         if e.errno in MACHINE_ERRORS or (is_url(job.file) and not isinstance(e, FileNotFoundError)): raise
         return PreparedClip(job.clip, f"cannot be opened: {e.strerror or e}")
-    if len(spec) < min_frames: return PreparedClip(job.clip, f"too short: {len(spec)} frames, {min_frames} needed")
+    if len(spec) < min_frames:
+        return PreparedClip(job.clip, f"too short: {counted(len(spec), 'frame')}, {min_frames} needed")
     keep = np.float16 if float16 else np.float32
     sums = spec.sum(axis=0, dtype=np.float64).astype(np.float32)
     squares = np.square(spec, dtype=np.float64).sum(axis=0).astype(np.float32)
     return PreparedClip(job.clip, "", sha256, spec.astype(keep), local_style(spec).astype(keep), sums, squares,
-                        quiet_level(spec.mean(axis=1)), sound.lost)
+                        quiet_level(spec.mean(axis=1)), sound.lost, measures)
 
 def quiet_level(
     level:np.ndarray, # (N,) mean log-mel of each frame, nats

@@ -207,6 +207,7 @@ def train(
         about = manifest(cfg, data.fingerprint, device=str(device), processes=team.size, **more)
         with begin(run_dir, cfg.to_dict(), about, saved, trainer.epoch, experiment=t.experiment_name,
                    progress=progress, use_mlflow=use_mlflow, leads=team.leads) as run:
+            if data.split_said: run.warn(data.split_said)
             if short := trainer.batches(0).left_out:
                 run.warn(f"{short} of {len(data.train)} training clips are shorter than a sequence of "
                          f"{t.sequence_length} tokens and are left out")

@@ -40,10 +40,11 @@ def clean_main(argv=None):
     flag(p, "output-dir", help="gets clips/, validated.tsv and rejected.tsv", required=True)
     flag(p, "min-votes", 2, "votes up that a clip needs")
     a = p.parse_args(argv)
+    from spectro_dreamer.data.clip_checks import counted
     from spectro_dreamer.data.corpus import clean
     kept, rejected = clean(a.metadata_file, a.clips_dir, a.output_dir, a.min_votes)
     reasons = f" (reasons in {Path(a.output_dir)/'rejected.tsv'})" if rejected else ""
-    print(f"kept {kept} clips, rejected {len(rejected)}{reasons}")
+    print(f"kept {counted(kept)}, rejected {len(rejected)}{reasons}")
 
 # %% ../../nbs/91e_making.ipynb #89864c89
 def front_end_said(
@@ -101,6 +102,7 @@ def prepare_main(argv=None):
     flag(p, "scheduler", help="address of a Dask scheduler (tcp://host:8786): its workers decode instead")
     flag(p, "shard-clips", 64, "clips kept at a time: what an interruption costs each worker at most")
     flag(p, "keep-shards", False, "leave the shards and let the output refer to them, without a copy")
+    flag(p, "no-report", False, "leave out the page and the table of clips to look at (OUTPUT.report.html, .tsv)")
     sections = {part: {name: getattr(preset(name), part) for name in PRESET_NAMES} for part in ("front_end", "tokens")}
     config_flags(p, sections)
     setting_flags(p, sections["front_end"], "the spectrogram", names={"kind": "front-end"})
@@ -115,17 +117,18 @@ def prepare_main(argv=None):
     tokens = tokens_said(base, front_end, said.values, a.segment_duration, a.overlap)
     workers = a.num_workers
     if workers is None: workers = 0 if a.scheduler else os.cpu_count()
+    from spectro_dreamer.data.clip_checks import counted
     from spectro_dreamer.data.preparation import prepare
     about = prepare(a.input_dir, a.output_file, metadata_file=a.metadata_file, front_end=front_end, tokens=tokens,
                     float16=a.use_float16, compress=a.compress, num_workers=workers, scheduler=a.scheduler,
                     keep_shards=a.keep_shards, shard_clips=a.shard_clips, phones_file=a.phones,
-                    label_columns=a.label_column, speaker_from=a.speaker_from)
+                    label_columns=a.label_column, speaker_from=a.speaker_from, report=not a.no_report)
     listed = f", all listed in {a.output_file}.skipped.tsv"
     say_some([f"{path}: {reason}" for path, reason in about["left_out"].items()], listed, 10)
     say_some([f"{path}: {reason}" for path, reason in about["kept"].items()], listed)
     say_some([f"skipped {path}: {reason}" for path, reason in about["skipped"].items()], listed)
     also = f", {len(about['kept'])} kept with a word" if about["kept"] else ""
-    print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, "
+    print(f"{counted(about['clips'])} of {counted(about['speakers'], 'speaker')}, {about['hours']:.2f} hours, "
           f"{len(about['skipped'])} skipped{also}; tokens of {tokens.frames} frames, a new one every {tokens.hop}; "
           f"wrote {a.output_file}")
 
@@ -140,10 +143,16 @@ def join_main(argv=None):
     flag(p, "by-reference", False, "refer to the files instead of copying them (HDF5 virtual data sets); they must "
                                    "stay where they are")
     flag(p, "compress", False, "gzip the copy: a little smaller, much slower to write")
+    flag(p, "no-report", False, "leave out the page and the table of clips to look at (OUTPUT.report.html, .tsv)")
     a = p.parse_args(argv)
+    from spectro_dreamer.data.clip_checks import counted
     from spectro_dreamer.data.joining import join
     about = join(a.files, a.output_file, by_reference=a.by_reference, compress=a.compress)
-    print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours; wrote {a.output_file}")
+    if not a.no_report:
+        from spectro_dreamer.data.clip_report import write_report
+        print("\n".join(write_report(a.output_file).lines()))
+    print(f"{counted(about['clips'])} of {counted(about['speakers'], 'speaker')}, {about['hours']:.2f} hours; "
+          f"wrote {a.output_file}")
 
 # %% ../../nbs/91e_making.ipynb #d6d654eb
 def train_config(
