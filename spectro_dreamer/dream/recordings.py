@@ -19,10 +19,9 @@ A recording of any length in, what a model makes of it out, as files.
 Memory does not depend on the length; time is in proportion to it.
 """
 
-# %% ../../nbs/60a_recordings.ipynb #383bad80
+# %% ../../nbs/60a_recordings.ipynb #5d20022a
 import math, re, unicodedata
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np, torch
@@ -40,7 +39,7 @@ from ..sound.neural_vocoder import sounding
 from .imagination import (dream_frames, dream_voice, draw_noise, hear_context, imagine,
                                                noise_generators, save_results, show_dream, triptych)
 
-# %% ../../nbs/60a_recordings.ipynb #f1a0ba98
+# %% ../../nbs/60a_recordings.ipynb #faf6f4fb
 PICTURED = 60.   # seconds that a picture shows
 UNSAID = 30.     # seconds of a recording, up to which no progress is shown
 
@@ -61,7 +60,8 @@ class Beginning:
         title:str,
     ): # the matplotlib figure
         "The picture; its title says what is left out."
-        if self.n > self.most: title += f", the first {PICTURED:.0f} s of {clock_text(self.n/self.front_end.frame_rate)}"
+        seconds = self.n/self.front_end.frame_rate
+        if self.n > self.most: title += f", the first {PICTURED:.0f} s of {clock_text(seconds)}"
         return plot_log_mel(np.concatenate(self.blocks), self.front_end, title=title).figure
 
 # %% ../../nbs/60a_recordings.ipynb #66ad84bf

@@ -25,7 +25,7 @@ import numpy as np
 from ..config import FrontEnd, SpectroError
 from ..files import atomic_write
 
-# %% ../../nbs/40b_long_sounds.ipynb #12f9e2e7
+# %% ../../nbs/40b_long_sounds.ipynb #4447b149
 BLOCK = 1024 # frames that are made audible at a time
 
 class BlockSound:
@@ -37,9 +37,9 @@ class BlockSound:
     ):
         self.sound, self.hop, self.block = sound, front_end.hop_length, block
         fade = 2*math.ceil(front_end.n_fft/front_end.hop_length)
-        self.around, self.fade = max(32, 2*fade), fade # frames heard before and after a block; over which two are mixed
+        self.around, self.fade = max(32, 2*fade), fade # frames heard beside a block; over which two are mixed
         self.frames, self.at, self.begin = None, 0, 0  # frames from `begin` on; the next one to make audible
-        self.tail = None                               # the end of what there is: samples from frame `begin` on
+        self.tail = None                               # the end of the finished sound, from frame `begin` on
 
     def add(self,
         spec,  # (n, M) nats
