@@ -6,8 +6,8 @@
 __all__ = ['AUDIO_SUFFIXES', 'BLOCK_SAMPLES', 'SAMPLE_RATES', 'LOUDEST', 'LONGEST', 'MOST_SAMPLES', 'TOO_LONG',
            'UNREAD', 'SMALL_BLOCK', 'DB_PER_NAT', 'FRAME_BLOCK', 'BAND_BLOCK', 'bundled_corpus', 'is_url',
            'open_binary', 'reading', 'read_audio', 'resample', 'Sound', 'decode_audio', 'decode_sound',
-           'sound_blocks', 'hz_to_mel', 'mel_to_hz', 'mel_frequencies', 'mel_filterbank', 'log_bands',
-           'log_mel', 'import_torchaudio']
+           'hushed', 'sound_blocks', 'hz_to_mel', 'mel_to_hz', 'mel_frequencies', 'mel_filterbank',
+           'log_bands', 'log_mel', 'import_torchaudio']
 
 # %% ../../nbs/10_preprocessing.ipynb #bbef6a28
 __doc__ += """
@@ -180,7 +180,7 @@ class _End(NamedTuple):
 def _never(): return False
 
 @contextmanager
-def _hushed():
+def hushed():
     "Keep what a decoder prints past Python to itself."
     try: kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     except OSError:  # there is no error stream
@@ -202,19 +202,19 @@ def _decoding(source, size, skip, longest):
     if real: os.lseek(source.fileno(), 0, os.SEEK_SET)
     total, error, sample_rate, kind = 0, "", 0, ""
     try:
-        with _hushed(): f = soundfile.SoundFile(source.fileno() if real else source, closefd=False)
+        with hushed(): f = soundfile.SoundFile(source.fileno() if real else source, closefd=False)
         with f:
             # else soundfile seeks after each block, and an MP3 decoder that was sent elsewhere loses the thread
             f.seekable = _never
             sample_rate, kind = f.samplerate, f.format
             while True:
-                with _hushed(): block, error = _next_block(f, size)
+                with hushed(): block, error = _next_block(f, size)
                 if not len(block): break
                 total += len(block)
                 _check_block(block, total, sample_rate, longest)
                 if total > skip: yield block[max(0, len(block) - (total - skip)):], sample_rate
             if kind == "MP3" and not error and type(f).seekable(f):
-                with _hushed(): f.seek(total) # gives back what was read ahead: the rest is counted
+                with hushed(): f.seek(total) # gives back what was read ahead: the rest is counted
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as e: error = error or str(_decoder_says(e, source))
     at = os.lseek(source.fileno(), 0, os.SEEK_CUR) if real else source.tell()
     return _End(max(total, skip), sample_rate, kind, end - at, error)

@@ -24,7 +24,7 @@ import numpy as np
 from ..config import FrontEnd
 from .containers import find_pieces
 from .front_ends import log_spectrogram
-from .preprocessing import UNREAD, reading, sound_blocks
+from .preprocessing import UNREAD, hushed, reading, sound_blocks
 
 # %% ../../nbs/10j_streams.ipynb #54f47677
 BELIEVED = 24*3600 # seconds of a recording that is read in blocks; a few bytes can hold days of silence
@@ -100,7 +100,8 @@ class Recording:
     def claimed(self)->float:
         "The seconds that its header claims; 0 if it claims nothing that can be believed."
         import soundfile
-        try: seconds = soundfile.info(str(self.path)).duration
+        try:
+            with hushed(): seconds = soundfile.info(str(self.path)).duration
         except (soundfile.LibsndfileError, RuntimeError, TypeError): return 0.
         return seconds if 0 < seconds < BELIEVED else 0.
 
