@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['AUDIO_SUFFIXES', 'BLOCK_SAMPLES', 'SAMPLE_RATES', 'LOUDEST', 'LONGEST', 'MOST_SAMPLES', 'TOO_LONG',
            'UNREAD', 'PIPE', 'MOST_PIPED', 'SMALL_BLOCK', 'DB_PER_NAT', 'FRAME_BLOCK', 'BAND_BLOCK',
-           'bundled_corpus', 'is_url', 'open_binary', 'read_audio', 'resample', 'Sound', 'decode_audio',
-           'decode_sound', 'hz_to_mel', 'mel_to_hz', 'mel_frequencies', 'mel_filterbank', 'log_bands',
-           'log_mel', 'import_torchaudio']
+           'bundled_corpus', 'is_url', 'open_binary', 'spoken_name', 'reading', 'read_audio', 'resample',
+           'Sound', 'decode_audio', 'decode_sound', 'hushed', 'sound_blocks', 'hz_to_mel', 'mel_to_hz',
+           'mel_frequencies', 'mel_filterbank', 'log_bands', 'log_mel', 'import_torchaudio']
 
 # %% ../../nbs/10_preprocessing.ipynb #bbef6a28
 __doc__ += """
@@ -94,6 +94,25 @@ def open_binary(path):
     except Exception as e: raise OSError(f"cannot read {path}: {e}") from e
     yield io.BytesIO(data)
 
+# %% ../../nbs/10_preprocessing.ipynb #a09673e7
+def spoken_name(path)->str:
+    "What messages call a recording."
+    return "what was piped" if str(path) == PIPE else Path(str(path)).name
+
+@contextmanager
+def reading(path):
+    "Open a recording as `open_binary` does; what goes wrong while it is read is raised as a `SpectroError`."
+    name = spoken_name(path)
+    try:
+        with open_binary(path) as f: yield f
+    except (FileNotFoundError, IsADirectoryError): raise SpectroError(f"no such file: {path}") from None
+    # of a URL it is not the file's fault: whoever reads a corpus must stop rather than go on without it
+    except OSError as e:
+        if is_url(path): raise
+        raise SpectroError(f"cannot open {name}: {e.strerror}") from None
+    except ValueError as e: raise SpectroError(f"{name} {e}") from None
+    except MemoryError: raise SpectroError(f"{name} {TOO_LONG}") from None
+
 def read_audio(
     path,            # any file libsndfile decodes; local, an fsspec URL, or `-` for what is piped
     sample_rate:int, # hertz, resampled to it with soxr's high quality
@@ -102,18 +121,10 @@ def read_audio(
 
     What is lost of a damaged one is said on the error stream.
     """
-    name = "what was piped" if str(path) == PIPE else Path(str(path)).name
-    try:
-        with open_binary(path) as f: sound = decode_sound(f)
-        if sound.lost: print(f"{name}: {sound.lost}", file=sys.stderr)
+    with reading(path) as f:
+        sound = decode_sound(f)
+        if sound.lost: print(f"{spoken_name(path)}: {sound.lost}", file=sys.stderr)
         return resample(sound.wave, sound.sample_rate, sample_rate)
-    except (FileNotFoundError, IsADirectoryError): raise SpectroError(f"no such file: {path}") from None
-    # of a URL it is not the file's fault: whoever reads a corpus must stop rather than go on without it
-    except OSError as e:
-        if is_url(path): raise
-        raise SpectroError(f"cannot open {name}: {e.strerror}") from None
-    except ValueError as e: raise SpectroError(f"{name} {e}") from None
-    except MemoryError: raise SpectroError(f"{name} {TOO_LONG}") from None
 
 def resample(
     wave:np.ndarray, # (S,)
@@ -169,32 +180,25 @@ def _joined(sounds, lost):
 
 def _one_sound(source)->Sound:
     "What is heard of one file."
-    decoded = _blocks(source)
-    if decoded.kind == "MP3" and decoded.unread > UNREAD: decoded = _blocks(_Endless(source))
-    blocks, sample_rate = decoded.blocks, decoded.sample_rate
-    if not blocks: raise ValueError("holds no samples")
-    if not SAMPLE_RATES[0] <= sample_rate <= SAMPLE_RATES[1]:
-        raise ValueError(f"claims {sample_rate} samples a second, which is not believed")
-    wave = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    if not max(wave.max(), -wave.min()) < LOUDEST:
-        raise ValueError("holds samples that are NaN, infinite or absurdly large")
-    lost = f"{len(wave)/sample_rate:.1f} s heard, then it does not decode: {decoded.error}" if decoded.error else ""
-    return Sound(wave, sample_rate, lost, decoded.channels)
+    found, mixer = [], Mixer()
+    def collect(): found.append((yield from sound_blocks(source, mixer=mixer)))
+    blocks = list(collect())
+    wave = blocks[0][0] if len(blocks) == 1 else np.concatenate([block for block, _ in blocks])
+    return Sound(wave, blocks[0][1], found[0], mixer.channels)
 
 # %% ../../nbs/10_preprocessing.ipynb #0fe3e0cb
-class _Decoded(NamedTuple):
-    "What libsndfile makes of a file."
-    blocks:list[np.ndarray] # of mono samples
-    sample_rate:int         # hertz
-    kind:str                # of file, such as "MP3"
-    unread:int              # bytes left
-    error:str               # what ended it before its end
-    channels:Channels       # how its channels go together
+class _End(NamedTuple):
+    "How the decoding of a file ended."
+    samples:int     # that were decoded
+    sample_rate:int # hertz
+    kind:str        # of file, such as "MP3"
+    unread:int      # bytes left
+    error:str       # what ended it before its end
 
 def _never(): return False
 
 @contextmanager
-def _hushed():
+def hushed():
     "Keep what a decoder prints past Python to itself."
     try: kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     except OSError:  # there is no error stream
@@ -207,48 +211,79 @@ def _hushed():
         os.close(kept)
         os.close(nowhere)
 
-def _blocks(source, size=None)->_Decoded:
-    "All that one file gives; if a block fails, once more in small ones, to lose as little as can be."
+def _decoding(source, size, skip, longest, mixer):
+    "Yield the blocks of a file behind its first `skip` samples, each with its rate in hertz; returns the `_End`."
     import soundfile
     real = isinstance(source, io.BufferedReader) # a file of this machine, which libsndfile reads by itself
     end = source.seek(0, 2)
     source.seek(0)
     if real: os.lseek(source.fileno(), 0, os.SEEK_SET)
-    blocks:list[np.ndarray] = []
-    error, sample_rate, kind, mixer = "", 0, "", Mixer()
+    total, error, sample_rate, kind = 0, "", 0, ""
     try:
-        with _hushed(), soundfile.SoundFile(source.fileno() if real else source, closefd=False) as f:
+        with hushed(): f = soundfile.SoundFile(source.fileno() if real else source, closefd=False)
+        with f:
             # else soundfile seeks after each block, and an MP3 decoder that was sent elsewhere loses the thread
             f.seekable = _never
             sample_rate, kind = f.samplerate, f.format
-            error = _read_blocks(f, blocks, size or BLOCK_SAMPLES, mixer)
+            while True:
+                with hushed(): block, error = _next_block(f, size, mixer)
+                if not len(block): break
+                total += len(block)
+                _check_block(block, total, sample_rate, longest)
+                if total > skip: yield block[max(0, len(block) - (total - skip)):], sample_rate
             if kind == "MP3" and not error and type(f).seekable(f):
-                f.seek(sum(len(block) for block in blocks)) # gives back what was read ahead: the rest is counted
+                with hushed(): f.seek(total) # gives back what was read ahead: the rest is counted
     except (soundfile.LibsndfileError, RuntimeError, TypeError) as e: error = error or why_undecoded(e, source)
-    if error and not size and sample_rate: return _blocks(source, SMALL_BLOCK)
-    if error and not blocks: raise ValueError(f"does not decode: {error}")
     at = os.lseek(source.fileno(), 0, os.SEEK_CUR) if real else source.tell()
-    return _Decoded(blocks, sample_rate, kind, end - at, error, mixer.channels)
+    return _End(max(total, skip), sample_rate, kind, end - at, error)
 
 SMALL_BLOCK = 1 << 12 # samples, where a larger block does not decode
 
-# %% ../../nbs/10_preprocessing.ipynb #a91533d3
-def _read_blocks(f, blocks, size, mix)->str:
-    "Append all blocks of an open sound file, channels averaged; returns what ended it before its end."
-    import soundfile
-    total = 0
-    while True:
-        try: block = f.read(max(1, size//f.channels), dtype="float32")
-        except (soundfile.LibsndfileError, RuntimeError) as e: return decoder_words(str(getattr(e, "error_string", e)))
-        if not len(block): return ""
-        blocks.append(mix(block))
-        total += len(block)
-        _check_length(total, f.samplerate)
+def _patiently(source, skip, longest, mixer):
+    "As `_decoding`; where a block fails, the rest in small ones, to lose as little as can be."
+    end = yield from _decoding(source, BLOCK_SAMPLES, skip, longest, mixer)
+    if end.error and end.sample_rate: end = yield from _decoding(source, SMALL_BLOCK, end.samples, longest, mixer)
+    if end.error and not end.samples: raise ValueError(f"does not decode: {end.error}")
+    return end
 
-def _check_length(samples, sample_rate):
-    "Raise `ValueError` if a recording is too long to be held."
-    if samples > min(LONGEST*max(sample_rate, SAMPLE_RATES[0]), MOST_SAMPLES):
-        raise ValueError(f"is longer than {LONGEST//3600} hours: cut it into pieces")
+def sound_blocks(
+    source,              # an open binary file that holds one recording
+    longest:int=LONGEST, # seconds that are believed
+    mixer:Mixer|None=None, # averages the channels, and knows afterwards how they went together
+):                       # generator of (samples (n,) float32, their rate in hertz)
+    """Decode a file block by block, channels averaged, as much of it as can be heard.
+
+    The generator returns what was lost of it, in words. Raises `ValueError` with the reason if nothing can be heard or
+    if what comes out is not sound.
+    """
+    mixer = mixer or Mixer()
+    end = yield from _patiently(source, 0, longest, mixer)
+    if end.kind == "MP3" and end.unread > UNREAD:
+        end = yield from _patiently(_Endless(source), end.samples, longest, mixer)
+    if not end.samples: raise ValueError("holds no samples")
+    return f"{end.samples/end.sample_rate:.1f} s heard, then it does not decode: {end.error}" if end.error else ""
+
+# %% ../../nbs/10_preprocessing.ipynb #a91533d3
+def _next_block(f, size, mixer):
+    "The next samples of an open sound file, channels averaged, and what ended it before its end."
+    import soundfile
+    try: block = f.read(max(1, size//f.channels), dtype="float32")
+    except (soundfile.LibsndfileError, RuntimeError) as e:
+        return np.empty(0, np.float32), plain_words(str(getattr(e, "error_string", e)))
+    return mixer(block), ""
+
+def _check_block(block, total, sample_rate, longest):
+    "Raise `ValueError` for what is no sound."
+    _check_length(total, sample_rate, longest)
+    if not SAMPLE_RATES[0] <= sample_rate <= SAMPLE_RATES[1]:
+        raise ValueError(f"claims {sample_rate} samples a second, which is not believed")
+    if not max(block.max(), -block.min()) < LOUDEST:
+        raise ValueError("holds samples that are NaN, infinite or absurdly large")
+
+def _check_length(samples, sample_rate, longest=LONGEST):
+    "Raise `ValueError` if a recording is longer than is believed."
+    if samples > min(LONGEST*max(sample_rate, SAMPLE_RATES[0]), MOST_SAMPLES)*longest//LONGEST:
+        raise ValueError(f"is longer than {longest//3600} hours: cut it into pieces")
 
 class _Endless:
     "An open file that claims to be a terabyte long, so that a decoder reads to where the bytes end."

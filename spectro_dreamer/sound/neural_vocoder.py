@@ -204,6 +204,7 @@ def neural_vocode(
     pull:float=1.0, # 0: the network's magnitudes are final; up to 1: corrected towards the mel in every iteration
     hold:float | None=None, # share of the network's magnitudes in each iteration; None: `HOLD`, with `own` `OWN_HOLD`
     own:bool | None=None, # follow the mel of the network's own magnitudes; None: if it learned from drawings
+    begin=None,     # (S0,) the first samples, where they are known
 ):                  # (..., S) of the same kind as `log_mel`, S = (N - 1)*hop_length
     "As `vocode`, with the magnitudes of a trained network."
     mags = refine(log_mel, front_end, vocoder)
@@ -212,14 +213,14 @@ def neural_vocode(
     if hold is None: hold = OWN_HOLD if own else HOLD
     if own: spec = (mags**2 @ vocoder.w.to(mags.device).mT).clamp_min(front_end.floor).log()
     if pull: mags = spectrogram_to_magnitude(spec, front_end, CORRECTIONS, mags)
-    out = vocode(spec, front_end, n_iter, seed, pull, mags, hold)
+    out = vocode(spec, front_end, n_iter, seed, pull, mags, hold, begin)
     return out if isinstance(log_mel, Tensor) else out.numpy()
 
 # %% ../../nbs/43_neural_vocoder.ipynb #884d1b25
 def hub_vocoder(
     name,         # of a Vocos model that hears mels, on the Hugging Face hub, e.g. "charactr/vocos-mel-24khz"
     front_end:FrontEnd, # of the log-mels it is to make audible: its sample rate, window and hop
-)->Callable:      # log-mel (..., N, M) → wave (..., S), S = (N - 1)*hop_length; numpy in, numpy out
+)->Callable:      # log-mel (..., N, M) and `begin` → wave (..., S), S = (N - 1)*hop_length; numpy in, numpy out
     """A vocoder of others (Siuzdak, Vocos, arXiv 2306.00814).
 
     Raises `SpectroError` without its package or the model, and for another clock.
@@ -235,8 +236,8 @@ def hub_vocoder(
     if differ := [f"--{k.replace('_', '-')} {v}" for k, v in clock.items() if getattr(front_end, k) != v]:
         raise SpectroError(f"{name} needs spectrograms prepared with {' '.join(differ)}")
     @torch.no_grad()
-    def sound(log_mel):
-        "Pool our bands' magnitudes by its filters, and let it decode them."
+    def sound(log_mel, begin=None):
+        "Pool our bands' magnitudes by its filters, and let it decode them; its phase depends on no beginning."
         mags = spectrogram_to_magnitude(log_mel, front_end)                                        # (..., N, K)
         mel = own.mel_scale(mags.reshape(-1, *mags.shape[-2:]).mT)                  # (B, bands, N)
         size = (mags.shape[-2] - 1)*front_end.hop_length

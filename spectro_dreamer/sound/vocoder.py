@@ -58,6 +58,7 @@ def griffin_lim(
     momentum:float=0.99, # 0 is Griffin and Lim's original; 0.99 is the fast version
     seed:int=0,          # of the initial phase
     update=None,         # called with the power (B, N, K) of each consistent spectrogram, returns new magnitudes
+    begin=None,          # (S0,) the first samples, where they are known: what follows goes on from them
 )->torch.Tensor:         # (..., S), S = (N - 1)*hop_length
     "A waveform whose STFT has these magnitudes, by the fast Griffin–Lim algorithm (Perraudin et al., WASPAA 2013)."
     m = torch.as_tensor(magnitude).float()
@@ -73,7 +74,9 @@ def griffin_lim(
     last:torch.Tensor | float = 0.
     for _ in range(n_iter):
         # the nearest consistent array
-        near = stft(istft(spec, front_end), front_end)
+        wave = istft(spec, front_end)
+        if begin is not None: wave[:, :len(begin)] = torch.as_tensor(begin).to(wave)
+        near = stft(wave, front_end)
         ahead, last = near + momentum*(near - last), near
         if update: m = update(near.real**2 + near.imag**2)
         spec = m*torch.sgn(ahead)                                                 # our magnitudes, its phases
@@ -89,6 +92,7 @@ def vocode(
     pull:float=1.0, # 0: magnitudes are fixed beforehand; up to 1: they are corrected towards `spec` in every iteration
     magnitude=None, # (..., N, K) to begin with; None: those of `spectrogram_to_magnitude`
     hold:float=0.0, # share of them that is kept in every iteration
+    begin=None,     # (S0,) the first samples, where they are known
 ):                  # (..., S) of the same kind as `spec`, S = (N - 1)*hop_length
     """Turn log-spectrograms into sound without a trained model.
 
@@ -102,7 +106,7 @@ def vocode(
     def update(power):
         if hold: power = p0**hold*(power*correct(power)**pull)**(1 - hold)
         return (power*correct(power)**pull).sqrt()
-    out = griffin_lim(first, front_end, n_iter, seed=seed, update=update if pull else None)
+    out = griffin_lim(first, front_end, n_iter, seed=seed, update=update if pull else None, begin=begin)
     return out if isinstance(spec, torch.Tensor) else out.numpy()
 
 # %% ../../nbs/40_vocoder.ipynb #b45c6afa

@@ -11,6 +11,7 @@ __doc__ += """
 The console commands that use a trained model. Each `*_main(argv)` returns nothing and exits with 2 on bad input.
 
     infer_main(["--audio-path", "clip.mp3", "--checkpoint", "mini"])
+    infer_main(["--audio-path", "a.mp3", "folder", "--checkpoint", "mini"])
     imagine_main(["--audio-path", "clip.mp3", "--checkpoint", "mini", "--context", "0.5", "--seconds", "2"])
     complete_main(["--audio-path", "clip.mp3", "--checkpoint", "mini", "--gap", "1.0", "1.2"])
     restyle_main(["--audio-path", "clip.mp3", "--checkpoint", "mini", "--louder", "6"])
@@ -20,6 +21,8 @@ Times are in seconds, of dreams as episodes in tokens.
 """
 
 # %% ../../nbs/91f_dreaming.ipynb #2f2f8b78
+import sys
+from pathlib import Path
 from ..config import SpectroError
 from .flags import (checkpoint_flag, command, device_flag, flag, hearing_parser, parser, say_wrote,
                                        vocoder_flag)
@@ -29,14 +32,39 @@ TOP_P = "of a model with categorical states: draw among the most probable classe
 
 @command
 def infer_main(argv=None):
-    "spectro_infer: reconstruct a recording."
-    p = hearing_parser("infer", "Let a model hear a recording and draw it again: input.png, recon.png, recon.wav.")
+    "spectro_infer: reconstruct recordings."
+    p = parser("infer", "Let a model hear a recording of any length and draw it again: input.png, recon.png, copy.wav, "
+                        "recon.wav. Of several recordings, or of folders, each file is named after its recording.")
+    flag(p, "audio-path", help="the recording; or several, or folders of them", nargs="+", required=True,
+         metavar="FILE")
+    checkpoint_flag(p)
+    flag(p, "output-dir", "output", "where the files go")
+    device_flag(p)
     vocoder_flag(p)
     a = p.parse_args(argv)
-    from spectro_dreamer.dream.imagination import infer
+    from spectro_dreamer.dream.recordings import infer
     from spectro_dreamer.learn.compute import pick_device
-    say_wrote(infer(a.checkpoint, a.audio_path, a.output_dir, device=pick_device(a.device), vocoder=a.vocoder))
+    if len(a.audio_path) > 1 or Path(a.audio_path[0]).is_dir(): _infer_many(a)
+    else: say_wrote(infer(a.checkpoint, a.audio_path[0], a.output_dir, device=pick_device(a.device), vocoder=a.vocoder))
 
+def _infer_many(a):
+    "Reconstruct several recordings; raises `SpectroError` at the end if some failed."
+    from spectro_dreamer.dream.recordings import infer_files
+    from spectro_dreamer.learn.compute import pick_device
+    failed, n = [], 0
+    for path, done in infer_files(a.checkpoint, a.audio_path, a.output_dir, device=pick_device(a.device),
+                                  vocoder=a.vocoder):
+        n += 1
+        if isinstance(done, SpectroError):
+            failed.append(path)
+            print(f"left out {path}: {done}", file=sys.stderr)
+        else: say_wrote(done)
+    more = ", …" if len(failed) > 5 else ""
+    if failed:
+        raise SpectroError(f"{len(failed)} of {n} recordings gave nothing: {', '.join(map(str, failed[:5]))}{more}")
+
+
+# %% ../../nbs/91f_dreaming.ipynb #c45869ca
 @command
 def imagine_main(argv=None):
     "spectro_imagine: let the model go on by itself."
@@ -50,7 +78,7 @@ def imagine_main(argv=None):
     flag(p, "seed", 0, "of the noise")
     vocoder_flag(p)
     a = p.parse_args(argv)
-    from spectro_dreamer.dream.imagination import imagine_files
+    from spectro_dreamer.dream.recordings import imagine_files
     from spectro_dreamer.learn.compute import pick_device
     say_wrote(imagine_files(a.checkpoint, a.audio_path, a.output_dir, device=pick_device(a.device), context=a.context,
                             seconds=a.seconds, samples=a.samples, temperature=a.temperature, seed=a.seed,
