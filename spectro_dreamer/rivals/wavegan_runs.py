@@ -31,7 +31,7 @@ from ..machine import manifest
 from ..files import atomic_write, read_checkpoint, write_text
 from ..figures import styled_figures
 from ..data.front_ends import log_spectrogram, plot_log_mel
-from ..learn.tracking import Progress
+from ..learn.tracking import Progress, peak_memory
 from ..learn.compute import pick_device
 from ..learn.runs import Run, begin, check_free, check_same_data, find_checkpoint, run_folder
 from ..sound.vocoder import save_audio
@@ -70,16 +70,18 @@ def write_csv(
     write_text(path, out.getvalue())
 
 def read_csv(path)->list[dict]:
-    "The numbers of a table; empty cells are left out. No rows if there is no file."
+    "The numbers of a table; empty cells are left out, and a line that a kill left half. No rows if there is no file."
     if not Path(path).is_file(): return []
-    with open(path, newline="", encoding="utf-8") as f:
-        return [{k: int(v) if v.isdigit() else float(v) for k, v in row.items() if v} for row in csv.DictReader(f)]
+    whole = Path(path).read_text(encoding="utf-8").rpartition("\n")[0]
+    return [{k: int(v) if v.isdigit() else float(v) for k, v in row.items() if v}
+            for row in csv.DictReader(io.StringIO(whole))]
 
 # %% ../../nbs/80e_wavegan_runs.ipynb #8ca7cc72
 class Records:
     """The tables of a run: epochs, checks, and the steps since the last check.
 
-    They are written at each check. What came after it is in the checkpoint, so that a resumed run has every row once.
+    The table of epochs grows with each, the others are written at each check. What came after it is in the checkpoint,
+    so that a resumed run has every row once.
     """
     def __init__(self,
         folder:Path,         # of the run
@@ -94,6 +96,7 @@ class Records:
         self.steps, self.pending = list(saved.get("steps", [])), list(saved.get("epochs", []))
         written = {r["epoch"] for r in self.epochs}
         self.epochs += [r for r in self.pending if r["epoch"] not in written]
+        self.columns = () # of the table of epochs as it lies there; none yet, so that the first line writes it anew
 
     def add(self,
         epoch:dict,       # the epoch's row
@@ -103,13 +106,23 @@ class Records:
         self.epochs.append(epoch)
         self.pending.append(epoch)
         self.steps += steps
+        self._append(epoch)
+
+    def _append(self, row):
+        "A line for the table of epochs; a row with other columns writes the whole table."
+        table = self.tables/"epoch_statistics.csv"
+        if set(row) <= set(self.columns):
+            with open(table, "a", newline="", encoding="utf-8") as f:
+                csv.DictWriter(f, self.columns, lineterminator="\n").writerow(row)
+            return
+        write_csv(table, self.epochs)
+        self.columns = tuple(dict.fromkeys(k for r in self.epochs for k in r))
 
     def write(self,
         epoch:int, # of the check
     ):
         "Write the tables. What is written need not be kept in a checkpoint any more."
         write_csv(self.folder/"iterations"/f"epoch_{epoch:06d}.csv", self.steps)
-        write_csv(self.tables/"epoch_statistics.csv", self.epochs)
         write_csv(self.tables/"checkpoint_metrics.csv", self.checks)
         self.steps, self.pending = [], []
 
@@ -122,7 +135,8 @@ def _draw_curves(ax, rows, keys, x="epoch"):
     "A line for each key; keys: name in the rows → (label, line style)."
     for k, (name, style) in keys.items():
         at = [r for r in rows if k in r]
-        ax.plot([r[x] for r in at], [r[k] for r in at], style, label=name, lw=1)
+        one = dict(marker="o", ms=3) if len(at) == 1 else {}  # a line of one point cannot be seen
+        ax.plot([r[x] for r in at], [r[k] for r in at], style, label=name, lw=1, **one)
     ax.set_xlabel(x)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="lower center", bbox_to_anchor=(.5, 1), ncols=3)
@@ -216,9 +230,10 @@ def _one_epoch(trainer, records):
     start, spent = time.time(), time.process_time()
     rows = [trainer.learn() for _ in range(trainer.steps_per_epoch)]
     trainer.epoch += 1
-    took = dict(learning_rate=trainer.cfg.learning_rate*trainer.progress.lr_scale, seconds=time.time() - start,
-                cpu_seconds=time.process_time() - spent)
-    records.add(dict(epoch=trainer.epoch, step=trainer.step) | _means(rows) | took, rows)
+    seconds, cpu_seconds = time.time() - start, time.process_time() - spent
+    took = dict(learning_rate=trainer.cfg.learning_rate*trainer.progress.lr_scale, seconds=seconds,
+                cpu_seconds=cpu_seconds, cpu_percent=100*cpu_seconds/max(seconds, 1e-9))
+    records.add(dict(epoch=trainer.epoch, step=trainer.step) | _means(rows) | took | peak_memory(trainer.device), rows)
 
 def _checked(trainer, records):
     "Look, and judge by what was seen."

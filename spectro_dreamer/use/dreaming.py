@@ -150,7 +150,12 @@ def dreams_main(argv=None):
                             description="Convert episodes, checking every line of JSON.")
     turn.add_argument("source", help=LINES)
     turn.add_argument("target", help="the same")
-    flag(turn, "level", "episode", "of lines: one for each frame, or for each episode", choices=("frame", "episode"))
+    flag(turn, "level", "episode", "of lines: one for each frame, or for each episode; of the plan without numbers t",
+         choices=("frame", "episode", "plan-frame", "plan-episode"))
+    flag(turn, "normalise", help="of a folder of NPZ: what its normaliser.json holds (default: z-score)",
+         choices=("z-score", "min-max"))
+    flag(turn, "val-split", help="of a folder of NPZ: share of the agents that has no say in the normaliser (default: "
+                                 "0)", type=float)
     for q, do in ((make, _dreams_generate), (join, _dreams_mix), (turn, _dreams_convert)):
         flag(q, "packed", help="of lines: features as base64 of this type; float16 rounds (default: lists of numbers)",
              choices=("float32", "float16"))
@@ -178,5 +183,7 @@ def _dreams_mix(a):
 def _dreams_convert(a):
     "Write episodes in another form."
     from spectro_dreamer.act.dream_sets import read_episodes, write_episodes
-    n = write_episodes(read_episodes(a.source), a.target, level=a.level, packed=a.packed)
+    norm = dict(how=a.normalise, val_split=a.val_split)
+    n = write_episodes(read_episodes(a.source), a.target, level=a.level, packed=a.packed,
+                       **{k: v for k, v in norm.items() if v is not None})
     print(f"{n} episodes; wrote {a.target}")

@@ -19,13 +19,14 @@ with 2 on bad input.
 """
 
 # %% ../../nbs/91g_rivalling.ipynb #3ae3e78b
+import sys
 from dataclasses import replace
 from pathlib import Path
 from ..config import SpectroError
 from ..resuming import refuse_changes
 from ..settings import settings_template
 from ..rivals.abc_tunes import MusicConfig
-from ..rivals.wave_settings import WAVEGAN_PRESETS, WaveGANConfig, wavegan_config
+from ..rivals.wave_settings import WAVEGAN_PRESETS, WaveGANConfig, say_old, wavegan_config
 from .flags import (command, config_flags, device_flag, flag, parser, run_flags, say_some, say_wrote,
                                        setting_flags, settings_given, settings_said)
 
@@ -41,6 +42,7 @@ def wavegan_main(argv=None):
                              "engines)", metavar="PATH")
     flag(learn, "config", help="production, test, or a file of JSON or YAML (default: production, which is for a GPU)",
          metavar="CONFIG")
+    flag(learn, "num-workers", help="not needed: windows are kept in memory", type=int)
     run_flags(learn, "wavegan")
     setting_flags(learn, presets, "the settings")
     show = which.add_parser("template", help="print a commented configuration",
@@ -54,8 +56,19 @@ def wavegan_main(argv=None):
     flag(make, "seed", 0, "of the noise")
     device_flag(make)
     for q, do in ((learn, _wavegan_train), (show, _wavegan_template), (make, _wavegan_generate)): q.set_defaults(do=do)
-    a = p.parse_args(argv)
+    a = p.parse_args(_original_words(sys.argv[1:] if argv is None else list(argv)))
     a.do(a)
+
+def _original_words(words):
+    "The original has one command: `--config config_test` trains, `--generate-only 10` makes sounds."
+    if "--generate-only" in words:
+        at = words.index("--generate-only")
+        number = words[at + 1:at + 2] if words[at + 1:] and words[at + 1].isdigit() else ["10"]
+        rest = words[:at] + words[at + 1 + (words[at + 1:at + 2] == number):]
+        say_old("--generate-only", "generate --number")
+        return ["generate", "--number", *number, *(w for w in rest if w not in ("train", "generate"))]
+    if words and words[0].startswith("--") and words[0] != "--help": return ["train", *words]
+    return words
 
 def _wavegan_presets():
     "The WaveGAN's presets: name → configuration."
@@ -72,6 +85,7 @@ def _wavegan_train(a):
     from spectro_dreamer.rivals.wave_windows import read_windows, split_windows
     from spectro_dreamer.rivals.wavegan_runs import train_wavegan, wavegan_resume_config
     given = settings_given(a, WaveGANConfig)
+    if a.num_workers is not None: print("--num-workers is not needed: windows are kept in memory", file=sys.stderr)
     if a.resume_from:
         refuse_changes(WaveGANConfig, [*given, *(["config"] if a.config else [])])
         cfg = replace(wavegan_resume_config(a.resume_from), **given)
