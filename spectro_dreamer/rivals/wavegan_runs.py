@@ -288,6 +288,7 @@ def train_wavegan(
     resume_from=None,       # a run's folder: go on where it stopped
     progress:bool=True,     # show how far it is
     use_mlflow:bool=True,
+    tensorboard:bool=False, # write for TensorBoard too
 )->Path:
     """Train, or go on; returns the run's folder.
 
@@ -305,7 +306,7 @@ def train_wavegan(
         if saved: restore(trainer, saved.data)
         about = manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts], left_out=len(parts.train.left_out))
         with begin(folder, cfg.to_dict(), about, saved, trainer.epoch, "epoch", cfg.experiment_name, progress,
-                   use_mlflow) as run:
+                   use_mlflow, tensorboard=tensorboard) as run:
             write_text(folder/"epochs_statistics"/"configuration.json", json.dumps(cfg.to_dict(), indent=2) + "\n")
             _epochs(trainer, Records(folder, saved.data if saved else None), run)
     except torch.cuda.OutOfMemoryError:
