@@ -32,6 +32,7 @@ from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, load
 from ..files import model_fingerprint
 from ..judge.evaluation import clip_noise, open_split
+from .attention import AttentionWorld, forecast_attention, train_attention
 from ..judge.open_loop import rollouts
 
 # %% ../../nbs/73_agents.ipynb #5a39eb9a
@@ -109,9 +110,11 @@ class WorldScores:
         return float(np.std(errors)/np.mean(errors))
 
 # %% ../../nbs/73_agents.ipynb #1ca98627
-def _guesses(model:DreamerModel, w:WorldWindows, samples:int, seed:int)->dict[str, Tensor]:
+def _guesses(model:DreamerModel, w:WorldWindows, samples:int, seed:int, attention:AttentionWorld | None=None
+             )->dict[str, Tensor]:
     "What each forecaster says: name → (n, H, D)."
-    return {"world model": forecast_world(model, w, samples, seed),
+    looks = {} if attention is None else {"light Transformer": forecast_attention(attention, w.heard, w.action)}
+    return {"world model": forecast_world(model, w, samples, seed), **looks,
             "last frame held": w.heard[:, -1:].expand_as(w.truth),
             "training mean": torch.zeros_like(w.truth)}
 
@@ -123,6 +126,7 @@ def judge_world(
     split:str="val", # or "train", "all"
     samples:int=16,  # rollouts of a window
     seed:int=0,
+    attention:AttentionWorld | None=None, # of chapter 72b, trained on the same data: a rival more
 )->WorldScores:
     """Forecasts, likelihood and discrepancy on agents that were not trained on.
 
@@ -133,9 +137,9 @@ def judge_world(
     if list(data.style_names) != list(model.style_names):
         raise SpectroError(f"{dataset_path} has other actions than the checkpoint")
     w, train = world_windows(data, clips, context, horizon), world_windows(data, data.train, context, horizon)
-    errors = {k: g - w.truth for k, g in _guesses(model, w, samples, seed).items()}
+    errors = {k: g - w.truth for k, g in _guesses(model, w, samples, seed, attention).items()}
     widths = {k: (g - train.truth).pow(2).mean(0).clamp_min(1e-8)
-              for k, g in _guesses(model, train, samples, seed).items()}
+              for k, g in _guesses(model, train, samples, seed, attention).items()}
     wrong = torch.cat([w.action[:, :context], w.action.roll(1, 0)[:, context:]], 1) # what was done in the window before
     model_error = errors["world model"].pow(2).mean(dim=(1, 2))
     agents = {a: float(model_error[[k for k, b in enumerate(w.agent) if b == a]].mean()) for a in sorted(set(w.agent))}
@@ -180,11 +184,13 @@ def evaluate_world(
     horizon:int=15, # H, frames forecast
     split:str="val",# or "train", "all"
     seed:int=0,
+    attention:bool=False, # train a light Transformer on the training part, and set it beside
 )->WorldScores:
     "Judge a checkpoint and write the scores down. Raises `SpectroError` on bad input; then nothing is written."
     model = load(checkpoint)
     if model.of_sound: raise SpectroError(f"{checkpoint} is a model of sound: evaluate of chapter 50 judges it")
-    scores = judge_world(model, dataset_path, context, horizon, split, seed=seed)
+    rival = train_attention(open_split(model, dataset_path, split)[0]) if attention else None
+    scores = judge_world(model, dataset_path, context, horizon, split, seed=seed, attention=rival)
     about = dict(checkpoint=Path(checkpoint).name, model=model_fingerprint(model), dataset=Path(dataset_path).name,
                  split=split, seed=seed, step_seconds=1/model.front_end.frame_rate)
     Path(output_dir).mkdir(parents=True, exist_ok=True)

@@ -170,8 +170,9 @@ def _dreams_generate(a):
     from spectro_dreamer.learn.compute import pick_device
     dreams = dream_set(a.checkpoint, a.dataset_path, n=a.n, horizon=a.horizon, rare=a.rare, seed=a.seed,
                        context=a.context, temperature=a.temperature, top_p=a.top_p, device=pick_device(a.device))
-    print(f"{write_episodes(dreams, a.output, packed=a.packed)} dreams, "
-          f"{sum(e.timestamp[-1] for e in dreams)/60:.1f} minutes; wrote {a.output}")
+    seconds = sum(e.timestamp[-1] for e in dreams)
+    lasting = f"{seconds/60:.1f} minutes" if seconds >= 60 else f"{seconds:.1f} seconds"
+    print(f"{write_episodes(dreams, a.output, packed=a.packed)} dreams, {lasting}; wrote {a.output}")
 
 def _dreams_mix(a):
     "Write recordings and dreams as one set."

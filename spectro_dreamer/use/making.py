@@ -82,7 +82,8 @@ def prepare_main(argv=None):
                           "styles. Interrupted, the same command goes on where it was.")
     flag(p, "input-dir", help="a corpus (clips/ and validated.tsv) or any folder of audio; s3://… and other fsspec "
                               "addresses work too", required=True)
-    flag(p, "output-file", help="the HDF5 file to write", required=True)
+    flag(p, "output-file", help="the HDF5 file to write; at an address (s3://…) it is put when it is whole",
+         required=True)
     flag(p, "metadata-file", help="the table (default: validated.tsv in the input folder, if there is one)")
     flag(p, "phones", help="table of the phones that are spoken, with times (default: phones.tsv beside the table, if "
                            "there is one; spectro_align makes it)", metavar="FILE")
@@ -118,9 +119,11 @@ def prepare_main(argv=None):
     workers = a.num_workers
     if workers is None: workers = 0 if a.scheduler else os.cpu_count()
     from spectro_dreamer.data.preparation import prepare
-    about = prepare(a.input_dir, a.output_file, metadata_file=a.metadata_file, front_end=front_end, tokens=tokens,
-                    float16=a.use_float16, compress=a.compress, num_workers=workers, scheduler=a.scheduler,
-                    keep_shards=a.keep_shards, shard_clips=a.shard_clips, phones_file=a.phones,
+    from spectro_dreamer.use.buckets import local_name, send
+    target, a.output_file = a.output_file, local_name(a.output_file)
+    about = prepare(a.input_dir, a.output_file, metadata_file=_table_said(a.metadata_file), front_end=front_end,
+                    tokens=tokens, float16=a.use_float16, compress=a.compress, num_workers=workers,
+                    scheduler=a.scheduler, keep_shards=a.keep_shards, shard_clips=a.shard_clips, phones_file=a.phones,
                     label_columns=a.label_column, speaker_from=a.speaker_from)
     listed = f", all listed in {a.output_file}.skipped.tsv"
     say_some([f"{path}: {reason}" for path, reason in about["left_out"].items()], listed, 10)
@@ -130,6 +133,17 @@ def prepare_main(argv=None):
     print(f"{about['clips']} clips of {about['speakers']} speakers, {about['hours']:.2f} hours, "
           f"{len(about['skipped'])} skipped{also}; tokens of {tokens.frames} frames, a new one every {tokens.hop}; "
           f"wrote {a.output_file}")
+    if str(target) != str(a.output_file):
+        send(a.output_file, target)
+        print(f"wrote {target}")
+
+def _table_said(path):
+    "The table that is meant: the original calls what spectro_clean writes validated_metadata.tsv."
+    if path is None or Path(path).name != "validated_metadata.tsv" or Path(path).exists(): return path
+    ours = Path(path).with_name("validated.tsv")
+    if not ours.is_file(): return path
+    print(f"{Path(path).name} is called {ours.name} here", file=sys.stderr)
+    return ours
 
 # %% ../../nbs/91e_making.ipynb #1fc839e6
 @command
@@ -203,7 +217,7 @@ def train_main(argv=None):
     p = parser("train", "Train a world model on a prepared data set. What no flag names is the preset's.")
     flag(p, "dataset-path", help="HDF5 file from spectro_prepare; or a log of anything, as lines of JSON (.jsonl) or a "
                                  "folder of NPZ", required=True)
-    flag(p, "preset", help="the original report's settings, ours to hear, ours to speak, or those for a log of anything "
+    flag(p, "preset", help="the original report's settings, ours to hear, ours to speak, or for a log of anything "
                            "(default: seed; of what is no sound, world)", choices=TRAIN_PRESETS)
     run_flags(p, "<preset>")
     tracker_flag(p)
@@ -225,8 +239,9 @@ def train_main(argv=None):
     from spectro_dreamer.learn.tracking import history
     from spectro_dreamer.learn.traces import keep_files
     from spectro_dreamer.learn.training import train
+    from spectro_dreamer.use.buckets import fetch
     from spectro_dreamer.use.logs import as_dataset
-    a.dataset_path = as_dataset(a.dataset_path)
+    a.dataset_path = as_dataset(fetch(a.dataset_path))
     run = train(a.dataset_path, train_config(a), run_dir=a.output_dir, resume_from=a.resume_from,
                 init_from=a.init_from, mix=dreams_said(a), **tracking_said(a))
     if os.environ.get("RANK", "0") != "0": return # of the processes that torchrun started, one speaks
@@ -251,6 +266,8 @@ def evaluate_main(argv=None):
     device_flag(p)
     flag(p, "context", help="of a model that is not of sound: frames heard (default: 20)", type=int)
     flag(p, "horizon", help="of a model that is not of sound: frames forecast (default: 15)", type=int)
+    flag(p, "attention", False, "of a model that is not of sound: train a light Transformer on the same data and set its "
+                                "forecasts beside")
     a = p.parse_args(argv)
     from spectro_dreamer.model.world_model import load
     from spectro_dreamer.use.logs import as_dataset
@@ -263,8 +280,8 @@ def _evaluate_sound(a):
     from spectro_dreamer.judge.reports import evaluate, format_metrics
     from spectro_dreamer.learn.traces import keep_files
     from spectro_dreamer.learn.compute import pick_device
-    if (a.context, a.horizon) != (None, None):
-        raise SpectroError("--context and --horizon are for models that are not of sound")
+    if (a.context, a.horizon, a.attention) != (None, None, False):
+        raise SpectroError("--context, --horizon and --attention are for models that are not of sound")
     found = evaluate(a.dataset_path, a.checkpoint, a.output_dir, n_audio=a.n_audio, split=a.split,
                      clips_dir=a.clips_dir, device=pick_device(a.device), words=not a.no_words,
                      listeners=a.listeners)
@@ -278,7 +295,8 @@ def _evaluate_world(a):
     from spectro_dreamer.act.agents import evaluate_world, format_world
     if a.clips_dir: raise SpectroError("--clips-dir is for models of sound, which this one is not")
     frames = {name: n for name, n in (("context", a.context), ("horizon", a.horizon)) if n is not None}
-    print(format_world(evaluate_world(a.dataset_path, a.checkpoint, a.output_dir, split=a.split, **frames)))
+    print(format_world(evaluate_world(a.dataset_path, a.checkpoint, a.output_dir, split=a.split,
+                                      attention=a.attention, **frames)))
     print(f"wrote {Path(a.output_dir)/'metrics.json'}")
 
 # %% ../../nbs/91e_making.ipynb #7f2003da
