@@ -32,7 +32,7 @@ class AttentionConfig:
     steps:int=setting(300, "gradient steps", least=1)
     batch_size:int=setting(32, "B, windows in a step", least=1)
     lr:float=setting(2e-3, "Adam's learning rate, which falls to nothing")
-    noise:float=setting(0.05, "deviation of the noise on what is read in training: what it said itself will be read too",
+    noise:float=setting(0.05, "deviation of the noise on what is read in training, as it will read what it said",
                         least=0)
     seed:int=setting(0, "of weights, windows and noise", least=0)
 

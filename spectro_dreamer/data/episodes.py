@@ -357,7 +357,11 @@ class _Checker:
 
     def rest(self):
         "The episodes whose frames were collected."
-        for frames in self.frames.values(): yield _join_frames(frames, self.level)
+        nameless = {f[0].agent_id for f in self.frames.values() if "episode_id" in f[0].lacks}
+        for frames in self.frames.values():
+            e = _join_frames(frames, self.level)
+            made = e.episode_id.startswith(f"{e.agent_id} ") and e.agent_id in nameless # by `episode`, when it was read
+            yield replace(e, lacks=("episode_id", *e.lacks)) if made and "episode_id" not in e.lacks else e
 
 def _meta_of(row):
     "A line's meta. Raises `Faulty` if it is no object."

@@ -108,8 +108,8 @@ def one_epoch(
     metrics |= dict(seconds=time.time() - start) | peak_memory(trainer.device)
     epoch = trainer.epoch + bool(trainer.done)      # an epoch that a limit ended is written down under its number
     # a decoder that only looks on may draw what it likes
-    drawn = {} if trainer.cfg.model.objective == "contrastive" else dict(recon_variance=metrics["recon_variance"])
-    alerts = watch({k: v for k, v in metrics.items() if k != "recon_variance"} | drawn, past, t)
+    unwatched = "recon_variance" if trainer.cfg.model.objective == "contrastive" else None
+    alerts = watch({k: v for k, v in metrics.items() if k != unwatched}, past, t)
     # what a limit ended decides nothing about plateaus and patience
     progress = Progress(**trainer.progress.state()) if trainer.done else trainer.progress
     record = progress.update(metrics.get("val_loss", metrics["train_loss"]), t)

@@ -266,8 +266,8 @@ def evaluate_main(argv=None):
     device_flag(p)
     flag(p, "context", help="of a model that is not of sound: frames heard (default: 20)", type=int)
     flag(p, "horizon", help="of a model that is not of sound: frames forecast (default: 15)", type=int)
-    flag(p, "attention", False, "of a model that is not of sound: train a light Transformer on the same data and set its "
-                                "forecasts beside")
+    flag(p, "attention", False, "of a model that is not of sound: train a light Transformer on the same "
+                                "data, and set its forecasts beside")
     a = p.parse_args(argv)
     from spectro_dreamer.model.world_model import load
     from spectro_dreamer.use.logs import as_dataset
