@@ -13,7 +13,10 @@ export OMP_NUM_THREADS := 1
 export MPLBACKEND := Agg
 export IPYTHONDIR := $(CURDIR)/.venv/ipython
 
-.PHONY: help env demo test chapter data train export docs clean
+FLAGS ?=
+STEPS ?= 20
+
+.PHONY: help env demo test chapter data train smoke export docs clean
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -47,8 +50,11 @@ data/dataset.h5: $(CORPUS)/validated.tsv | $(READY)
 	$(BIN)/spectro_clean --metadata-file $(CORPUS)/validated.tsv --clips-dir $(CORPUS)/clips --output-dir data/clean --min-votes 2
 	$(BIN)/spectro_prepare --input-dir data/clean --output-file $@
 
-train: data/dataset.h5  ## train on data/dataset.h5
-	$(BIN)/spectro_train --dataset-path data/dataset.h5
+train: data/dataset.h5  ## train on data/dataset.h5: make train FLAGS="--preset dreamer --epochs 5"
+	$(BIN)/spectro_train --dataset-path data/dataset.h5 $(FLAGS)
+
+smoke: data/dataset.h5  ## train twenty steps of a small model, to see that training works
+	$(BIN)/spectro_train --dataset-path data/dataset.h5 --preset dreamer --steps $(STEPS) --device cpu --no-mlflow $(FLAGS)
 
 export: env  ## write the library, README.md and the API pages from the notebooks, and clean the notebooks
 	@$(BIN)/python tools/export_library.py

@@ -12,6 +12,7 @@ cfg = parser["DEFAULT"]
 readme = here / "README.md"
 hearing, onnx, music = (cfg[f"{name}_requirements"].split() for name in ("hearing", "onnx", "music"))
 align, cluster, own = (cfg[f"{name}_requirements"].split() for name in ("align", "cluster", "dev"))
+board = cfg["tensorboard_requirements"].split()
 compiled = ("pesq", "pycodec2", "Resemblyzer")  # they need a C compiler, themselves or in what they need
 dev = [*own, *cluster, *onnx, *music, *(r for r in hearing if not r.startswith(compiled))]
 
@@ -31,10 +32,12 @@ setup(
     package_data={"spectro_dreamer": [  # the bundled corpora and the trained models travel in the wheel
         "corpus/*", "corpus/**/*", "tunes/*", "weights/*", "weights/**/*", "py.typed"]},
     install_requires=cfg["requirements"].split(),
-    extras_require=dict(cluster=cluster, hearing=hearing, align=align, onnx=onnx, music=music, dev=dev),
+    extras_require=dict(cluster=cluster, hearing=hearing, align=align, onnx=onnx, music=music, tensorboard=board,
+                        dev=dev),
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Developers",
                  "Intended Audience :: Science/Research", "Programming Language :: Python :: 3",
+                 *(f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13)),
                  "Topic :: Multimedia :: Sound/Audio :: Speech"],
     zip_safe=False,
 )

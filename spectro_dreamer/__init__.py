@@ -12,7 +12,8 @@ import importlib
 
 __version__ = "0.1.0"
 
-__all__ = ["load", "imagine", "reconstruct", "complete", "restyle", "say", "prepare", "train", "evaluate"]
+__all__ = ["load", "imagine", "reconstruct", "complete", "restyle", "say", "prepare", "train", "evaluate",
+           "calculate_mcd", "calculate_fad"]
 
 _HOMES = {  # name: the module that defines it, and what it is called there
     "load": "model.world_model:load",
@@ -24,6 +25,8 @@ _HOMES = {  # name: the module that defines it, and what it is called there
     "prepare": "data.preparation:prepare",
     "train": "learn.training:train",
     "evaluate": "judge.reports:evaluate",
+    "calculate_mcd": "sound.metrics:calculate_mcd",
+    "calculate_fad": "sound.sound_sets:calculate_fad",
 }
 
 TYPE_CHECKING = False  # editors and type checkers take it for true, and so find the names
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from .judge.reports import evaluate
     from .learn.training import train
     from .model.world_model import load
+    from .sound.metrics import calculate_mcd
+    from .sound.sound_sets import calculate_fad
     from .use.face import complete_recording as complete
     from .use.face import imagine_recording as imagine
     from .use.face import reconstruct_recording as reconstruct

@@ -250,7 +250,7 @@ class ModelConfig:
         if not 0 <= self.unimix < 1: raise SpectroError(f"unimix must lie in [0, 1), got {self.unimix}")
         if self.backbone == "cnn" and self.n_mels < 8:
             raise SpectroError(f"three strided convolutions need at least 8 mel bands, got {self.n_mels}: use the "
-                               "dreamer preset")
+                               "dreamer preset, or for a log of anything else the world preset")
 
     @property
     def given_size(self)->int:

@@ -20,7 +20,7 @@ A preset is a name and a configuration; `presets` is a dictionary of them. Error
 """
 
 # %% ../nbs/02b_settings.ipynb #df4849a3
-import json
+import json, re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,6 +133,12 @@ def _plain_yaml(text):
         raise ValueError("it refers to its own parts (*name), which settings have no use for")
     return yaml.safe_load(text)
 
+_STRING_OR_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+
+def _uncommented(text):
+    "JSON without the comments that many write into it: // to the end of a line, and /* */."
+    return _STRING_OR_COMMENT.sub(lambda m: m[1] or " ", text)
+
 def load_mapping(
     path, # a file of JSON or YAML
 )->dict:
@@ -140,7 +146,7 @@ def load_mapping(
     import yaml
     path = Path(path)
     text = _text_of(path)
-    try: found = json.loads(text) if path.suffix == ".json" else _plain_yaml(text)
+    try: found = json.loads(_uncommented(text)) if path.suffix == ".json" else _plain_yaml(text)
     except (ValueError, yaml.YAMLError) as e: # a number may be too long, a date impossible
         why = (str(e).splitlines() or ["it is damaged"])[0][:200]
         raise SpectroError(f"{path} is neither JSON nor YAML: {why}") from None
@@ -168,9 +174,11 @@ def _pairs(found, parts):
 def read_settings(
     path,       # a file of JSON or YAML; a run's config.yaml is one
     parts:dict, # section → configuration's class
+    translate=None, # what makes of a file's mapping one in our words, if others wrote it
 )->Said:
     "What a file says, each value in the type of its field. Raises `SpectroError` for what is no setting."
     found = load_mapping(path)
+    if translate: found = translate(found)
     base = found.pop("preset", None)
     if not isinstance(base, str | None): raise SpectroError(f"{path}: preset must be text, got {brief(base)}")
     said, strange = Said(base, {section: {} for section in parts}), []

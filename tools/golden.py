@@ -45,7 +45,8 @@ TOLERANCE = 1e-3    # of a value, or of the root mean square of its array where 
 CLIPS = "0001 0002 0007 0008 0025 0026 0043 0044".split()   # two each of four speakers of the bundled corpus
 CLIP = "sd_en_0102.mp3"         # the recording that the shipped model hears
 OTHER_CLIP = "sd_en_0044.mp3"   # the recording whose style is taken
-TIMES = ("seconds", "tokens_per_second", "x_real_time")  # of a run's record, beside what has to do with memory
+# of a run's record, beside what has to do with memory
+TIMES = ("seconds", "tokens_per_second", "x_real_time", "step_seconds", "step_seconds_p50", "step_seconds_p90")
 OF_THE_MACHINE = ("versions", "source")  # attributes of a prepared file whose values are not compared
 
 

@@ -69,6 +69,7 @@ class _Episodes:
         self.f, self.data = f, data
         self.ids, self.metas = (f[f"clips/{name}"].asstr()[:] for name in ("episode", "meta"))
         self.whole_numbers, self.reward_size = f.attrs["actions"] == "whole numbers", int(f.attrs["reward_size"])
+        self.lacks = f["clips/lacks"].asstr()[:] if "clips/lacks" in f else [""]*len(self.ids)
 
     def episode(self, i:int)->Episode:
         "Clip i."
@@ -77,7 +78,7 @@ class _Episodes:
         return Episode(self.ids[i], data.speakers[i], self.f["timestamps"][at], data.clip(i).cpu().numpy(),
                        action.argmax(1) if self.whole_numbers else action,
                        first_rewards(data.rewards(i).cpu().numpy(), self.reward_size), json.loads(self.metas[i]),
-                       self.f["z"][at] if "z" in self.f else None)
+                       self.f["z"][at] if "z" in self.f else None, self.lacks[i].split())
 
 def first_rewards(
     r:np.ndarray, # (N, 2)
@@ -267,6 +268,8 @@ def _write_clips(f:h5py.File, episodes:list[Episode]):
     f.create_dataset("clips/sha256", data=[str(e.meta.get("sha256", "")) for e in episodes], dtype=text)
     f.create_dataset("clips/episode", data=[e.episode_id for e in episodes], dtype=text)
     f.create_dataset("clips/meta", data=[json.dumps(e.meta) for e in episodes], dtype=text)
+    if any(e.lacks for e in episodes):
+        f.create_dataset("clips/lacks", data=[" ".join(e.lacks) for e in episodes], dtype=text)
     f["clips/dream"] = np.array([e.dreamed for e in episodes], np.int8)
     f.create_dataset("skipped", data=np.empty((0, 2), dtype=object), dtype=text)
 
@@ -311,13 +314,15 @@ def write_episodes(
     path,                   # .h5, .jsonl, or a folder for NPZ
     level:str="episode",    # of JSONL
     packed:str | None=None, # of JSONL
+    **norm,                 # of a folder: `how` and `val_split` of its normaliser
 )->int:                     # episodes written
     "The same, written."
     path = Path(path)
+    if norm and path.suffix: raise SpectroError(f"a normaliser is of a folder of NPZ, and {path.name} is none")
     if path.suffix != ".jsonl" and (packed or level != "episode"):
         raise SpectroError(f"level and packing are of lines of JSON, and {path.name} does not end with .jsonl")
     if path.suffix not in (".h5", ".hdf5", ".jsonl", ""):
         raise SpectroError(f"{path.name} says neither .h5 nor .jsonl; a folder of NPZ has no suffix")
     with locked(path):
         if path.suffix in (".h5", ".hdf5"): return write_dataset(episodes, path)["clips"]
-        return write_jsonl(episodes, path, level, packed) if path.suffix else write_folder(episodes, path)
+        return write_jsonl(episodes, path, level, packed) if path.suffix else write_folder(episodes, path, **norm)

@@ -236,6 +236,7 @@ def begin(
     use_mlflow:bool=True,
     leads:bool=True,      # False for the other processes of a team: they write and say nothing
     again:str="",         # how to go on after Ctrl-C; default: with --resume-from
+    tensorboard:bool=False, # also write for TensorBoard
 )->Run:
     """Begin a run, or go on with one.
 
@@ -252,5 +253,5 @@ def begin(
         write_text(folder/"config.yaml", json.dumps(config, indent=2) + "\n")
         if not saved or not (folder/"manifest.json").is_file():
             write_text(folder/"manifest.json", json.dumps(about, indent=2) + "\n")
-        tracker = Tracker(folder, config, experiment, use_mlflow, done)
+        tracker = Tracker(folder, config, experiment, use_mlflow, done, tensorboard)
         return Run(folder, tracker, unit, done, progress, again, lock.pop_all())

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TERMS', 'CHECK_STEPS', 'fit_config', 'loss_sums', 'loss_means', 'batch_maker', 'BatchesLeft', 'Stepper',
-           'drawn_and_expected', 'epoch_report', 'sum_losses', 'EpochTrainer', 'gather_rows', 'Trainer']
+           'drawn_and_expected', 'epoch_report', 'step_seconds_of', 'sum_losses', 'EpochTrainer',
+           'gather_rows', 'Trainer']
 
 # %% ../../nbs/32b_trainer.ipynb #a941174e
 __doc__ += """
@@ -27,7 +28,7 @@ import copy, math, time
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-import torch
+import numpy as np, torch
 from torch import Tensor, nn
 from ..config import Config, SpectroError, TrainConfig
 from ..machine import keep_memory, seed_everything
@@ -202,12 +203,21 @@ def epoch_report(
     lr:float,      # at its end
     speed:float,   # tokens per second
     seconds:float, # from token to token
+    took=(),       # seconds of each step; on a GPU of asking for it, except where it is waited for
 )->dict[str, float]:
     "What is reported of an epoch's training."
     means = {f"train_{k}": v for k, v in loss_means(sums, seconds).items()}
     mean_norm, largest = norms[0].item()/max(1, steps), norms[1].item()
     return means | dict(grad_norm=mean_norm, grad_norm_max=largest, lr=lr, tokens_per_second=speed,
-                        x_real_time=speed*seconds)
+                        x_real_time=speed*seconds) | step_seconds_of(took)
+
+def step_seconds_of(
+    took, # seconds of each step, its batch included
+)->dict[str, float]:
+    "How long a step takes: the mean, the median and the ninth decile."
+    if not len(took): return {}
+    p50, p90 = np.quantile(took, (.5, .9))
+    return dict(step_seconds=float(np.mean(took)), step_seconds_p50=float(p50), step_seconds_p90=float(p90))
 
 @torch.no_grad()
 def sum_losses(
@@ -276,14 +286,16 @@ class EpochTrainer(Stepper):
         if not self.done: self.begin_epoch()
         batches, every, first, start = self.batches(self.epoch), self.cfg.train.checkpoint_steps, self.done, time.time()
         self.model.train()
+        took, last = list[float](), time.perf_counter()
         for batch in show(BatchesLeft(batches, first, self.steps_left())):
             self.train_step(batch, self.noise)
+            took.append(-last + (last := time.perf_counter()))
             if every and self.done % every == 0 and self.done < len(batches): keep()
         self.check()
         speed = batches.n_tokens(first, self.done)/(time.time() - start)
         seconds = self.cfg.tokens.seconds(self.cfg.front_end)
         lr = self.cfg.train.lr*self.lr_factor()
-        metrics = epoch_report(self.team.sum(self.sums), self.norms, self.done, lr, speed, seconds)
+        metrics = epoch_report(self.team.sum(self.sums), self.norms, self.done, lr, speed, seconds, took)
         if self.done == len(batches): self.epoch, self.done = self.epoch + 1, 0
         return metrics
 

@@ -31,6 +31,7 @@ from ..machine import manifest
 from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel, build, check_front_end, load
 from .tracking import Progress, history, peak_memory, watch
+from .traces import LiveCurves, write_curves
 from .compute import joined, our_device
 from .runs import Run, Saved, begin, check_free, check_same_data, find_checkpoint, run_folder
 from .trainer import Trainer, fit_config
@@ -56,9 +57,11 @@ def part_in_words(
 def epoch_in_words(
     epoch:int,    # that ended
     metrics:dict, # of it
+    sound:bool=True, # or anything else, which has no speed of its own
 )->str:
     "A line on an epoch."
-    speed = f"{metrics['seconds']:.0f} s, {metrics['x_real_time']:.0f} x real time"
+    fast = f"{metrics['x_real_time']:.0f} x real time" if sound else f"{metrics['tokens_per_second']:,.0f} frames/s"
+    speed = f"{metrics['seconds']:.0f} s, {fast}"
     return f"epoch {epoch}  {part_in_words(metrics, 'train')}  {part_in_words(metrics, 'val')}  {speed}"
 
 def new_alerts(
@@ -78,6 +81,7 @@ def run_epochs(
     t = trainer.cfg.train
     past = history(run.folder) if run.tracker and run.tracker.file.is_file() else []
     def keep(): run.keep(weights_of(trainer.model, **trainer.state()))
+    live = LiveCurves()
     if trainer.team.agree(run.is_new): keep()
     with run.counting(min(trainer.total_steps, t.steps or trainer.total_steps), trainer.step, lines=0) as bar:
         def show(batches):
@@ -90,6 +94,7 @@ def run_epochs(
                          f"after epoch {trainer.epoch}")
                 break
             one_epoch(trainer, run, past, show, keep)
+            if run.show: live.update(past)
 
 def one_epoch(
     trainer:Trainer,
@@ -103,7 +108,9 @@ def one_epoch(
     metrics = trainer.train_epoch(show, keep) | trainer.validate()
     metrics |= dict(seconds=time.time() - start) | peak_memory(trainer.device)
     epoch = trainer.epoch + bool(trainer.done)      # an epoch that a limit ended is written down under its number
-    alerts = watch(metrics, past, t)
+    # a decoder that only looks on may draw what it likes
+    unwatched = "recon_variance" if trainer.cfg.model.objective == "contrastive" else None
+    alerts = watch({k: v for k, v in metrics.items() if k != unwatched}, past, t)
     # what a limit ended decides nothing about plateaus and patience
     progress = Progress(**trainer.progress.state()) if trainer.done else trainer.progress
     record = progress.update(metrics.get("val_loss", metrics["train_loss"]), t)
@@ -113,7 +120,7 @@ def one_epoch(
     run.log(epoch, metrics, alerts)
     run.keep(state)
     for said in new_alerts(alerts, past): run.warn(f"epoch {epoch}: {said}")
-    run.say(epoch_in_words(epoch, metrics))
+    run.say(epoch_in_words(epoch, metrics, trainer.model.of_sound))
     past.append(dict(epoch=epoch, alerts=alerts, **metrics))
 
 # %% ../../nbs/33_training.ipynb #d7e492d3
@@ -183,6 +190,7 @@ def train(
     init_from=None,      # a run's folder (its best model) or a checkpoint: a new run with its weights (and its `cfg`)
     progress:bool=True,  # show a bar, or lines in a log
     use_mlflow:bool=True,
+    tensorboard:bool=False, # write for TensorBoard too
     mix=None,            # `Mix` of chapter 72: dreams that take a share of every batch; when resuming: the same again
 )->Path:                 # the run's folder
     """Train a world model, together with the other processes if torchrun started several.
@@ -206,10 +214,12 @@ def train(
         t, more = cfg.train, dict(mix=mix.about()) if mix else {}
         about = manifest(cfg, data.fingerprint, device=str(device), processes=team.size, **more)
         with begin(run_dir, cfg.to_dict(), about, saved, trainer.epoch, experiment=t.experiment_name,
-                   progress=progress, use_mlflow=use_mlflow, leads=team.leads) as run:
+                   progress=progress, use_mlflow=use_mlflow, leads=team.leads,
+                   tensorboard=tensorboard) as run:
             if data.split_said: run.warn(data.split_said)
             if short := trainer.batches(0).left_out:
                 run.warn(f"{short} of {len(data.train)} training clips are shorter than a sequence of "
                          f"{t.sequence_length} tokens and are left out")
             run_epochs(trainer, run)
+            if run.show: write_curves(run_dir)
     return run_dir

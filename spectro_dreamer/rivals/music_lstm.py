@@ -33,6 +33,7 @@ from ..resuming import resumed
 from ..machine import manifest, seed_everything
 from ..fitting import understood, with_weights
 from ..files import read_checkpoint
+from ..learn.traces import write_curves
 from ..learn.tracking import Diverged
 from ..learn.compute import lr_factor, pick_device
 from ..learn.runs import begin, check_same_data, find_checkpoint, run_folder
@@ -257,6 +258,7 @@ def train_music(
     resume_from=None,      # a run's folder: go on where it stopped
     progress:bool=True,    # show how far it is
     use_mlflow:bool=True,
+    tensorboard:bool=False, # write for TensorBoard too
 )->Path:
     """Train, or go on; returns the run's folder.
 
@@ -271,7 +273,9 @@ def train_music(
     if saved:
         with understood(saved.path): trainer.restore(saved.data)
     with begin(folder, cfg.to_dict(), manifest(cfg, corpus.fingerprint), saved, trainer.step, "step",
-               cfg.experiment_name, progress, use_mlflow) as run: _steps(trainer, run)
+               cfg.experiment_name, progress, use_mlflow, tensorboard=tensorboard) as run:
+        _steps(trainer, run)
+        if run.show: write_curves(folder)
     return folder
 
 def _seen(trainer, losses, seconds):

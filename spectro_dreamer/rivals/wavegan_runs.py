@@ -32,7 +32,7 @@ from ..fitting import understood, with_weights
 from ..files import atomic_write, read_checkpoint, write_text
 from ..figures import styled_figures
 from ..data.front_ends import log_spectrogram, plot_log_mel
-from ..learn.tracking import Progress
+from ..learn.tracking import Progress, peak_memory
 from ..learn.compute import pick_device
 from ..learn.runs import Run, begin, check_free, check_same_data, find_checkpoint, run_folder
 from ..sound.vocoder import save_audio
@@ -75,14 +75,14 @@ def _number(text):
     return int(text) if text.isdigit() else float(text)
 
 def read_csv(path)->list[dict]:
-    """The numbers of a table; empty cells are left out. No rows if there is no file.
+    """The numbers of a table; empty cells are left out, and a line that a kill left half. No rows if there is no file.
 
     Raises `SpectroError` if it is damaged.
     """
     if not Path(path).is_file(): return []
     try:
-        with open(path, newline="", encoding="utf-8") as f:
-            return [{k: _number(v) for k, v in row.items() if v} for row in csv.DictReader(f, strict=True)]
+        whole = Path(path).read_text(encoding="utf-8").rpartition("\n")[0]
+        return [{k: _number(v) for k, v in row.items() if v} for row in csv.DictReader(io.StringIO(whole), strict=True)]
     except (ValueError, AttributeError, csv.Error):  # AttributeError: a row with more cells than there are columns
         raise SpectroError(f"{path} is damaged: it is no table of numbers; move it away to go on without it") from None
 
@@ -90,7 +90,8 @@ def read_csv(path)->list[dict]:
 class Records:
     """The tables of a run: epochs, checks, and the steps since the last check.
 
-    They are written at each check. What came after it is in the checkpoint, so that a resumed run has every row once.
+    The table of epochs grows with each, the others are written at each check. What came after it is in the checkpoint,
+    so that a resumed run has every row once.
     """
     def __init__(self,
         folder:Path,         # of the run
@@ -105,6 +106,7 @@ class Records:
         self.steps, self.pending = list(saved.get("steps", [])), list(saved.get("epochs", []))
         written = {r["epoch"] for r in self.epochs}
         self.epochs += [r for r in self.pending if r["epoch"] not in written]
+        self.columns = () # of the table of epochs as it lies there; none yet, so that the first line writes it anew
 
     def add(self,
         epoch:dict,       # the epoch's row
@@ -114,13 +116,23 @@ class Records:
         self.epochs.append(epoch)
         self.pending.append(epoch)
         self.steps += steps
+        self._append(epoch)
+
+    def _append(self, row):
+        "A line for the table of epochs; a row with other columns writes the whole table."
+        table = self.tables/"epoch_statistics.csv"
+        if set(row) <= set(self.columns):
+            with open(table, "a", newline="", encoding="utf-8") as f:
+                csv.DictWriter(f, self.columns, lineterminator="\n").writerow(row)
+            return
+        write_csv(table, self.epochs)
+        self.columns = tuple(dict.fromkeys(k for r in self.epochs for k in r))
 
     def write(self,
         epoch:int, # of the check
     ):
         "Write the tables. What is written need not be kept in a checkpoint any more."
         write_csv(self.folder/"iterations"/f"epoch_{epoch:06d}.csv", self.steps)
-        write_csv(self.tables/"epoch_statistics.csv", self.epochs)
         write_csv(self.tables/"checkpoint_metrics.csv", self.checks)
         self.steps, self.pending = [], []
 
@@ -133,7 +145,8 @@ def _draw_curves(ax, rows, keys, x="epoch"):
     "A line for each key; keys: name in the rows → (label, line style)."
     for k, (name, style) in keys.items():
         at = [r for r in rows if k in r]
-        ax.plot([r[x] for r in at], [r[k] for r in at], style, label=name, lw=1)
+        one = dict(marker="o", ms=3) if len(at) == 1 else {}  # a line of one point cannot be seen
+        ax.plot([r[x] for r in at], [r[k] for r in at], style, label=name, lw=1, **one)
     ax.set_xlabel(x)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="lower center", bbox_to_anchor=(.5, 1), ncols=3)
@@ -227,9 +240,10 @@ def _one_epoch(trainer, records):
     start, spent = time.time(), time.process_time()
     rows = [trainer.learn() for _ in range(trainer.steps_per_epoch)]
     trainer.epoch += 1
-    took = dict(learning_rate=trainer.cfg.learning_rate*trainer.progress.lr_scale, seconds=time.time() - start,
-                cpu_seconds=time.process_time() - spent)
-    records.add(dict(epoch=trainer.epoch, step=trainer.step) | _means(rows) | took, rows)
+    seconds, cpu_seconds = time.time() - start, time.process_time() - spent
+    took = dict(learning_rate=trainer.cfg.learning_rate*trainer.progress.lr_scale, seconds=seconds,
+                cpu_seconds=cpu_seconds, cpu_percent=100*cpu_seconds/max(seconds, 1e-9))
+    records.add(dict(epoch=trainer.epoch, step=trainer.step) | _means(rows) | took | peak_memory(trainer.device), rows)
 
 def _checked(trainer, records):
     "Look, and judge by what was seen."
@@ -284,6 +298,7 @@ def train_wavegan(
     resume_from=None,       # a run's folder: go on where it stopped
     progress:bool=True,     # show how far it is
     use_mlflow:bool=True,
+    tensorboard:bool=False, # write for TensorBoard too
 )->Path:
     """Train, or go on; returns the run's folder.
 
@@ -302,7 +317,7 @@ def train_wavegan(
             with understood(saved.path): restore(trainer, saved.data)
         about = manifest(cfg, parts.fingerprint, windows=[len(p) for p in parts], left_out=len(parts.train.left_out))
         with begin(folder, cfg.to_dict(), about, saved, trainer.epoch, "epoch", cfg.experiment_name, progress,
-                   use_mlflow) as run:
+                   use_mlflow, tensorboard=tensorboard) as run:
             write_text(folder/"epochs_statistics"/"configuration.json", json.dumps(cfg.to_dict(), indent=2) + "\n")
             _epochs(trainer, Records(folder, saved.data if saved else None), run)
     except torch.cuda.OutOfMemoryError:

@@ -76,6 +76,10 @@ class Frechet:
     dimension:int   # D, of a vector
     embedding:str
 
+    def __float__(self): return self.value
+
+    def __format__(self, how): return format(self.value, how) if how else str(self)
+
 def _embed(sounds, sample_rate, embedding, window, hop):
     "One array (n, D) of vectors for each sound."
     how = dict(window=window, hop=hop) if isinstance(embedding, str) else {}

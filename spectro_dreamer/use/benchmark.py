@@ -110,6 +110,11 @@ class Bench:
         "Amounts a second."
         return Spread.of(row.amount/np.array(row.seconds))
 
+    def each(self, row:Row)->tuple[float, float]:
+        "Seconds for one of what is counted: the median of the rounds (P50) and their ninth decile (P90)."
+        p50, p90 = np.quantile(np.array(row.seconds)/row.amount, (.5, .9))
+        return float(p50), float(p90)
+
     def ratio(self, row:Row)->Spread:
         "Against the base in the same round."
         cost = np.array(row.seconds)/row.amount/(np.array(self.rows[0].seconds)/self.rows[0].amount)
@@ -118,10 +123,12 @@ class Bench:
 def format_bench(bench:Bench)->str:
     "The table that the command prints."
     base, sized = bench.rows[0].name, any(r.output_bytes for r in bench.rows)
-    table = [("", bench.counts, bench.rates, f"{'time' if bench.cost else 'rate'} / {base}", *["MB an hour"]*sized)]
+    table = [("", bench.counts, bench.rates, f"{'time' if bench.cost else 'rate'} / {base}",
+              "ms each, P50", "P90", *["MB an hour"]*sized)]
     for r in bench.rows:
         size = [f"{r.output_bytes/1e6/(r.amount/3600):.0f}" if r.output_bytes else "–"]*sized
-        table.append((r.name, f"{r.amount:,.0f}", str(bench.rate(r)), str(bench.ratio(r)), *size))
+        table.append((r.name, f"{r.amount:,.0f}", str(bench.rate(r)), str(bench.ratio(r)),
+                      *(_short(1e3*s) for s in bench.each(r)), *size))
     widths = [max(map(len, column)) for column in zip(*table)]
     lines = ["  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths)))
              for row in table]

@@ -178,7 +178,12 @@ def dreams_main(argv=None):
                             description="Convert episodes, checking every line of JSON.")
     turn.add_argument("source", help=LINES)
     turn.add_argument("target", help="the same")
-    flag(turn, "level", "episode", "of lines: one for each frame, or for each episode", choices=("frame", "episode"))
+    flag(turn, "level", "episode", "of lines: one for each frame, or for each episode; of the plan without numbers t",
+         choices=("frame", "episode", "plan-frame", "plan-episode"))
+    flag(turn, "normalise", help="of a folder of NPZ: what its normaliser.json holds (default: z-score)",
+         choices=("z-score", "min-max"))
+    flag(turn, "val-split", help="of a folder of NPZ: share of the agents that has no say in the normaliser (default: "
+                                 "0)", type=float)
     for q, do in ((make, _dreams_generate), (join, _dreams_mix), (turn, _dreams_convert)):
         flag(q, "packed", help="of lines: features as base64 of this type; float16 rounds (default: lists of numbers)",
              choices=("float32", "float16"))
@@ -193,8 +198,9 @@ def _dreams_generate(a):
     from spectro_dreamer.learn.compute import pick_device
     dreams = dream_set(a.checkpoint, a.dataset_path, n=a.n, horizon=a.horizon, rare=a.rare, seed=a.seed,
                        context=a.context, temperature=a.temperature, top_p=a.top_p, device=pick_device(a.device))
-    print(f"{write_episodes(dreams, a.output, packed=a.packed)} dreams, "
-          f"{sum(e.timestamp[-1] for e in dreams)/60:.1f} minutes; wrote {a.output}")
+    seconds = sum(e.timestamp[-1] for e in dreams)
+    lasting = f"{seconds/60:.1f} minutes" if seconds >= 60 else f"{seconds:.1f} seconds"
+    print(f"{write_episodes(dreams, a.output, packed=a.packed)} dreams, {lasting}; wrote {a.output}")
 
 def _dreams_mix(a):
     "Write recordings and dreams as one set."
@@ -206,5 +212,7 @@ def _dreams_mix(a):
 def _dreams_convert(a):
     "Write episodes in another form."
     from spectro_dreamer.act.dream_sets import read_episodes, write_episodes
-    n = write_episodes(read_episodes(a.source), a.target, level=a.level, packed=a.packed)
+    norm = dict(how=a.normalise, val_split=a.val_split)
+    n = write_episodes(read_episodes(a.source), a.target, level=a.level, packed=a.packed,
+                       **{k: v for k, v in norm.items() if v is not None})
     print(f"{n} episodes; wrote {a.target}")

@@ -21,14 +21,16 @@ Flags of `spectro_prepare` and `spectro_train` are made from the fields of `Fron
 """
 
 # %% ../../nbs/91e_making.ipynb #5611589d
-import os
+import os, sys
 from dataclasses import fields, replace
 from pathlib import Path
 from ..config import (PARTS, PRESET_NAMES, Config, FrontEnd, ModelConfig, SpectroError, TokenSpec,
                                     TrainConfig, preset)
+from ..worlds import TRAIN_PRESETS, WORLD_PRESET, any_preset
 from ..resuming import refuse_changes
 from .flags import (checkpoint_flag, command, config_flags, device_flag, flag, parser, run_flags,
-                                       say_some, say_wrote, setting_flags, settings_given, settings_said)
+                                       say_some, say_wrote, setting_flags, settings_given, settings_said, tracker_flag,
+                                       tracking_said)
 
 # %% ../../nbs/91e_making.ipynb #e3c22748
 @command
@@ -81,7 +83,8 @@ def prepare_main(argv=None):
                           "styles. Interrupted, the same command goes on where it was.")
     flag(p, "input-dir", help="a corpus (clips/ and validated.tsv) or any folder of audio; s3://… and other fsspec "
                               "addresses work too", required=True)
-    flag(p, "output-file", help="the HDF5 file to write", required=True)
+    flag(p, "output-file", help="the HDF5 file to write; at an address (s3://…) it is put when it is whole",
+         required=True)
     flag(p, "metadata-file", help="the table (default: validated.tsv in the input folder, if there is one)")
     flag(p, "phones", help="table of the phones that are spoken, with times (default: phones.tsv beside the table, if "
                            "there is one; spectro_align makes it)", metavar="FILE")
@@ -119,9 +122,11 @@ def prepare_main(argv=None):
     if workers is None: workers = 0 if a.scheduler else os.cpu_count()
     from spectro_dreamer.data.clip_checks import counted
     from spectro_dreamer.data.preparation import prepare
-    about = prepare(a.input_dir, a.output_file, metadata_file=a.metadata_file, front_end=front_end, tokens=tokens,
-                    float16=a.use_float16, compress=a.compress, num_workers=workers, scheduler=a.scheduler,
-                    keep_shards=a.keep_shards, shard_clips=a.shard_clips, phones_file=a.phones,
+    from spectro_dreamer.use.buckets import local_name, send
+    target, a.output_file = a.output_file, local_name(a.output_file)
+    about = prepare(a.input_dir, a.output_file, metadata_file=_table_said(a.metadata_file), front_end=front_end,
+                    tokens=tokens, float16=a.use_float16, compress=a.compress, num_workers=workers,
+                    scheduler=a.scheduler, keep_shards=a.keep_shards, shard_clips=a.shard_clips, phones_file=a.phones,
                     label_columns=a.label_column, speaker_from=a.speaker_from, report=not a.no_report)
     listed = f", all listed in {a.output_file}.skipped.tsv"
     say_some([f"{path}: {reason}" for path, reason in about["left_out"].items()], listed, 10)
@@ -131,6 +136,17 @@ def prepare_main(argv=None):
     print(f"{counted(about['clips'])} of {counted(about['speakers'], 'speaker')}, {about['hours']:.2f} hours, "
           f"{len(about['skipped'])} skipped{also}; tokens of {tokens.frames} frames, a new one every {tokens.hop}; "
           f"wrote {a.output_file}")
+    if str(target) != str(a.output_file):
+        send(a.output_file, target)
+        print(f"wrote {target}")
+
+def _table_said(path):
+    "The table that is meant: the original calls what spectro_clean writes validated_metadata.tsv."
+    if path is None or Path(path).name != "validated_metadata.tsv" or Path(path).exists(): return path
+    ours = Path(path).with_name("validated.tsv")
+    if not ours.is_file(): return path
+    print(f"{Path(path).name} is called {ours.name} here", file=sys.stderr)
+    return ours
 
 # %% ../../nbs/91e_making.ipynb #1fc839e6
 @command
@@ -163,7 +179,17 @@ def train_config(
     said = settings_said(a, PARTS, ("model", "train"))
     if a.resume_from: return _resumed_config(a, said)
     if a.init_from and not a.preset: return load(a.init_from).config.override(**said.values)
-    return preset(a.preset or said.preset or "seed").override(**said.values)
+    named = a.preset or said.preset
+    if named: return any_preset(named).override(**said.values)
+    return _chosen_config(a.dataset_path).override(**said.values)
+
+def _chosen_config(path):
+    "What the data need where nobody names a preset."
+    from spectro_dreamer.use.logs import log_settings, settings_in_words
+    values = log_settings(path)
+    if values is None: return preset("seed")
+    print(settings_in_words(values))
+    return any_preset(WORLD_PRESET).override(**values)
 
 def _resumed_config(a, said):
     "The configuration of a run that goes on. Raises `SpectroError` if another is asked for than it can have."
@@ -198,10 +224,12 @@ def dreams_said(
 def train_main(argv=None):
     "spectro_train: train a world model."
     p = parser("train", "Train a world model on a prepared data set. What no flag names is the preset's.")
-    flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
-    flag(p, "preset", help="the original report's settings, ours to hear, or to speak (default: seed)",
-         choices=PRESET_NAMES)
+    flag(p, "dataset-path", help="HDF5 file from spectro_prepare; or a log of anything, as lines of JSON (.jsonl) or a "
+                                 "folder of NPZ", required=True)
+    flag(p, "preset", help="the original report's settings, ours to hear, ours to speak, or for a log of anything "
+                           "(default: seed; of what is no sound, world)", choices=TRAIN_PRESETS)
     run_flags(p, "<preset>")
+    tracker_flag(p)
     flag(p, "init-from", help="a run's folder or a checkpoint of it: begin a new run with its weights and settings",
          metavar="RUN")
     flag(p, "dreams", help="HDF5 file of dreams from spectro_dreams: they take a share of every batch; when "
@@ -210,16 +238,23 @@ def train_main(argv=None):
     flag(p, "dream-share-start", help="the share at the first step, from which it goes to --dream-share in a "
                                       "straight line", type=float)
     flag(p, "dream-share-steps", help="over so many steps", type=int)
-    sections = {part: {name: getattr(preset(name), part) for name in PRESET_NAMES} for part in ("model", "train")}
+    flag(p, "use-consolidated", False, "not needed: a data set is one file")
+    sections = {part: {name: getattr(any_preset(name), part) for name in TRAIN_PRESETS} for part in ("model", "train")}
     config_flags(p, sections)
     setting_flags(p, sections["model"], "the architecture")
     setting_flags(p, sections["train"], "the objective and the training loop")
     a = p.parse_args(argv)
+    if a.use_consolidated: print("--use-consolidated is not needed: a data set is one file", file=sys.stderr)
     from spectro_dreamer.learn.tracking import history
+    from spectro_dreamer.learn.traces import keep_files
     from spectro_dreamer.learn.training import train
+    from spectro_dreamer.use.buckets import fetch
+    from spectro_dreamer.use.logs import as_dataset
+    a.dataset_path = as_dataset(fetch(a.dataset_path))
     run = train(a.dataset_path, train_config(a), run_dir=a.output_dir, resume_from=a.resume_from,
-                init_from=a.init_from, use_mlflow=not a.no_mlflow, mix=dreams_said(a))
+                init_from=a.init_from, mix=dreams_said(a), **tracking_said(a))
     if os.environ.get("RANK", "0") != "0": return # of the processes that torchrun started, one speaks
+    keep_files(run, [run/"plots"/"losses.png"])
     last = history(run)[-1]
     print(f"\n{last['epoch']} epochs done; the best model is {run/'checkpoints'/'best_model.pt'}")
 
@@ -229,7 +264,7 @@ def evaluate_main(argv=None):
     "spectro_evaluate: judge a checkpoint on validation speakers."
     p = parser("evaluate", "Judge a checkpoint on the validation speakers of a data set: metrics.json, figures, a "
                            "listening page. Of a model of other episodes than sound: forecasts, in metrics.json.")
-    flag(p, "dataset-path", help="HDF5 file from spectro_prepare", required=True)
+    flag(p, "dataset-path", help="HDF5 file from spectro_prepare; or a log, as of spectro_train", required=True)
     checkpoint_flag(p)
     flag(p, "output-dir", "evaluation", "where the files go")
     flag(p, "split", "val", "which speakers: those of validation, of training, or all", choices=("val", "train", "all"))
@@ -240,29 +275,37 @@ def evaluate_main(argv=None):
     device_flag(p)
     flag(p, "context", help="of a model that is not of sound: frames heard (default: 20)", type=int)
     flag(p, "horizon", help="of a model that is not of sound: frames forecast (default: 15)", type=int)
+    flag(p, "attention", False, "of a model that is not of sound: train a light Transformer on the same "
+                                "data, and set its forecasts beside")
     a = p.parse_args(argv)
     from spectro_dreamer.model.world_model import load
+    from spectro_dreamer.use.logs import as_dataset
+    a.dataset_path = as_dataset(a.dataset_path)
     if load(a.checkpoint).of_sound: _evaluate_sound(a)
     else: _evaluate_world(a)
 
 def _evaluate_sound(a):
     "Judge a model of sound."
     from spectro_dreamer.judge.reports import evaluate, format_metrics
+    from spectro_dreamer.learn.traces import keep_files
     from spectro_dreamer.learn.compute import pick_device
-    if (a.context, a.horizon) != (None, None):
-        raise SpectroError("--context and --horizon are for models that are not of sound")
+    if (a.context, a.horizon, a.attention) != (None, None, False):
+        raise SpectroError("--context, --horizon and --attention are for models that are not of sound")
     found = evaluate(a.dataset_path, a.checkpoint, a.output_dir, n_audio=a.n_audio, split=a.split,
                      clips_dir=a.clips_dir, device=pick_device(a.device), words=not a.no_words,
                      listeners=a.listeners)
     print(format_metrics(found))
     print(f"wrote {Path(a.output_dir)/'metrics.json'} and {Path(a.output_dir)/'index.html'}")
+    if Path(a.checkpoint).is_dir(): # for whoever was told how it was trained
+        keep_files(a.checkpoint, [f for f in sorted(Path(a.output_dir).rglob("*")) if f.suffix in (".png", ".wav")])
 
 def _evaluate_world(a):
     "Judge a model of other episodes."
     from spectro_dreamer.act.agents import evaluate_world, format_world
     if a.clips_dir: raise SpectroError("--clips-dir is for models of sound, which this one is not")
     frames = {name: n for name, n in (("context", a.context), ("horizon", a.horizon)) if n is not None}
-    print(format_world(evaluate_world(a.dataset_path, a.checkpoint, a.output_dir, split=a.split, **frames)))
+    print(format_world(evaluate_world(a.dataset_path, a.checkpoint, a.output_dir, split=a.split,
+                                      attention=a.attention, **frames)))
     print(f"wrote {Path(a.output_dir)/'metrics.json'}")
 
 # %% ../../nbs/91e_making.ipynb #7f2003da

@@ -19,15 +19,17 @@ with 2 on bad input.
 """
 
 # %% ../../nbs/91g_rivalling.ipynb #3ae3e78b
+import sys
 from dataclasses import replace
 from pathlib import Path
 from ..config import SpectroError
 from ..resuming import refuse_changes
 from ..settings import settings_template
 from ..rivals.abc_tunes import MusicConfig
-from ..rivals.wave_settings import WAVEGAN_PRESETS, WaveGANConfig, wavegan_config
+from ..rivals.wave_settings import WAVEGAN_PRESETS, WaveGANConfig, say_old, wavegan_config
 from .flags import (command, config_flags, device_flag, flag, parser, run_flags, say_some, say_wrote,
-                                       setting_flags, settings_given, settings_said)
+                                       setting_flags, settings_given, settings_said, tracker_flag,
+                                       tracking_said)
 
 # %% ../../nbs/91g_rivalling.ipynb #e348a7be
 @command
@@ -41,7 +43,9 @@ def wavegan_main(argv=None):
                              "engines)", metavar="PATH")
     flag(learn, "config", help="production, test, or a file of JSON or YAML (default: production, which is for a GPU)",
          metavar="CONFIG")
+    flag(learn, "num-workers", help="not needed: windows are kept in memory", type=int)
     run_flags(learn, "wavegan")
+    tracker_flag(learn)
     setting_flags(learn, presets, "the settings")
     show = which.add_parser("template", help="print a commented configuration",
                             description="Print every setting with its meaning, in YAML.")
@@ -54,8 +58,19 @@ def wavegan_main(argv=None):
     flag(make, "seed", 0, "of the noise")
     device_flag(make)
     for q, do in ((learn, _wavegan_train), (show, _wavegan_template), (make, _wavegan_generate)): q.set_defaults(do=do)
-    a = p.parse_args(argv)
+    a = p.parse_args(_original_words(sys.argv[1:] if argv is None else list(argv)))
     a.do(a)
+
+def _original_words(words):
+    "The original has one command: `--config config_test` trains, `--generate-only 10` makes sounds."
+    if "--generate-only" in words:
+        at = words.index("--generate-only")
+        number = words[at + 1:at + 2] if words[at + 1:] and words[at + 1].isdigit() else ["10"]
+        rest = words[:at] + words[at + 1 + (words[at + 1:at + 2] == number):]
+        say_old("--generate-only", "generate --number")
+        return ["generate", "--number", *number, *(w for w in rest if w not in ("train", "generate"))]
+    if words and words[0].startswith("--") and words[0] != "--help": return ["train", *words]
+    return words
 
 def _wavegan_presets():
     "The WaveGAN's presets: name → configuration."
@@ -72,6 +87,7 @@ def _wavegan_train(a):
     from spectro_dreamer.rivals.wave_windows import read_windows, split_windows
     from spectro_dreamer.rivals.wavegan_runs import train_wavegan, wavegan_resume_config
     given = settings_given(a, WaveGANConfig)
+    if a.num_workers is not None: print("--num-workers is not needed: windows are kept in memory", file=sys.stderr)
     if a.resume_from:
         refuse_changes(WaveGANConfig, [*given, *(["config"] if a.config else [])])
         cfg = replace(wavegan_resume_config(a.resume_from), **given)
@@ -80,8 +96,16 @@ def _wavegan_train(a):
     say_some([f"left out {where}: {why}" for where, why in windows.left_out.items()])
     parts = split_windows(windows, cfg)
     print(f"{len(parts.train)} windows to learn from, {len(parts.val)} to choose by, {len(parts.test)} untouched")
-    run = train_wavegan(parts, cfg, run_dir=a.output_dir, resume_from=a.resume_from, use_mlflow=not a.no_mlflow)
+    run = train_wavegan(parts, cfg, run_dir=a.output_dir, resume_from=a.resume_from, **tracking_said(a))
+    _keep_sounds(run)
     print(f"\n{history(run)[-1]['epoch']} epochs done; the best model is {run/'checkpoints'/'best_model.pt'}")
+
+def _keep_sounds(run):
+    "Pictures of the run and four of its sounds for whoever was told of its metrics."
+    from spectro_dreamer.learn.traces import is_tracked, keep_files
+    from spectro_dreamer.rivals.wavegan_runs import generate_files
+    if not is_tracked(run): return
+    keep_files(run, [*sorted((run/"plots").glob("*.png")), *generate_files(run, run/"samples", n=4)])
 
 def _wavegan_generate(a):
     "Make sounds."
@@ -133,6 +157,7 @@ def music_main(argv=None):
                              description="Train on an ABC file. Interrupted, go on with --resume-from.")
     flag(learn, "tunes", help="an ABC file (default: the tunes that come with the library)", metavar="FILE")
     run_flags(learn, "music")
+    tracker_flag(learn)
     config_flags(learn, {"music": presets})
     setting_flags(learn, presets, "the settings")
     make = which.add_parser("compose", help="write tunes", description="Compose: tunes.abc, each tune that can be "
@@ -162,8 +187,17 @@ def _music_train(a):
         refuse_changes(MusicConfig, values)
     cfg = replace(base, **values)
     corpus = split_tunes(read_tunes(a.tunes))
-    run = train_music(corpus, cfg, run_dir=a.output_dir, resume_from=a.resume_from, use_mlflow=not a.no_mlflow)
+    run = train_music(corpus, cfg, run_dir=a.output_dir, resume_from=a.resume_from, **tracking_said(a))
+    _keep_tune(run)
     print(f"\n{cfg.iterations} steps done; the best model is {run/'checkpoints'/'best_model.pt'}")
+
+def _keep_tune(run):
+    "The curves of the run and a tune that it wrote for whoever was told of its metrics."
+    from spectro_dreamer.learn.traces import is_tracked, keep_files
+    from spectro_dreamer.rivals.playing import compose_files
+    if not is_tracked(run): return
+    compose_files(run, run/"samples", n=1)
+    keep_files(run, [run/"plots"/"losses.png", *sorted((run/"samples").iterdir())])
 
 def _music_compose(a):
     "Write tunes."
