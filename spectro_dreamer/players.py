@@ -49,7 +49,7 @@ def loudness(
     wave,            # (S,)
     sample_rate:int, # hertz
 )->float:            # LUFS; minus infinity where nothing is louder than -70
-    "How loud a sound is, as ITU-R BS.1770-4 measures one channel. Sounds shorter than a block of 0.4 s count as a block."
+    "How loud one channel is, as ITU-R BS.1770-4 measures it. What is shorter than a block of 0.4 s counts as a block."
     from scipy.signal import sosfilt
     wave, block = np.asarray(wave, dtype=np.float64), round(.4*sample_rate)
     if wave.ndim != 1 or not len(wave) or not np.isfinite(wave).all():
