@@ -1,4 +1,4 @@
--- What a page shows first is prose, figures and sound: exported source, tests and the code of figures are folded.
+-- What a page shows first is prose, figures and sound: imports, exported source, tests and the code of figures are folded.
 -- In the notebook nothing is. Pictures are fetched when they come near the screen.
 
 local function is_test(code)
@@ -10,6 +10,13 @@ local function is_test(code)
     end
   end
   return lines > 0 and tests / lines >= 0.5
+end
+
+local function is_import(code)
+  for line in code:gmatch("[^\n]+") do
+    if not (line:match("^import ") or line:match("^from ") or line:match("^%s+[%w_, ]+%)?$")) then return false end
+  end
+  return true
 end
 
 local function fold(block, summary)
@@ -27,6 +34,7 @@ function Div(cell)
       local given = block.attributes["code-fold"]
       if given == "show" then return fold(block, block.attributes["code-summary"] or "Exported source") end
       if given then return nil end
+      if is_import(block.text) then return fold(block, "Imports") end
       if is_test(block.text) then return fold(block, "Tests") end
       if is_figure then return fold(block, "Code of the figure") end
     end

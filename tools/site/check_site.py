@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import yaml
 
-import check_pages, make_pages
+import check_pages, check_sounds, finish_pages, make_pages
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # notebooks.py serves all tools
 from notebooks import NBS, ROOT, chapters, directives, read, text
@@ -285,7 +285,8 @@ def problems():
             import_problems,
         ):
             yield from check(path, nb)
-    yield from check_pages.problems()
+    for part in (check_pages, check_sounds, finish_pages):
+        yield from part.problems()
     yield from processing_problems()
 
 
