@@ -66,6 +66,7 @@ docs: env  ## render the site into _docs (needs Quarto)
 	@command -v quarto >/dev/null || { echo "make docs needs Quarto, which is not installed (see quarto.org)" >&2; exit 1; }
 	@touch README.md # or nbdev, finding it older than the index, writes one of its own over it
 	@PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_docs
+	@$(BIN)/python tools/site/finish_pages.py _docs
 
 clean:  ## remove what was built; keeps .venv, data/ and runs/
 	@rm -rf build dist *.egg-info _proc _docs nbs/nbdev.yml .ipynb_checkpoints nbs/.ipynb_checkpoints

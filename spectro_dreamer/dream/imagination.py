@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError, TokenSpec
 from ..files import atomic_write
+from ..players import inline_player
 from ..data.front_ends import log_spectrogram, plot_log_mel
 from ..data.preprocessing import read_audio
 from ..data.observations import tokens_to_frames
@@ -286,11 +287,9 @@ def dream_audio(
 
 def _show_players(panels, front_end):
     "A titled player for each spectrogram."
-    from IPython.display import Audio, HTML, display
+    from IPython.display import HTML, display
     for title, spec in panels.items():
-        wave = vocode(spec.numpy(), front_end)
-        player = Audio(wave/max(1, np.abs(wave).max()), rate=front_end.sample_rate, normalize=False)
-        display(HTML(f"<p>{title}</p>"), player)
+        display(HTML(inline_player(title, vocode(spec.numpy(), front_end), front_end.sample_rate)))
 
 # %% ../../nbs/60_imagination.ipynb #88931d20
 def save_results(

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError
 from ..files import atomic_write
+from ..players import inline_player, level_gain
 from ..figures import styled_figures
 from ..data.front_ends import log_spectrogram, plot_log_mel
 from ..data.preprocessing import read_audio
@@ -107,16 +108,14 @@ class Rendition:
     def _repr_html_(self):
         "In a notebook: the picture, and a player for each sound."
         import base64, io, matplotlib.pyplot as plt
-        from IPython.display import Audio
         fig, png = self.figure(), io.BytesIO()
         fig.savefig(png, format="png")
         plt.close(fig)
         picture = base64.b64encode(png.getvalue()).decode()
         parts = [f'<img alt="{self!r}" src="data:image/png;base64,{picture}">']
-        for title in self.specs:
-            wave = self.wave(title)
-            player = Audio(wave/max(1, np.abs(wave).max()), rate=self.front_end.sample_rate, normalize=False)
-            parts.append(f"<p>{title}</p>{player._repr_html_()}")
+        rate = self.front_end.sample_rate
+        gain = level_gain(self.wave(next(iter(self.specs))), rate)  # the first one's: what is louder stays so
+        parts += [inline_player(title, self.wave(title), rate, gain) for title in self.specs]
         return "\n".join(parts)
 
 # %% ../../nbs/90a_face.ipynb #a2e7dfc7

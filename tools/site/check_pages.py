@@ -87,8 +87,9 @@ def theme_problems(html):
         yield "_quarto.yml: needs a light and a dark theme"
     files = [f for layers in html["theme"].values() for f in layers if f.endswith(".scss")]
     yield from (f"_quarto.yml: there is no {f}" for f in files if not (NBS / f).is_file())
-    if not (NBS / html.get("include-after-body", "-")).is_file():
-        yield "_quarto.yml: include-after-body names no file"
+    for key in ("include-after-body", "filters"):
+        named_files = html.get(key) or ["-"]
+        yield from (f"_quarto.yml: {key} names no file {f}" for f in named_files if not (NBS / f).is_file())
 
 
 def part_problems():

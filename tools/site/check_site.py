@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import yaml
 
-import check_pages, make_pages
+import check_pages, check_sounds, finish_pages, make_pages
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # notebooks.py serves all tools
 from notebooks import NBS, ROOT, chapters, directives, read, text
@@ -26,6 +26,7 @@ _HEADING = re.compile(r"^#{1,6} +(.+?) *(?:\{#([\w-]+)[^}]*\})? *$", re.M)
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.S)
 _MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
 _SLOT = re.compile(r"(?<!\{)\{[A-Za-z]\w*\}")
+INCLUDED = ("colab-link.html", "player-script.html", "fold.lua", "site.scss")  # what pages are made with
 _SHOWN = {"image/png", "image/svg+xml", "image/jpeg", "text/html"}
 
 # A hundred notebooks leave a hundred shells behind, and to take these apart at the end takes longer than all the rest:
@@ -238,7 +239,7 @@ def process(copy):
 def prepared_problems(made):
     """Pages, media and includes are all among what nbdev prepared, and pages have the names that links give them."""
     media = [p for d in ("audio", "images") for p in (NBS / d).glob("*") if p.is_file()]
-    for path in [*chapters(), NBS / "colab-link.html", *NBS.rglob("*.qmd"), *media]:
+    for path in [*chapters(), *(NBS / name for name in INCLUDED), *NBS.rglob("*.qmd"), *media]:
         name = path.relative_to(NBS)
         if not (made / name).exists():
             yield f"nbdev did not take {name} along"
@@ -284,7 +285,8 @@ def problems():
             import_problems,
         ):
             yield from check(path, nb)
-    yield from check_pages.problems()
+    for part in (check_pages, check_sounds, finish_pages):
+        yield from part.problems()
     yield from processing_problems()
 
 

@@ -1,10 +1,12 @@
-"""Draw the site's favicon and its social card:
+"""Draw the site's favicon and its social card, and make the sounds and pictures of its first page.
 
-a sentence of the bundled corpus, heard up to a line and imagined after it.
+The card shows a sentence of the bundled corpus, heard up to a line and imagined after it. The first page has a sentence
+as it was spoken, drawn again, its beginning imagined further, and a typed sentence said.
 
-    python tools/site/make_art.py
+    python tools/site/make_art.py [card] [front]
 
-The sentence is synthetic, the model is `mini`, which comes with the library, and everything drawn is what it gives.
+The sentences are synthetic, the models are `mini` and `speak`, which come with the library, and everything drawn and
+played is what they give.
 """
 
 import sys
@@ -21,10 +23,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # notebooks.py ser
 from notebooks import NBS, ROOT
 
 sys.path.insert(0, str(ROOT))
+from spectro_dreamer import imagine as imagine_recording
+from spectro_dreamer import reconstruct, say
+from spectro_dreamer.config import FrontEnd
 from spectro_dreamer.figures import CYCLE, DECIBELS, LEVEL_MAP
 from spectro_dreamer.dream.imagination import imagine
-from spectro_dreamer.data.preprocessing import DB_PER_NAT, bundled_corpus
+from spectro_dreamer.data.front_ends import log_spectrogram
+from spectro_dreamer.data.preprocessing import DB_PER_NAT, bundled_corpus, read_audio
 from spectro_dreamer.model.world_model import load
+from spectro_dreamer.players import save_players
 
 GROUND = "#0b0714"  # nearly the dark end of the map of levels
 
@@ -106,10 +113,52 @@ def save(fig, path, colors):
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.1f} kB")
 
 
+SENTENCE = "The wind has opened the window again."
+CLIP = "sd_en_0102.mp3"  # a sentence and a voice that `mini` has not heard
+HEARD = 1.0  # seconds, before it goes on alone
+
+
+def front_sounds():
+    """The four sounds of the first page, by the names of their files, and their sample rate."""
+    clip = bundled_corpus() / "clips" / CLIP
+    heard = read_audio(clip, FrontEnd().sample_rate)
+    dream = imagine_recording("mini", clip, context=HEARD, seconds=2.5, seed=1)
+    said = say("speak", SENTENCE, voice=clip, seed=0)
+    return {
+        "front_heard": heard,
+        "front_again": reconstruct("mini", clip).wave(),
+        "front_imagined": dream.wave(),
+        "front_said": said.wave(),
+    }, FrontEnd().sample_rate
+
+
+def strip(wave, path, border=None):
+    """The spectrogram of a sound from edge to edge, 60 dB down from its loudest; a line where the ears close."""
+    front_end = FrontEnd()
+    levels = DB_PER_NAT * log_spectrogram(wave, front_end).T
+    fig = canvas(1200, 200)
+    ax = fig.add_axes((0, 0, 1, 1))
+    at = 2 if border is None else border * front_end.sample_rate / len(wave)  # 2 lies outside
+    paint(ax, levels - levels.max() + DECIBELS[1] - 15, at, 3)
+    save(fig, path, colors=64)
+
+
+def front():
+    """The sounds of the first page, at the level of all players, and their pictures."""
+    sounds, rate = front_sounds()
+    save_players(sounds, rate, folder=NBS / "audio")
+    for name, wave in sounds.items():
+        strip(wave, NBS / "images" / f"{name}.png", HEARD if name == "front_imagined" else None)
+
+
 def main():
-    """Write both."""
-    card(*picture(), NBS / "images" / "card.png")
-    favicon(NBS / "images" / "favicon.png")
+    """Write what is asked for, or all."""
+    asked = sys.argv[1:] or ["card", "front"]
+    if "card" in asked:
+        card(*picture(), NBS / "images" / "card.png")
+        favicon(NBS / "images" / "favicon.png")
+    if "front" in asked:
+        front()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 """
 
 import argparse, difflib, re, sys
+from html import unescape
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # notebooks.py serves all tools
@@ -13,6 +14,7 @@ from notebooks import NBS, ROOT, directives, read, text
 
 HEADER = "<!-- Written from nbs/index.ipynb by tools/site/make_readme.py; edit the notebook. -->\n\n"
 _LINK = re.compile(r"(\]\(|\b(?:src|href)=\")(?!\w+:|[#/])([^)\"\s]+)")
+_FIGURE = re.compile(r'<figure class="player".*?</figure>', re.S)
 
 
 def from_root(markdown):
@@ -32,10 +34,27 @@ def printed(output):
     if output["output_type"] == "stream":
         return fence(text(output["text"]), "")
     if "text/markdown" in data:
-        return from_root(text(data["text/markdown"]).strip())
+        return from_root(still(text(data["text/markdown"]).strip()))
     if data.keys() - {"text/plain"} or "text/plain" not in data:
         return ""
     return fence(text(data["text/plain"]), "")
+
+
+def still(markdown):
+    """Players as pictures and words that lead to their sounds: where a README is shown, nothing can be played."""
+    lines = [line for line in _FIGURE.sub(_still_figure, markdown).splitlines() if not re.match(r"</?div\b", line)]
+    return "\n".join(lines).strip()
+
+
+def _still_figure(found):
+    """One player's picture, name and hint; the picture and the words `listen` are links to the sound."""
+    figure = found[0]
+    sound = re.search(r'<audio [^>]*src="([^"]+)"', figure)[1]
+    words = re.search(r"<figcaption>(.*)</figcaption>", figure, re.S)[1]
+    words = unescape(re.sub(r"</?strong>", "**", words))
+    picture = re.search(r'<img src="([^"]+)" alt="([^"]*)"', figure)
+    shown = f"[![{unescape(picture[2])}]({picture[1]})]({sound})\n\n" if picture else ""
+    return f"{shown}{words} [Listen]({sound})\n"
 
 
 def fence(body, language):

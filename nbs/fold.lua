@@ -1,0 +1,47 @@
+-- What a page shows first is prose, figures and sound: imports, exported source, tests and the code of figures are folded.
+-- In the notebook nothing is. Pictures are fetched when they come near the screen.
+
+local function is_test(code)
+  local tests, lines = 0, 0
+  for line in code:gmatch("[^\n]+") do
+    if line:match("^%s*[%w_%]%)}]") and not line:match("^%s*#") then
+      lines = lines + 1
+      if line:match("^%s*assert ") or line:match("^%s*test_%w+%(") or line:match("ExceptionExpected") then tests = tests + 1 end
+    end
+  end
+  return lines > 0 and tests / lines >= 0.5
+end
+
+local function is_import(code)
+  for line in code:gmatch("[^\n]+") do
+    if not (line:match("^import ") or line:match("^from ") or line:match("^%s+[%w_, ]+%)?$")) then return false end
+  end
+  return true
+end
+
+local function fold(block, summary)
+  block.attributes["code-fold"] = "true"
+  block.attributes["code-summary"] = summary
+  return block
+end
+
+function Div(cell)
+  if not cell.classes:includes("cell") then return nil end
+  local is_figure = cell.identifier:match("^cell%-fig%-") or (cell.attributes.label or ""):match("^fig%-")
+  return cell:walk {
+    CodeBlock = function(block)
+      if not block.classes:includes("cell-code") then return nil end
+      local given = block.attributes["code-fold"]
+      if given == "show" then return fold(block, block.attributes["code-summary"] or "Exported source") end
+      if given then return nil end
+      if is_import(block.text) then return fold(block, "Imports") end
+      if is_test(block.text) then return fold(block, "Tests") end
+      if is_figure then return fold(block, "Code of the figure") end
+    end
+  }
+end
+
+function Image(image)
+  if not image.attributes.loading then image.attributes.loading = "lazy" end
+  return image
+end
