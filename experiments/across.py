@@ -191,8 +191,8 @@ def opened(files):
     for name, (learn, judge) in files.items():
         units, data = units_of(learn), SpectrogramData(judge, 0.0)
         out[name] = dict(data=data, units=units, line=line_of(units, data, SpectrogramData(learn, 0.0)))
-        print(f"line of {name}: " + ", ".join(f"{line_at(out[name]['line'], n):.3f} at {n} nats" for n in (10, 30, 60)),
-              flush=True)
+        said = (f"{line_at(out[name]['line'], n):.3f} at {n} nats" for n in (10, 30, 60))
+        print(f"line of {name}:", ", ".join(said), flush=True)
     return out
 
 
@@ -214,7 +214,7 @@ def about(a, corpora):
     sizes = {name: dict(judge_clips=len(c["data"]), judge_speakers=len(set(c["data"].speakers)),
                         judge_minutes=rounded(c["data"].lengths.sum()/c["data"].front_end.frame_rate/60, 1))
              for name, c in corpora.items()}
-    return dict(steps=a.steps, settings=SMALL | dict(steps=a.steps), rooms=ROOMS, corpora=sizes, own=OWN, machine=machine(),
+    return dict(settings=SMALL | dict(steps=a.steps), rooms=ROOMS, corpora=sizes, own=OWN, machine=machine(),
                 unit="MSE per bin of a token, in deviations of the judged corpus; nats per token")
 
 
@@ -229,7 +229,8 @@ def board(found):
     for run, corpus in (("libri", "common"), ("libri", "languages"), ("common", "libri")):
         for kind, suffix in (("plain", ""), ("rooms", ", rooms")):
             if r := found["runs"].get(run + suffix, {}).get(corpus):
-                rows[f"across.{run}_to_{corpus}.{kind}.ratio"] = score(r["ratio"], r["ratio_se"], r["n_clips"], 1.1, made)
+                row = score(r["ratio"], r["ratio_se"], r["n_clips"], 1.1, made)
+                rows[f"across.{run}_to_{corpus}.{kind}.ratio"] = row
     return rows
 
 

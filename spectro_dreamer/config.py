@@ -295,7 +295,7 @@ class TrainConfig:
                      since="0.2")
     told_ahead:int=setting(3, "tokens after the current one whose phones are told too", least=0, since="0.2")
     told_dropout:float=setting(0.0, "share of training sequences not told what is said", least=0, most=1, since="0.2")
-    heard_noise:float=setting(0.0, "share of training sequences heard in noise, drawn clean", least=0, most=1, since="0.2")
+    heard_noise:float=setting(0.0, "share of sequences heard in noise and drawn clean", least=0, most=1, since="0.2")
     heard_rooms:float=setting(0.0, "share of training clips heard as in other rooms", least=0, most=1, since="0.2")
     band_floor:float=setting(0.0, "least deviation of a band, in deviations of the median one", least=0, since="0.2")
     corpora:str=setting("", "shares of an epoch's hours by patterns of paths: 'libri*=1 common*=2'", since="0.2")

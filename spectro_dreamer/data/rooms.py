@@ -47,7 +47,7 @@ class Room(NamedTuple):
     decay:float   # share of an echo's power that is left one frame later
     noise:float   # power of the room's noise beside the clip's
     top:int       # bands from this one on are silent
-    fill:float    # nats by which a silent upper part, if the clip has one, lies below what is mirrored into it
+    fill:float    # nats by which what is mirrored into a silent upper part lies below what it mirrors; inf: nothing is
 
 def draw_room(
     M:int,            # bands
@@ -62,7 +62,8 @@ def draw_room(
     echo = 10**(between(ECHO_DB, chance[2])/10) if chance[1] < 1/2 else 0.0
     decay = 10**(-6/(between(ECHO_SECONDS, chance[3])*frame_rate))
     top = round(between((0.6, 1), chance[5])*M) if chance[4] < 1/3 else M
-    return Room(colour, echo, decay, 10**(-between(NOISE_DB, chance[6])/10), top, 3*chance[7])
+    fill = 6*chance[7] if chance[7] < 1/2 else math.inf
+    return Room(colour, echo, decay, 10**(-between(NOISE_DB, chance[6])/10), top, fill)
 
 # %% ../../nbs/24c_rooms.ipynb #4a515c52
 def echo_of(
