@@ -14,6 +14,7 @@ that the project answers for to scoreboard.json beside it.
 """
 
 import argparse, csv, json, os, sys
+from itertools import islice
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -38,7 +39,8 @@ from spectro_dreamer.model.world_model import load
 
 RESULTS = ROOT/"nbs"/"results"
 JUDGES, CHOOSERS = 0.25, 0.12     # shares of the speakers, the second of those who do not judge
-LIBRI_CLIPS, JUDGE_CLIPS = 290, 50 # at most: of LibriSpeech to learn from, an hour; of each corpus to judge with
+LIBRI_CLIPS, JUDGE_CLIPS = 290, 40 # at most: of LibriSpeech to learn from, an hour; of each corpus to judge with
+LINE_FRAMES = 80_000              # of which the Gaussian line of a corpus is made: a quarter of an hour
 STEPS = 1500                      # of every training
 
 # a `dreamer` of half the width, without what serves prediction and style: about six minutes of one core
@@ -139,10 +141,13 @@ def units_of(file):
 
 
 def line_of(units, *data):
-    """The Gaussian line of all clips of a corpus, in its own deviations."""
-    density = spectral_density(units.apply(d.clip(i)) for d in data for i in range(len(d)))
-    nats = gaussian_line(density, LINE_ERRORS)
-    return dict(mse=list(LINE_ERRORS), nats_per_token=[data[0].tokens.hop*r for r in nats])
+    """The Gaussian line of a corpus, in its own deviations: of the clips of each part in turn, to `LINE_FRAMES`."""
+    clips = (d.clip(i) for d in data for i in range(len(d)))
+    frames = np.cumsum([n for d in data for n in d.lengths])
+    n = int(np.searchsorted(frames, LINE_FRAMES)) + 1
+    nats = gaussian_line(spectral_density(units.apply(x) for x in islice(clips, n)), LINE_ERRORS)
+    return dict(mse=[rounded(x, 6) for x in LINE_ERRORS], nats_per_token=[rounded(data[0].tokens.hop*r) for r in nats],
+                clips=min(n, len(frames)))
 
 
 @torch.no_grad()
@@ -185,13 +190,14 @@ def all_judged(model, corpora, chosen=()):
                   for name, (d, clips, c) in dict(chosen).items()}
 
 
-def opened(files):
-    """The corpora with what judging needs."""
+def opened(files, lines):
+    """The corpora with what judging needs; lines that are there already are not made again."""
     out = {}
     for name, (learn, judge) in files.items():
         units, data = units_of(learn), SpectrogramData(judge, 0.0)
-        out[name] = dict(data=data, units=units, line=line_of(units, data, SpectrogramData(learn, 0.0)))
-        said = (f"{line_at(out[name]['line'], n):.3f} at {n} nats" for n in (10, 30, 60))
+        line = lines.get(name) or line_of(units, data, SpectrogramData(learn, 0.0))
+        out[name] = dict(data=data, units=units, line=line)
+        said = (f"{line_at(line, n):.3f} at {n} nats" for n in (10, 30, 60))
         print(f"line of {name}:", ", ".join(said), flush=True)
     return out
 
@@ -245,8 +251,10 @@ def main(a):
     a.work.mkdir(parents=True, exist_ok=True)
     a.output.parent.mkdir(parents=True, exist_ok=True)
     files = corpus_files(a)
-    corpora, found = opened(files), read_results(a.output)
-    found["about"] = about(a, corpora)
+    found = read_results(a.output)
+    corpora = opened(files, found.get("lines", {}))
+    found |= dict(about=about(a, corpora), lines={name: c["line"] for name, c in corpora.items()})
+    keep(a.output, found)
     if a.mini and "mini" not in found["runs"]:
         found["runs"]["mini"] = of_mini(a, corpora)
         keep(a.output, found)
