@@ -31,7 +31,7 @@ from spectro_dreamer.data.dataset import Scale, SpectrogramData
 from spectro_dreamer.data.joining import join
 from spectro_dreamer.data.preparation import prepare
 from spectro_dreamer.files import write_text
-from spectro_dreamer.judge.evaluation import follow_clip
+from spectro_dreamer.judge.across import error_in_units, format_across
 from spectro_dreamer.judge.gaussian import gaussian_line, spectral_density
 from spectro_dreamer.judge.rates import LINE_ERRORS, line_at
 from spectro_dreamer.learn.training import train
@@ -150,14 +150,6 @@ def line_of(units, *data):
                 clips=min(n, len(frames)))
 
 
-@torch.no_grad()
-def heard(model, data, clip, units):
-    """Nats a token of one clip, and the squared error of a sample in each band, in the corpus's deviations."""
-    f = follow_clip(model, data, clip)
-    error = (model.decode(f.path)[1] - f.tokens).pow(2).mean(dim=(0, 2))*(model.std/units.std)**2
-    return f.nats.sum(-1).mean().item(), error.cpu().numpy()
-
-
 def pooled(x, weights):
     """The mean over tokens and its standard error over clips."""
     x, w = np.asarray(x), np.asarray(weights)
@@ -169,7 +161,7 @@ def judged(model, data, clips, units, line):
     """Where a model stands on some clips of a corpus."""
     clips = [int(i) for i in clips][::max(1, -(-len(clips)//JUDGE_CLIPS))]
     data = data.in_units_of(model)
-    nats, errors = zip(*(heard(model, data, i, units) for i in clips))
+    nats, errors = zip(*(error_in_units(model, data, i, units) for i in clips))
     tokens = [data.tokens.n_tokens(int(data.lengths[i])) for i in clips]
     (rate, rate_se), (mse, mse_se) = pooled(nats, tokens), pooled([e.mean() for e in errors], tokens)
     at = line_at(line, rate)
@@ -265,8 +257,7 @@ def main(a):
         chosen = {} if len(RUNS[name][0]) > 1 else dict(chosen=(learn, learn.val, RUNS[name][0][0]))
         found["runs"][name] = all_judged(load(run), corpora, chosen)
         keep(a.output, found)
-        print(f"{name:<20}" + "  ".join(f"{c} {r['ratio']:.2f} at {r['nats']:.1f} nats"
-                                        for c, r in found["runs"][name].items()), flush=True)
+        print(format_across(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def opening_words(
     whose = {"val": f"of those that training left out ({left_out:.0%} of all; --split all takes every one)",
              "train": "of those that training heard", "all": "of all, those that training heard among them"}
     said = whose["val" if split == "auto" else split]
-    if strange: said = f"of data that training never heard (split {split})"
+    if strange: said = f"of data that training never heard (split {'all' if split == 'auto' else split})"
     rivals = "; rivals cannot learn from it: name what the runs were trained on with --trained-on"
     return (f"{size['n_clips']} clips of {size['n_speakers']} speakers, {size['seconds']:.0f} s, "
             f"{said}{rivals*bool(strange and not c.taught)}")
