@@ -198,7 +198,7 @@ def of_mini(a, corpora):
     """The shipped model, on the speakers that it did not learn from: those of its data set that it left out."""
     model = load("mini")
     t = model.config.train
-    data = SpectrogramData(a.mini, t.val_split, t.split_seed)
+    data = SpectrogramData(a.mini, t.val_split, t.split_seed, in_memory=False)
     def named(libri): return [i for i in data.val if Path(data.paths[i]).name.startswith("librispeech") == libri]
     strange = {name: c for name, c in corpora.items() if name in ("languages", "engine")}
     found = all_judged(model, strange)
