@@ -255,7 +255,8 @@ def main(a):
         run = trained(a, name, files)
         learn = SpectrogramData(learned(a, RUNS[name][0], files), CHOOSERS, in_memory=False)
         chosen = {} if len(RUNS[name][0]) > 1 else dict(chosen=(learn, learn.val, RUNS[name][0][0]))
-        found["runs"][name] = all_judged(load(run), corpora, chosen)
+        rows = all_judged(load(run), corpora, chosen)
+        found["runs"][name] = {c: {k: v for k, v in r.items() if k != "clips"} for c, r in rows.items()}
         keep(a.output, found)
         print(format_across(found), flush=True)
 
