@@ -294,10 +294,11 @@ class TrainConfig:
                                 "in time, or both", choices=("nothing", "labels", "phones", "labels+phones"),
                      since="0.2")
     told_ahead:int=setting(3, "tokens after the current one whose phones are told too", least=0, since="0.2")
-    told_dropout:float=setting(0.0, "share of training sequences for which what is said is hidden", least=0, most=1,
-                               since="0.2")
-    heard_noise:float=setting(0.0, "share of training sequences that are heard in noise and drawn without it", least=0,
-                              most=1, since="0.2")
+    told_dropout:float=setting(0.0, "share of training sequences not told what is said", least=0, most=1, since="0.2")
+    heard_noise:float=setting(0.0, "share of sequences heard in noise and drawn clean", least=0, most=1, since="0.2")
+    heard_rooms:float=setting(0.0, "share of training clips heard as in other rooms", least=0, most=1, since="0.2")
+    band_floor:float=setting(0.0, "least deviation of a band, in deviations of the median one", least=0, since="0.2")
+    corpora:str=setting("", "shares of an epoch's hours by patterns of paths: 'libri*=1 common*=2'", since="0.2")
     beta_detail:float=setting(4.0, "weight of the KL of the details, if the model has some", least=0, since="0.2")
     beta_sketch:float=setting(1.0, "weight of the error of what the state draws without a detail", least=0, since="0.2")
     beta_voice:float=setting(4.0, "weight of the KL of a clip's voice, shared among its tokens", least=0, since="0.2")

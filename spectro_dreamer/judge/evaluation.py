@@ -41,11 +41,13 @@ def open_split(
     model:DreamerModel,
     dataset_path,       # HDF5 file from `prepare`
     split:str="val",    # "val", "train" or "all"
+    val_split:float|None=None, # share of the speakers that is held out; default: as in its training
 )->tuple[SpectrogramData, np.ndarray]: # the data on the model's device, and the clips to judge
     "Open a data set as a model sees it, split as in its training. Raises `SpectroError` if they do not fit."
     t = model.config.train
     if split not in ("val", "train", "all"): raise SpectroError(f"split must be val, train or all, got {split!r}")
-    data = SpectrogramData(dataset_path, t.val_split, t.split_seed, model.config.tokens, t.standardise, model.device)
+    held = t.val_split if val_split is None else val_split
+    data = SpectrogramData(dataset_path, held, t.split_seed, model.config.tokens, t.standardise, model.device)
     check_front_end(model, data)
     data = data.in_units_of(model)
     clips = np.concatenate([data.train, data.val]) if split == "all" else getattr(data, split)

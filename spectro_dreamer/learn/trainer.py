@@ -35,6 +35,7 @@ from ..machine import keep_memory, seed_everything
 from ..data.observations import LOCAL_STYLE
 from ..data.batches import Batch, Batches, Streams
 from ..data.dataset import SpectrogramData
+from ..data.rooms import clips_by_hours, in_other_rooms, steadied
 from ..model.durations import fit_durations
 from ..model.rssm import State
 from ..model.world_model import DreamerModel, build
@@ -50,8 +51,12 @@ def fit_config(
     "A configuration with what the data decide. Raises `SpectroError` if it asks for what they do not have."
     if cfg.train.heard_noise and cfg.model.objective == "contrastive":
         raise SpectroError("heard_noise is for models that draw what they hear, not for the contrastive objective")
-    if cfg.train.heard_noise and not set(LOCAL_STYLE) <= set(data.style_names):
-        raise SpectroError(f"heard_noise is for sound, and {data.path} has other features")
+    for name in ("heard_noise", "heard_rooms"):
+        if getattr(cfg.train, name) and not set(LOCAL_STYLE) <= set(data.style_names):
+            raise SpectroError(f"{name} is for sound, and {data.path} has other features")
+    if cfg.train.standardise == "clip" and (cfg.train.heard_rooms or cfg.train.band_floor):
+        raise SpectroError("heard_rooms and band_floor are for bands that are standardised by training statistics: "
+                           "leave standardise at band")
     actions = data.action_names(cfg.train.told, cfg.train.told_ahead)
     model = replace(cfg.model, n_mels=data.front_end.n_mels, action_size=len(actions), token_frames=data.tokens.frames)
     return replace(cfg, front_end=data.front_end, tokens=data.tokens, model=model)
@@ -120,6 +125,7 @@ class Stepper:
         data:SpectrogramData,   # to learn from
         team:Team | None=None,  # processes that share each batch, of which each has a trainer; None: this one alone
     ):
+        data = steadied(data, cfg.train.band_floor)
         self.cfg, self.data, self.device, self.team = cfg, data, data.device, team or Team()
         seed_everything(cfg.train.seed)
         keep_memory()
@@ -257,9 +263,11 @@ class EpochTrainer(Stepper):
         voices = self.cfg.model.voice_size > 0
         make = batch_maker(self.cfg.train, self.data, epoch is not None, voices)
         if epoch is None: return make(self.data, self.data.val)
-        batches = make(self.data, self.data.train, seed=self.epoch_seed(epoch))
+        seed, t = self.epoch_seed(epoch), self.cfg.train
+        clips = clips_by_hours(self.data, self.data.train, t.corpora, seed)
+        batches = make(in_other_rooms(self.data, t.heard_rooms, seed), clips, seed=seed)
         if not self.mix or not mixed: return batches
-        return self.mix(batches, make, self.epoch_seed(epoch), self.step - self.done)
+        return self.mix(batches, make, seed, self.step - self.done)
 
     def epoch_seed(self, epoch:int)->int:
         "The seed of an epoch's order, frames, hidden styles and noise."

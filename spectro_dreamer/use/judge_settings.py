@@ -25,8 +25,11 @@ from ..config import check_settings, setting
 @dataclass(frozen=True)
 class JudgeConfig:
     "What a judgement is made with; each part needs few of them."
-    split:str=setting("val", "which speakers: those that training left out (a tenth, if training left out a "
-                             "tenth), those that it heard, or all", choices=("val", "train", "all"))
+    split:str=setting("auto", "which speakers: those that training left out (val), those that it heard (train), or "
+                              "all; auto is val, and all if the runs were trained on other data",
+                      choices=("auto", "val", "train", "all"))
+    trained_on:str=setting("", "the HDF5 file that the runs were trained on, if another one is judged: rivals learn "
+                               "from it")
     max_clips:int=setting(0, "judge about so many clips, evenly spread; 0 for all", least=0)
     seed:int=setting(0, "of all noise")
     clips:str=setting("", "the folder of the recordings of the data set, for codecs, latents, words, fad, listeners, "

@@ -37,16 +37,28 @@ def short_names(
     raise SpectroError("the same run is named twice")
 
 # %% ../../nbs/91j_judging.ipynb #aea094b8
-def _check_trained_on(c):
-    "Raise `SpectroError` unless the training speakers of the data have the band means that the first run has."
-    import torch
-    if not torch.allclose(c.data.statistics.mean, c.data.mean, atol=1e-3):
-        raise SpectroError(f"{c.data.path} is not what {next(iter(c.models))} was trained on: its training speakers "
-                           "have other band means, and rivals cannot be trained on them")
+def _open_judged(model, dataset_path, split):
+    "The data as a model sees it, and the clips to judge."
+    from spectro_dreamer.data.dataset import PreparedFile
+    from spectro_dreamer.judge.evaluation import open_split
+    from spectro_dreamer.use.judge_parts import trained_on
+    alone = len(set(PreparedFile(dataset_path, in_memory=False).speakers)) == 1 # nobody can be left out
+    data, clips = open_split(model, dataset_path, "all" if split == "auto" else split, 0.0 if alone else None)
+    return data, data.val if split == "auto" and len(data.val) and trained_on(model, data) else clips
+
+def _open_learned(models, path):
+    "What the runs were trained on. Raises `SpectroError` if it is other data."
+    from spectro_dreamer.judge.evaluation import open_split
+    from spectro_dreamer.use.judge_parts import trained_on
+    name, model = next(iter(models.items()))
+    learn, _ = open_split(model, path, "train")
+    if not trained_on(model, learn):
+        raise SpectroError(f"{path} is not what {name} was trained on: its training speakers have other band means, "
+                           "and rivals cannot learn from them")
+    return learn
 
 def _open_runs(paths, dataset_path, split):
     "Label → model, the data as they see it, and the clips of the split."
-    from spectro_dreamer.judge.evaluation import open_split
     from spectro_dreamer.judge.forecasts import check_same
     from spectro_dreamer.model.world_model import load
     models = {name: load(p) for name, p in zip(short_names(paths), paths)}
@@ -54,7 +66,7 @@ def _open_runs(paths, dataset_path, split):
     if len(splits) > 1:
         raise SpectroError(f"the runs split their speakers differently (val_split, split_seed: {sorted(splits)}): "
                            "judge them apart")
-    data, clips = open_split(next(iter(models.values())), dataset_path, split)
+    data, clips = _open_judged(next(iter(models.values())), dataset_path, split)
     check_same(models, data)
     return models, data, clips
 
@@ -68,7 +80,7 @@ def _open_alone(dataset_path, settings):
 
 def open_comparison(
     checkpoints,          # of runs: folders, checkpoints or mini; without any only the vocoder can be judged
-    dataset_path,         # the HDF5 file that they were trained on
+    dataset_path,         # the HDF5 file that is judged
     output_dir,           # for the results
     settings:JudgeConfig | None=None, # default: `JudgeConfig()`
 ): # a `Comparison`
@@ -78,18 +90,24 @@ def open_comparison(
     if checkpoints: models, data, clips = _open_runs(checkpoints, dataset_path, settings.split)
     else: models, data, clips = _open_alone(dataset_path, settings)
     if settings.max_clips: clips = clips[::max(1, -(-len(clips)//settings.max_clips))]
-    return Comparison(models, data, clips, settings, Path(output_dir))
+    learn = _open_learned(models, settings.trained_on) if models and settings.trained_on else None
+    return Comparison(models, data, clips, settings, Path(output_dir), learn)
 
 def opening_words(
     c, # a `Comparison`
 )->str:
     "Which clips are judged, in one line: a split that was not asked for should not go unnoticed."
-    size = c.extent(c.clips)
+    from spectro_dreamer.use.judge_parts import trained_on
+    size, split = c.extent(c.clips), c.settings.split if c.models else "val"
     left_out = c.first.config.train.val_split if c.models else c.settings.val_split
+    strange = c.models and not trained_on(c.first, c.data)
     whose = {"val": f"of those that training left out ({left_out:.0%} of all; --split all takes every one)",
              "train": "of those that training heard", "all": "of all, those that training heard among them"}
+    said = whose["val" if split == "auto" else split]
+    if strange: said = f"of data that training never heard (split {'all' if split == 'auto' else split})"
+    rivals = "; rivals cannot learn from it: name what the runs were trained on with --trained-on"
     return (f"{size['n_clips']} clips of {size['n_speakers']} speakers, {size['seconds']:.0f} s, "
-            f"{whose[c.settings.split if c.models else 'val']}")
+            f"{said}{rivals*bool(strange and not c.taught)}")
 
 # %% ../../nbs/91j_judging.ipynb #8572cd75
 DONE = "judged.json"  # in the output folder: part → {key, files}
@@ -102,7 +120,8 @@ def part_key(
     part = JUDGE_PARTS[name]
     settings = {s: getattr(c.settings, s) for s in part.needs + part.settings}
     runs = {label: model_fingerprint(m) for label, m in c.models.items()}
-    said = json.dumps([runs, c.data.fingerprint, [int(i) for i in c.clips], settings], sort_keys=True)
+    taught = [c.learn.fingerprint] if c.learn else []
+    said = json.dumps([runs, c.data.fingerprint, [int(i) for i in c.clips], settings, *taught], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 def finished_parts(
@@ -146,7 +165,7 @@ def _judge_parts(c, parts):
 
 def judge_runs(
     checkpoints,          # of runs, as for `open_comparison`
-    dataset_path,         # the HDF5 file that they were trained on
+    dataset_path,         # the HDF5 file that is judged
     parts,                # names, of `JUDGE_PARTS`
     output_dir,           # for the results
     settings:JudgeConfig | None=None, # default: `JudgeConfig()`
@@ -163,7 +182,6 @@ def judge_runs(
     if of_runs and not checkpoints:
         raise SpectroError(f"{', '.join(of_runs)} judges runs: name some with --checkpoint")
     c = open_comparison(checkpoints, dataset_path, output_dir, settings)
-    if of_runs: _check_trained_on(c)
     print(opening_words(c), flush=True)
     with locked(c.folder, inside=True): left_out = _judge_parts(c, parts)
     if len(left_out) == len(set(parts)): raise SpectroError(f"nothing was judged: {next(iter(left_out.values()))}")
@@ -177,7 +195,7 @@ def judge_parser():
     p.add_argument("--checkpoint", "--runs", nargs="+", default=[], metavar="MODEL",
                    help="runs to judge: folders (their best model), checkpoints, or mini; only vocoder can do without")
     p.add_argument("--dataset-path", "--dataset_path", "--dataset", required=True, metavar="FILE",
-                   help="the HDF5 file that the runs were trained on")
+                   help="the HDF5 file that is judged: what the runs were trained on, or any other")
     flag(p, "output-dir", help="gets the results; rivals are kept in its subfolder rivals", required=True)
     p.add_argument("--parts", nargs="+", default=["rates", "forecasts"], choices=tuple(JUDGE_PARTS), metavar="PART",
                    help=f"what to judge: {', '.join(JUDGE_PARTS)} (default: rates forecasts)")
