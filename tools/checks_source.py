@@ -288,6 +288,32 @@ def measures():
     return f"{max(long.values())} lines and {max(cells.values())} cells at most"
 
 
+OPENING = ("- **You need** ", "- **You will be able to** ", "- **Time**: ")  # how a chapter with exercises begins
+
+
+def lesson(path):
+    """What is wrong with a chapter that has exercises: its opening, its solutions, and whether the tests run them."""
+    cells = [(cell["cell_type"], text(cell["source"])) for cell in read(path)["cells"]]
+    prose = "\n".join(source for kind, source in cells if kind == "markdown")
+    hidden = "\n".join(source for kind, source in cells if kind == "code" and "hide" in directives(source))
+    solutions = re.findall(r"<details>\n<summary>Solution</summary>\n.*?```python\n(.*?)```\n\n</details>", prose, re.S)
+    asked = len(re.findall(r"^\*\*\d\. ", prose.partition("\n## Exercises\n")[2], re.M))
+    begins = prose.partition("\n- **You need** ")[0].count("\n") < 5
+    if not begins or not all("\n" + line in prose for line in OPENING):
+        yield "does not begin with what one needs, what one will be able to do, and the time"
+    if "\n## What was found\n" not in "\n" + prose: yield "does not say what was found"
+    if not asked == len(solutions) == len(re.findall(r"assert verdict\(", hidden)):
+        yield f"has {asked} exercises, {len(solutions)} solutions, and not as many hidden tests"
+    yield from (f"has a solution that no hidden cell runs: {s.splitlines()[0]}" for s in solutions if s not in hidden)
+
+
+def lessons():
+    """A chapter that ends with exercises says what it needs, and its tests run the solutions that the page shows."""
+    taught = [p for p in numbered() if "\n## Exercises\n" in "\n".join(text(c["source"]) for c in read(p)["cells"])]
+    fail_if(f"nbs/{p.name} {wrong}" for p in taught for wrong in lesson(p))
+    return f"{len(taught)} chapters"
+
+
 def public_names(path):
     """The functions, classes and constants that a module defines for others."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

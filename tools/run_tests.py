@@ -145,6 +145,7 @@ def plan(scratch):
         ("lines", source.lines),
         ("types", source.types),
         ("modules and chapters of a size to read", source.measures),
+        ("exercises have tested solutions", source.lessons),
         ("a public name in one module", source.one_home),
         ("classes are whole", source.whole_classes),
         ("module docstrings are kept", source.docstrings),

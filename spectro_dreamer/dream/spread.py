@@ -32,7 +32,7 @@ from .imagination import (Dream, clip_spec, dream_frames, dream_noise, dream_voi
 @torch.no_grad()
 def busiest(
     model:DreamerModel,
-    spec,         # (N, M) nats
+    spec,         # a recording's path or its log-mel (N, M) in nats
     n:int=4,      # how many to name
 )->list[int]:     # dimensions of the stochastic state, the most nats first
     """The latent dimensions that say most about a clip.
@@ -41,7 +41,8 @@ def busiest(
     """
     if not model.rssm.latent.continuous:
         raise SpectroError("latent dimensions can be pushed in a Gaussian model only")
-    tokens = model.to_tokens(clip_spec(model, spec))[None]
+    spec = clip_spec(model, spec)
+    tokens = model.to_tokens(spec)[None]
     path = model.follow(tokens, model.with_voice(model.no_style(1, tokens.shape[1]), model.voice_of(spec)))
     return heard_nats(path)[0].mean(0).argsort(descending=True)[:n].tolist()
 

@@ -196,7 +196,8 @@ def drawn_and_expected(
     """
     def spread(x): return x.var(dim=(0, 1)).sum()
     T = batch.tokens.shape[1]
-    path = model.follow(batch.tokens, batch.styles)
+    voice = None if model.voice is None else model.voice(batch.cards).mean
+    path = model.follow(batch.tokens, model.with_voice(batch.styles, voice))
     expected = model.drawing_errors(path.h, [path.prior.mean], batch.tokens)[0]
     return dict(recon_variance=(spread(model.decode(path))/spread(batch.tokens)).item(),
                 prior_mse=expected[:, T//2:].mean().item())
