@@ -269,7 +269,7 @@ def _next_block(f, size, mixer):
     import soundfile
     try: block = f.read(max(1, size//f.channels), dtype="float32")
     except (soundfile.LibsndfileError, RuntimeError) as e:
-        return np.empty(0, np.float32), plain_words(str(getattr(e, "error_string", e)))
+        return np.empty(0, np.float32), decoder_words(str(getattr(e, "error_string", e)))
     return mixer(block), ""
 
 def _check_block(block, total, sample_rate, longest):
