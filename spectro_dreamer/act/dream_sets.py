@@ -78,7 +78,7 @@ class _Episodes:
         return Episode(self.ids[i], data.speakers[i], self.f["timestamps"][at], data.clip(i).cpu().numpy(),
                        action.argmax(1) if self.whole_numbers else action,
                        first_rewards(data.rewards(i).cpu().numpy(), self.reward_size), json.loads(self.metas[i]),
-                       self.f["z"][at] if "z" in self.f else None, self.lacks[i].split())
+                       self.f["z"][at] if "z" in self.f else None, tuple(self.lacks[i].split()))
 
 def first_rewards(
     r:np.ndarray, # (N, 2)

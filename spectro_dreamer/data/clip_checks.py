@@ -25,7 +25,7 @@ each of C clips, NaN where a clip was not measured.
 # %% ../../nbs/10ca_clip_checks.ipynb #c373c945
 import json, math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import numpy as np
 from .preprocessing import Sound
 
@@ -198,7 +198,7 @@ def problems(
     constant=None,     # (C,) bands that never change, below each clip's bandwidth
 )->list[Problem]:
     "What a person should look at: all problems of the clips, those of one kind after the other, the worst first."
-    m = Measures(*rows.astype(np.float64).T)
+    m:Any = Measures(*rows.astype(np.float64).T)  # of all clips at once
     heard, still = m.silence < 1, np.zeros(len(rows)) if constant is None else constant
     mixed = m.peak <= BEYOND_SCALE
     level, seconds = _middle(m.level[heard & mixed & (m.kept >= CANCELS)]), _middle(m.seconds)

@@ -21,7 +21,7 @@ of the log-mels (N, M) in the file, N frames and M bands.
 import base64, html, io, json, os
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import quote
 import numpy as np
 from ..config import FrontEnd
@@ -106,7 +106,7 @@ def picture(
     rows = np.maximum.reduceat(spec, np.arange(0, len(spec), step), axis=0)
     out = io.BytesIO()
     imsave(out, np.float32(DB_PER_NAT*rows.T), cmap=LEVEL_MAP, vmin=DECIBELS[0], vmax=DECIBELS[1], origin="lower",
-           format="png", metadata=dict(Software=None)) # the same on every machine
+           format="png", metadata=cast(dict, dict(Software=None))) # the same on every machine
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 def address(

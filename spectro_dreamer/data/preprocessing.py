@@ -52,8 +52,7 @@ LOUDEST = 1e6                     # full scale is 1; beyond this a float is no s
 LONGEST = 4*3600                  # seconds; a few bytes can hold days of silence
 MOST_SAMPLES = LONGEST*48_000     # the same at a rate that claims to be higher
 TOO_LONG = "is too long for the memory that is free: cut it into pieces"
-# bytes an MP3's tags may take at its end; if more remain, its length was claimed too short
-UNREAD = 1024
+UNREAD = 1024                     # bytes an MP3's tags may take at its end
 
 PIPE = "-"             # stands for the recording that is piped into a command
 MOST_PIPED = 1 << 31   # bytes
@@ -258,7 +257,7 @@ def sound_blocks(
     """
     mixer = mixer or Mixer()
     end = yield from _patiently(source, 0, longest, mixer)
-    if end.kind == "MP3" and end.unread > UNREAD:
+    if end.kind == "MP3" and end.unread > UNREAD:  # its length was claimed too short
         end = yield from _patiently(_Endless(source), end.samples, longest, mixer)
     if not end.samples: raise ValueError("holds no samples")
     return f"{end.samples/end.sample_rate:.1f} s heard, then it does not decode: {end.error}" if end.error else ""

@@ -19,6 +19,7 @@ Loss curves as a picture and live in a notebook; pictures and sounds of a run fo
 # %% ../../nbs/30b_traces.ipynb #ee6ba70c
 import os, sys, time
 from pathlib import Path
+from typing import Any
 from ..files import atomic_write
 from .tracking import LABELS, PATIENCE, history, plot_history, within
 
@@ -53,7 +54,8 @@ def write_curves(
 class LiveCurves:
     "The losses of a run under way, in a notebook; elsewhere nothing."
     def __init__(self, every:float=2.): # seconds from one picture to the next, at least
-        self.every, self.drawn, self.bar = every, -every, None
+        self.every, self.drawn = every, -every
+        self.bar:Any = None # of fastprogress
 
     def update(self,
         rows:list[dict], # of the epochs so far

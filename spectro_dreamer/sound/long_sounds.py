@@ -21,6 +21,7 @@ A log-spectrogram that comes in blocks, made audible and written as it comes.
 # %% ../../nbs/40b_long_sounds.ipynb #fe0f0907
 import math, tempfile
 from pathlib import Path
+from typing import IO
 import numpy as np
 from ..config import FrontEnd, SpectroError
 from ..files import atomic_write
@@ -38,7 +39,8 @@ class BlockSound:
         self.sound, self.hop, self.block = sound, front_end.hop_length, block
         fade = 2*math.ceil(front_end.n_fft/front_end.hop_length)
         self.around, self.fade = max(32, 2*fade), fade # frames heard beside a block; over which two are mixed
-        self.frames, self.at, self.begin = None, 0, 0  # frames from `begin` on; the next one to make audible
+        self.at, self.begin = 0, 0         # the next frame to make audible; the first that is kept
+        self.frames:np.ndarray|None = None # from `begin` on
         self.tail = None                               # the end of the finished sound, from frame `begin` on
 
     def add(self,
@@ -46,7 +48,7 @@ class BlockSound:
     )->list[np.ndarray]: # waves, in their order; none until there is enough
         "Take some frames, and give back what can be heard of them."
         self.frames = spec if self.frames is None else np.concatenate([self.frames, spec])
-        out = []
+        out:list[np.ndarray] = []
         while len(self.frames) - (self.at - self.begin) > self.block + self.around: out.append(self._next(False))
         return out
 
@@ -83,7 +85,9 @@ class GrowingSound:
     def __init__(self,
         path,            # of the file, which ends in .wav; its folder is made with the first samples
         sample_rate:int, # hertz
-    ): self.path, self.sample_rate, self.peak, self.samples, self.spool = Path(path), sample_rate, 0., 0, None
+    ):
+        self.path, self.sample_rate, self.peak, self.samples = Path(path), sample_rate, 0., 0
+        self.spool:IO[bytes]|None = None # holds the samples until the file is whole
 
     def __enter__(self): return self
 

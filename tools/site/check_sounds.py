@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # notebooks.py ser
 from notebooks import NBS, ROOT, chapters, read, text
 
 sys.path.insert(0, str(ROOT))
-from spectro_dreamer.players import LEVEL, PEAK, level_words, measure
+from spectro_dreamer.players import LEVEL, PEAK, level_words, measure_sound
 
 NEAR = 1.0  # LU: so far may a file be from the level of all
 FIGURE = re.compile(r"<figure\b.*?</figure>", re.S)
@@ -29,7 +29,7 @@ def shown(nb):
 
 def file_problems(path):
     """What is wrong with a sound: its peak, or that nothing is heard."""
-    level, peak = measure(path)
+    level, peak = measure_sound(path)
     if peak > PEAK:
         yield f"audio/{path.name}: its peak is {peak:.1f} dBFS, more than {PEAK:g}"
     if level < -60:
@@ -38,7 +38,7 @@ def file_problems(path):
 
 def level_problems(path, pages):
     """A sound that is not at the level of all, on a page that does not say by how much."""
-    level = measure(path)[0]
+    level = measure_sound(path)[0]
     if abs(level - LEVEL) <= NEAR:
         return
     for name, figure in pages:
