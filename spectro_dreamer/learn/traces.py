@@ -20,6 +20,7 @@ Loss curves as a picture and live in a notebook; pictures and sounds of a run fo
 import os, sys, time
 from pathlib import Path
 from typing import Any
+from ..figures import styled_figures
 from ..files import atomic_write
 from .tracking import LABELS, PATIENCE, history, plot_history, within
 
@@ -38,7 +39,6 @@ def write_curves(
     "Draw the losses into `plots/losses.png` of a run; None, with a word, where nothing can be drawn."
     file = Path(run_dir)/"plots"/"losses.png"
     try:
-        from spectro_dreamer.figures import styled_figures
         import matplotlib.pyplot as plt
         if not (keys := curve_keys(history(run_dir))): return None
         with styled_figures():
