@@ -320,7 +320,7 @@ def write_checkpoint(
     with atomic_write(path) as part:
         try: torch.save(d, part)
         except RuntimeError as e: # how its writer says that the disk is full
-            if "inline_container" not in str(e) and "write" not in str(e).lower(): raise
+            if not any(word in str(e).lower() for word in ("inline_container", "write", "iostream")): raise
             raise OSError(errno.ENOSPC, "the disk is full or cannot be written", str(path)) from None
 
 def is_intact(
