@@ -139,4 +139,4 @@ def fit_durations(
     y = torch.cat([times[1:-1] for _, times in said]).to(x)
     net.requires_grad_(True)
     _descend(net, x, y, epochs, seed)
-    net.requires_grad_(False)
+    net.requires_grad_(False).zero_grad() # what is left would count in the norm of a model's gradient
