@@ -220,10 +220,12 @@ def split_windows(
     val = np.zeros(len(groups), bool)
     left = [g for g, t in zip(groups, test) if not t]
     if left: val[~test] = split_speakers(left, cfg.val_split/(1 - cfg.test_split), cfg.split_seed)
-    if not (~test & ~val).any():
+    parts = ~test & ~val, val, test
+    names = [{g for g, held in zip(groups, part) if held} for part in parts]
+    if not names[0] or names[0] & (names[1] | names[2]):  # one recording on two sides would be heard again
         raise SpectroError(f"all windows are of {len(set(groups))} recording(s), too few to hold some out: take more, "
                            f"or set val_split and test_split to 0 (--val-split 0 --test-split 0)")
-    return Parts(*(windows.part(k) for k in (~test & ~val, val, test)))
+    return Parts(*(windows.part(k) for k in parts))
 
 # %% ../../nbs/80c_wave_windows.ipynb #2292a85a
 def profiles(
