@@ -29,8 +29,9 @@ from typing import Any, NamedTuple
 import h5py, numpy as np
 from ..config import FrontEnd, SpectroError, TokenSpec
 from ..fitting import understood
+from ..hdf5 import PatientFile
 from ..data.observations import LOCAL_STYLE, Clip, band_statistics
-from ..data.store import FORMAT, PatientFile, Tables
+from ..data.store import FORMAT, Tables
 from ..data.workers import quiet_level
 from ..data.dataset import SpectrogramData
 from ..files import atomic_write, locked

@@ -25,10 +25,11 @@ from pathlib import Path
 import numpy as np
 from ..config import SpectroError
 from ..files import atomic_write, locked
+from ..hdf5 import PatientFile
 from .observations import style_columns
 from .folders import KEPT, LEFT_OUT
-from .store import (FRAME_ARRAYS, PatientFile, SaidTables, Tables, array_places, fill_frames,
-                                        frame_widths, read_tables, reserve_frames)
+from .store import (FRAME_ARRAYS, SaidTables, Tables, array_places, fill_frames, frame_widths,
+                                        read_tables, reserve_frames)
 
 # %% ../../nbs/10f_joining.ipynb #ddd77ff9
 def _rows(files, name):

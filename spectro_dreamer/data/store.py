@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NO_MEMORY', 'DIED', 'FORMAT', 'FRAME_ARRAYS', 'SHARD_BYTES', 'PreparedClip', 'data_settings', 'Tables',
-           'SaidTables', 'PatientFile', 'frame_widths', 'reserve_frames', 'array_places', 'fill_frames',
-           'row_sources', 'read_tables', 'Shard', 'plan_shards', 'write_shard']
+           'SaidTables', 'frame_widths', 'reserve_frames', 'array_places', 'fill_frames', 'row_sources',
+           'read_tables', 'Shard', 'plan_shards', 'write_shard']
 
 # %% ../../nbs/10d_store.ipynb #0cb93d0d
 __doc__ += """
@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 from ..config import FrontEnd, SpectroError, TokenSpec
 from ..files import atomic_write
-from ..hdf5 import check_plain
+from ..hdf5 import PatientFile, check_plain
 from .observations import Clip, band_statistics, global_style, style_columns
 from .folders import KEPT
 from .clip_checks import CLIP_MEASURES, UNSEEN, read_measures, write_measures
@@ -227,46 +227,6 @@ class SaidTables(NamedTuple):
             f.attrs["fingerprint"] = hashlib.sha256(said + track).hexdigest()[:16]
 
 # %% ../../nbs/10d_store.ipynb #4983a651
-class PatientFile:
-    "A file for HDF5 to write: an error waits until HDF5 has closed it, as in the middle it would crash."
-    def __init__(self,
-        path, # file to write
-    ):
-        self.path, self.error = path, None
-
-    def __enter__(self):
-        self.f = open(self.path, "w+b", buffering=0)
-        return self
-
-    def __exit__(self, kind, *_):
-        self.f.close()
-        if self.error and (kind is None or issubclass(kind, OSError)): raise self.error from None
-
-    def _try(self, do, *args):
-        try: return do(*args)
-        except OSError as e: self.error = self.error or e
-
-    def write(self, b)->int:
-        "Bytes; after an error they are dropped."
-        left = memoryview(b).cast("B")
-        while len(left) and not self.error: left = left[self._try(self.f.write, left) or 0:]
-        return len(b)
-
-    def truncate(self, size=None):
-        "To so many bytes."
-        self._try(self.f.truncate, size)
-        return size
-
-    def readinto(self, b)->int:
-        "Bytes into a buffer; after an error any will do."
-        n = self.f.readinto(b)
-        return len(b) if self.error else n
-
-    def flush(self): pass
-    def seek(self, *where): return self.f.seek(*where)
-    def tell(self): return self.f.tell()
-    def read(self, n=-1): return self.f.read(n)
-
 def frame_widths(tables:Tables)->dict[str, int]:
     "Columns of each of `FRAME_ARRAYS`."
     return dict(zip(FRAME_ARRAYS, (tables.sums.shape[1], 3)))
