@@ -222,7 +222,8 @@ def split_windows(
     if left: val[~test] = split_speakers(left, cfg.val_split/(1 - cfg.test_split), cfg.split_seed)
     parts = ~test & ~val, val, test
     names = [{g for g, held in zip(groups, part) if held} for part in parts]
-    if not names[0] or names[0] & (names[1] | names[2]):  # one recording on two sides would be heard again
+    missing = (cfg.val_split and not names[1]) or (cfg.test_split and not names[2])
+    if missing or not names[0] or names[0] & (names[1] | names[2]):  # a recording on two sides would be heard again
         raise SpectroError(f"all windows are of {len(set(groups))} recording(s), too few to hold some out: take more, "
                            f"or set val_split and test_split to 0 (--val-split 0 --test-split 0)")
     return Parts(*(windows.part(k) for k in parts))
