@@ -291,15 +291,24 @@ def _safetensors():
     try: return importlib.import_module("safetensors.torch")
     except ImportError: raise SpectroError("safetensors is not installed: pip install safetensors") from None
 
+def _in_order(data):
+    "The bytes of a file with its metadata sorted: safetensors writes them in the order of a hash table."
+    n = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + n])
+    if "__metadata__" in header: header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" "*(-len(text) % 8)  # tensors begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + data[8 + n:]
+
 def write_safetensors(
     path,            # file to write; its name should end in .safetensors
     weights:dict,    # name → tensor
     about:dict,      # name → text, kept as the file's metadata
     half:bool=False, # matrices in half precision
 )->Path:             # of the file
-    "Write tensors as safetensors with metadata."
+    "Write tensors as safetensors with metadata; the same tensors and metadata give the same bytes."
     weights = {k: (v.half() if half and v.dim() > 1 else v).detach().cpu().contiguous() for k, v in weights.items()}
-    write_bytes(path, _safetensors().save(weights, about))
+    write_bytes(path, _in_order(_safetensors().save(weights, about)))
     return Path(path)
 
 def read_safetensors(
