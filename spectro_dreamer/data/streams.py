@@ -18,13 +18,13 @@ A recording in blocks, and its spectrogram in blocks.
 """
 
 # %% ../../nbs/10k_streams.ipynb #b711df88
-import io, math, sys
+import io, math, sys, tempfile
 from pathlib import Path
 import numpy as np
 from ..config import FrontEnd
 from .containers import find_pieces
 from .front_ends import log_spectrogram
-from .preprocessing import UNREAD, hushed, reading, sound_blocks
+from .preprocessing import PIPE, UNREAD, hushed, open_binary, reading, sound_blocks
 
 # %% ../../nbs/10k_streams.ipynb #54f47677
 BELIEVED = 24*3600 # seconds of a recording that is read in blocks; a few bytes can hold days of silence
@@ -87,7 +87,14 @@ class Recording:
     def __init__(self,
         path,               # of a file
         front_end:FrontEnd, # how it is heard
-    ): self.path, self.front_end = path, front_end
+    ):
+        self.path, self.front_end = path, front_end
+        if str(path) == PIPE:  # comes once, and is read more often
+            with open_binary(path) as f: data = f.read()
+            self.kept = tempfile.NamedTemporaryFile(prefix="piped-") # gone with the recording
+            self.kept.write(data)
+            self.kept.flush()
+            self.path = self.kept.name
 
     def waves(self):
         "Its samples, as `audio_blocks` yields them."
