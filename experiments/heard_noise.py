@@ -8,7 +8,6 @@ vocoder, and drawn again by `mini` and by the new model. A training that is ther
 """
 
 import argparse, json, os, sys
-from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,7 +22,7 @@ from spectro_dreamer.judge.evaluation import open_split
 from spectro_dreamer.judge.words_in_noise import format_words, resyntheses, words_in_noise
 from spectro_dreamer.learn.training import train
 from spectro_dreamer.model.world_model import load
-from spectro_dreamer.use.judge_sounds import babble_voices, clip_file, pick_clips
+from spectro_dreamer.use.judge_sounds import babble_voices, clip_file, pick_clips, words_as_numbers
 
 SNRS = (10, 5) # dB
 TAUGHT = "mini, taught in noise"
@@ -39,13 +38,6 @@ def taught(a):
     return run
 
 
-def plain(found):
-    """Word errors as plain numbers."""
-    def row(ways): return {way: asdict(w) for way, w in ways.items()}
-    return {kind: row(r) if kind == "clean" else {str(snr): row(ways) for snr, ways in r.items()}
-            for kind, r in found.items()}
-
-
 def measure(a):
     """Train, then listen."""
     torch.set_num_threads(1)
@@ -59,7 +51,7 @@ def measure(a):
     def keeping(conditions):
         for condition in conditions:
             yield condition
-            write_text(a.output, json.dumps(dict(about=about, **plain(found)), indent=1) + "\n")
+            write_text(a.output, json.dumps(dict(about=about, **words_as_numbers(found)), indent=1) + "\n")
     words_in_noise(resyntheses(models), [clip_file(a.clips, data.paths[i]) for i in some],
                    [data.sentences[i] for i in some], data.front_end.sample_rate, babble_voices(data, a.clips),
                    snrs=SNRS, into=found, show=keeping)

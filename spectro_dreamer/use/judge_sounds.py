@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OPUS_SETTINGS', 'FAD_CUTS', 'DREAMED', 'MARKED', 'PART_FUNCTIONS', 'judge_coders', 'draw_codecs',
-           'judge_words', 'format_fad_cut', 'judge_fad', 'plot_fad', 'open_vocoders', 'rounded',
-           'judge_vocoders', 'judge_listeners']
+           'words_as_numbers', 'judge_words', 'format_fad_cut', 'judge_fad', 'plot_fad', 'open_vocoders',
+           'rounded', 'judge_vocoders', 'judge_listeners']
 
 # %% ../../nbs/90d_judge_sounds.ipynb #59249bd2
 __doc__ += """
@@ -70,8 +70,10 @@ def draw_codecs(
     return plot_codecs(told, told["line"], told["tokens_per_second"])
 
 # %% ../../nbs/90d_judge_sounds.ipynb #279aff31
-def _plain_words(found):
-    "Word errors as plain numbers for a file."
+def words_as_numbers(
+    found:dict, # from `words_in_noise`
+)->dict:        # the same in plain numbers, with the ratios as text
+    "Word errors as a file of JSON holds them."
     def row(ways): return {way: asdict(w) for way, w in ways.items()}
     return {kind: row(r) if kind == "clean" else {str(snr): row(ways) for snr, ways in r.items()}
             for kind, r in found.items()}
@@ -93,7 +95,7 @@ def judge_words(
     print(f"words: {len(some)} clips of {about['n_speakers']} speakers, {about['seconds']:.0f} s", flush=True)
     def findings():
         told = dict(about=about, seconds_of_a_clip=s.word_seconds, recogniser="PocketSphinx, quick")
-        told |= _plain_words(found)
+        told |= words_as_numbers(found)
         return Findings(dict(words_in_noise=told), dict(words_in_noise=plot_words(found)))
     def keeping(conditions):
         for condition in show_progress(conditions, "conditions"):
