@@ -6,8 +6,9 @@ SPEECH is a folder of `spectro_clean` with LibriSpeech and English Common Voice,
 language in a folder of its own (clips/, validated.tsv), ENGINE a labels.tsv and clips/. The speakers of each corpus are
 three groups: to learn from, to choose the epoch with, and to judge with; who judges decides nothing. Small models learn
 from some corpora, with and without rooms and steadied deviations (chapter 24c), and are judged on all. An error is
-measured in deviations of the *judged* corpus and divided by that of its Gaussian line at the same nats. With --mini
-FILE, the data set of that model, the shipped `mini` is judged too, on the speakers that it did not learn from.
+measured in deviations of the *judged* corpus, a silent band in at least half the median band's, and divided by that of
+its Gaussian line at the same nats. With --mini FILE, the data set of that model, the shipped `mini` is judged too, on
+the speakers that it did not learn from; --models NAME=RUN judges others, which must not have heard the judges.
 
 What is there already is not made again; an interrupted call goes on. Rows go to nbs/results/across.json, and the few
 that the project answers for to scoreboard.json beside it.
@@ -30,6 +31,7 @@ from spectro_dreamer.data.corpus import split_speakers
 from spectro_dreamer.data.dataset import Scale, SpectrogramData
 from spectro_dreamer.data.joining import join
 from spectro_dreamer.data.preparation import prepare
+from spectro_dreamer.data.rooms import steadied
 from spectro_dreamer.files import write_text
 from spectro_dreamer.judge.across import error_in_units, format_across
 from spectro_dreamer.judge.gaussian import gaussian_line, spectral_density
@@ -42,6 +44,7 @@ JUDGES, CHOOSERS = 0.25, 0.12     # shares of the speakers, the second of those 
 LIBRI_CLIPS, JUDGE_CLIPS = 290, 40 # at most: of LibriSpeech to learn from, an hour; of each corpus to judge with
 LINE_FRAMES = 80_000              # of which the Gaussian line of a corpus is made: a quarter of an hour
 STEPS = 1500                      # of every training
+UNIT_FLOOR = 0.5                  # least deviation of a judged band, in deviations of the corpus's median one
 
 # a `dreamer` of half the width, without what serves prediction and style: about six minutes of one core
 SMALL = dict(h_state_size=192, z_state_size=48, embedding_size=192, hidden_size=192, beta_forecast=0.0,
@@ -135,8 +138,8 @@ def trained(a, name, files):
 # ---- judging
 
 def units_of(file):
-    """The deviations of a corpus, of those who do not judge."""
-    data = SpectrogramData(file, 0.0)
+    """The deviations of a corpus, of those who do not judge; a band that is silent there takes half the median one."""
+    data = steadied(SpectrogramData(file, 0.0), UNIT_FLOOR)
     return Scale(data.mean, data.std)
 
 
@@ -213,7 +216,8 @@ def about(a, corpora):
                         judge_minutes=rounded(c["data"].lengths.sum()/c["data"].front_end.frame_rate/60, 1))
              for name, c in corpora.items()}
     return dict(settings=SMALL | dict(steps=a.steps), rooms=ROOMS, corpora=sizes, own=OWN, machine=machine(),
-                unit="MSE per bin of a token, in deviations of the judged corpus; nats per token")
+                unit="MSE per bin of a token, in deviations of the judged corpus, of a band at least half the median "
+                     "one; nats per token")
 
 
 def read_results(file):
@@ -250,7 +254,12 @@ def main(a):
     if a.mini and "mini" not in found["runs"]:
         found["runs"]["mini"] = of_mini(a, corpora)
         keep(a.output, found)
-    for name in a.only or RUNS:
+    for name, run in (given.split("=", 1) for given in a.models):
+        if name in found["runs"]: continue
+        rows = all_judged(load(run), corpora)
+        found["runs"][name] = {c: {k: v for k, v in r.items() if k != "clips"} for c, r in rows.items()}
+        keep(a.output, found)
+    for name in RUNS if a.only is None else a.only:
         if name in found["runs"]: continue
         run = trained(a, name, files)
         learn = SpectrogramData(learned(a, RUNS[name][0], files), CHOOSERS, in_memory=False)
@@ -269,7 +278,8 @@ if __name__ == "__main__":
     p.add_argument("--mini", type=Path, help="the data set that the shipped model was trained on")
     p.add_argument("--work", type=Path, default=Path("runs/across"), help="where data and runs go")
     p.add_argument("--output", type=Path, default=RESULTS/"across.json", help="the table (default: %(default)s)")
-    p.add_argument("--only", nargs="+", choices=RUNS, metavar="RUN", help=f"of {', '.join(RUNS)}")
+    p.add_argument("--models", nargs="*", default=[], metavar="NAME=RUN", help="trained models of this front end")
+    p.add_argument("--only", nargs="*", choices=RUNS, metavar="RUN", help=f"of {', '.join(RUNS)}")
     p.add_argument("--steps", type=int, default=STEPS, help="gradient steps of each run (default: %(default)s)")
     try: main(p.parse_args())
     except SpectroError as e: sys.exit(f"across: {e}")
