@@ -122,8 +122,8 @@ def forecast(model, data, clip, windows, ask, told, state=1.0, detail=1.0):
         whole = clip_inputs(model, data, clip, told=True)[1]
         actions = torch.stack([whole[k*ask.ahead:k*ask.ahead + length] for k in range(len(tokens))])
     noise = clip_noise(model, clip, len(tokens)*ask.samples, length, ask.seed).unflatten(0, (len(tokens), ask.samples))
-    noise[..., :model.config.z_state_size] *= state
-    noise[..., model.config.z_state_size:] *= detail
+    noise[..., :model.config.model.z_state_size] *= state
+    noise[..., model.config.model.z_state_size:] *= detail
     few = zip(tokens.split(4), actions.split(4), noise.split(4))
     drawn = torch.cat([rollouts(model, x, a, e, ask.horizons) for x, a, e in few])
     return data.band_scale.apply(own.undo(drawn.mT).cpu()).mT
