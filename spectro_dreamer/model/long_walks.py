@@ -48,6 +48,10 @@ class RunningMoments:
     def std(self)->Tensor: # (M,) double
         "Of each column, with n in the denominator."
         return (self.squares/self.n - self.mean**2).clamp_min(0).sqrt()
+    @property
+    def sample_std(self)->Tensor: # (M,) double
+        "Of each column, with n - 1 in the denominator, as `Tensor.std` has it."
+        return self.std*(self.n/max(1, self.n - 1))**.5
 
 def needs_all(
     model:DreamerModel,
