@@ -36,7 +36,7 @@ from ..model.long_walks import Follower, Redrawing, RunningMoments, first_look
 from ..model.world_model import DreamerModel, load_of_sound
 from .imagination import clip_spec
 from spectro_dreamer.dream.restyling import (
-    WAYS, HeardOnce, Restyler, TokenStyles, energy_of, gain, hear_once, parse_who, restyle, stretched, style_of,
+    WAYS, HeardOnce, Restyler, TokenStyles, energy_of, gain, hear_once, parse_who, restyle, stretch_energy, style_of,
     write_redrawn)
 from .restyle_scores import BAND_FLOOR, shift_columns
 
@@ -56,7 +56,7 @@ def in_manner_of(
 )->Tensor:              # (N,)
     "A's contour with B's mean and spread, or with B's distribution, or B's contour stretched over A."
     _check_energy(how)
-    if how == "stretched": return stretched(other, len(energy))
+    if how == "stretched": return stretch_energy(other, len(energy))
     a, b = (torch.as_tensor(e).numpy().astype(np.float64) for e in (energy, other))
     if how == "moments": e = (a - a.mean())/max(a.std(), 1e-3)*b.std() + b.mean()
     else:
