@@ -337,6 +337,7 @@ def write_redrawn(
         files = save_results(out, {"restyled.png": show_restyled(front_end, specs, asked)}, {}, front_end.sample_rate)
     return [*files, *(out/name for name in titles)]
 
+# %% ../../nbs/62_restyling.ipynb #19977a01
 def restyle_files(
     checkpoint,      # a checkpoint or the folder of a run
     audio_path,      # the recording

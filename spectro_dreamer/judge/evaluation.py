@@ -133,10 +133,7 @@ def clip_inputs(
     tokens = model.to_tokens(data.clip(clip))
     return tokens, model.check_styles(clip_styles(model, data, clip, style_parts, told), len(tokens))[0]
 
-def clip_generator(
-    clip:int,
-    seed:int=0,
-)->torch.Generator:
+def clip_generator(clip:int, seed:int=0)->torch.Generator:
     "A source of noise that depends on the seed and the clip only."
     return torch.Generator().manual_seed(seed*1_000_003 + int(clip))
 
@@ -169,6 +166,7 @@ def heard_voice(
     spec = torch.as_tensor(spec, dtype=torch.float32, device=model.device)
     return _sampled_voice(model, voice_card(model.scale(spec).apply(spec)), generator)
 
+# %% ../../nbs/50_evaluation.ipynb #939a1cd3
 WINDOW = 1024 # tokens of a clip that are followed at a time
 
 @torch.no_grad()
@@ -239,6 +237,7 @@ def in_bands(
     "Tokens in deviations of each mel band over the training speakers, whatever scale the model works in."
     return Scale(model.mean, model.std).apply(scale.undo(tokens.mT)).mT
 
+# %% ../../nbs/50_evaluation.ipynb #63572338
 class Drawn(NamedTuple):
     "Some tokens of a clip, heard and drawn, standardised per band."
     nats:Tensor   # (n, units) what each token told

@@ -235,6 +235,7 @@ def _known(models, data, forecasters):
         raise SpectroError(f"a model has the name of a rival: {', '.join(sorted(both))}")
     return known | {name: WorldForecaster(m, data) for name, m in models.items()}
 
+# %% ../../nbs/51_forecasts.ipynb #ecee07b9
 AT_ONCE = 64 # windows of a clip
 
 def _clip_windows(data, clip, ask):

@@ -85,6 +85,7 @@ class OpenLoop:
     n_clips:int
     unit:str="MSE per bin of a token, standardised per band"
 
+# %% ../../nbs/50c_open_loop.ipynb #5ba58d48
 AT_ONCE = 64 # windows of a clip
 
 def _some_errors(model, tokens, styles, noise, scale, context, horizons): # errors {forecaster: (n, K)} of n windows

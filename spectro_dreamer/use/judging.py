@@ -141,6 +141,7 @@ def _is_kept(folder, d):
     try: return all((Path(folder)/f).is_file() for f in files)
     except (OSError, ValueError): return False  # a name that no file can have
 
+# %% ../../nbs/91j_judging.ipynb #a4f323be
 WALKED = ("rates", "forecasts")  # parts that go through clips of any length window by window
 LONGEST_WHOLE = 600. # seconds of a clip that the others hear
 
