@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PICTURED', 'UNSAID', 'NAME_BYTES', 'AT_A_TIME', 'MOST_DREAMS', 'Beginning', 'Sounds', 'sounds_of', 'bar_of',
-           'count_frames', 'redrawn_blocks', 'redraw_file', 'infer', 'output_names', 'recordings_of',
-           'infer_files', 'dream_blocks', 'imagine_files']
+           'count_frames', 'walked_blocks', 'redrawn_blocks', 'redraw_file', 'infer', 'output_names',
+           'recordings_of', 'infer_files', 'dream_blocks', 'imagine_files']
 
 # %% ../../nbs/60a_recordings.ipynb #ebcc3d95
 __doc__ += """
@@ -56,13 +56,23 @@ class Beginning:
         if self.n < self.most: self.blocks.append(spec[:self.most - self.n])
         self.n += len(spec)
 
+    @property
+    def spec(self)->np.ndarray: # (n, M) nats
+        "What was kept."
+        return np.concatenate(self.blocks)
+
+    def titled(self,
+        title:str,
+    )->str:
+        "The title of a picture, with what is left out."
+        seconds = self.n/self.front_end.frame_rate
+        return title + f", the first {PICTURED:.0f} s of {clock_text(seconds)}"*(self.n > self.most)
+
     def draw(self,
         title:str,
     ): # the matplotlib figure
         "The picture; its title says what is left out."
-        seconds = self.n/self.front_end.frame_rate
-        if self.n > self.most: title += f", the first {PICTURED:.0f} s of {clock_text(seconds)}"
-        return plot_log_mel(np.concatenate(self.blocks), self.front_end, title=title).figure
+        return plot_log_mel(self.spec, self.front_end, title=self.titled(title)).figure
 
 # %% ../../nbs/60a_recordings.ipynb #66ad84bf
 class Sounds(NamedTuple):
@@ -80,10 +90,11 @@ def sounds_of(
 
 def bar_of(
     recording:Recording,
+    what:str="seconds of", # what is done with it
 )->ProgressBar:
     "A bar that counts the seconds of a recording; quiet if it is short or does not say how long it is."
     seconds = math.ceil(recording.claimed())
-    return ProgressBar(seconds, f"seconds of {Path(str(recording.path)).name}", show=seconds > UNSAID)
+    return ProgressBar(seconds, f"{what} {Path(str(recording.path)).name}", show=seconds > UNSAID)
 
 def count_frames(
     bar:ProgressBar,
@@ -93,23 +104,33 @@ def count_frames(
     "Let a bar that counts seconds say how far it is."
     bar.step(max(0, min(int(frames/front_end.frame_rate), bar.total) - bar.count))
 
+def walked_blocks(
+    walk:Redrawing,
+    recording:Recording,
+):               # generator of pairs (n, M), (B, n, M) nats: what was recorded, and what is drawn of it
+    "Hear a recording block by block. Raises `SpectroError` if it is shorter than a token."
+    waiting:list[np.ndarray] = []
+    def pair(drawn):
+        nonlocal waiting
+        whole, n = np.concatenate(waiting), drawn.shape[1]
+        waiting = [whole[n:]]
+        return whole[:n], drawn.cpu().numpy()
+    for spec in recording.spectrogram():
+        waiting.append(spec)
+        if (drawn := walk.add(spec)) is not None: yield pair(drawn)
+    if (drawn := walk.end()) is None:
+        raise SpectroError(f"too short: {sum(map(len, waiting))} frames, a token has {walk.spec.frames}")
+    yield pair(drawn)
+
 def redrawn_blocks(
     model:DreamerModel,
     recording:Recording,
     styles=None, # a function (first token, tokens n) → (n, A); None hides them
 ):               # generator of pairs (n, M) nats: what was recorded, and what the model draws of it
-    "Hear a recording block by block. Raises `SpectroError` if it is shorter than a token."
+    "A recording drawn again. Raises `SpectroError` if it is shorter than a token."
     scale, voice = first_look(model, recording.spectrogram)
-    walk, waiting = Redrawing(model.config.tokens, scale, Follower(model, voice, styles).draw), []
-    for spec in recording.spectrogram():
-        waiting.append(spec)
-        if (drawn := walk.add(spec)) is None: continue
-        waiting = [np.concatenate(waiting)]
-        yield waiting[0][:drawn.shape[1]], drawn[0].cpu().numpy()
-        waiting = [waiting[0][drawn.shape[1]:]]
-    if (drawn := walk.end()) is None:
-        raise SpectroError(f"too short: {sum(map(len, waiting))} frames, a token has {model.config.tokens.frames}")
-    yield waiting[0][:drawn.shape[1]], drawn[0].cpu().numpy()
+    walk = Redrawing(model.config.tokens, scale, Follower(model, voice, styles).draw)
+    for spec, drawn in walked_blocks(walk, recording): yield spec, drawn[0]
 
 # %% ../../nbs/60a_recordings.ipynb #595b7e1a
 def redraw_file(

@@ -20,7 +20,7 @@ Arrays: errors (M,) squared errors of a posterior sample in each mel band; units
 import numpy as np, torch
 from ..data.dataset import Scale, SpectrogramData
 from ..model.world_model import DreamerModel
-from .evaluation import follow_clip
+from .evaluation import follow_windows
 
 # %% ../../nbs/52b_across.ipynb #7c457bd7
 @torch.no_grad()
@@ -31,9 +31,11 @@ def error_in_units(
     units:Scale,          # the deviations (M,) in which errors are measured
 )->tuple[float, np.ndarray]: # nats per token; (M,) squared error of a posterior sample in each band
     "What a clip costs a model, and how well a sample of what it heard is drawn, band by band."
-    heard = follow_clip(model, data, clip)
-    error = (model.decode(heard.path)[1] - heard.tokens).pow(2).mean(dim=(0, 2))
-    return heard.nats.sum(-1).mean().item(), (error*(model.std/units.std)**2).cpu().numpy()
+    error, nats, n = torch.zeros_like(model.std), 0., 0
+    for heard in follow_windows(model, data, clip):
+        error = error + (model.decode(heard.path)[1] - heard.tokens).pow(2).mean(2).sum(0)
+        nats, n = nats + heard.nats.sum().item(), n + len(heard.tokens)
+    return nats/n, (error/n*(model.std/units.std)**2).cpu().numpy()
 
 # %% ../../nbs/52b_across.ipynb #ed808317
 def format_across(

@@ -31,10 +31,10 @@ def spectral_density(
     total:Any = 0  # (W, M, M) from the first segment on
     energy = 0.0
     for z in clips:
-        z = np.asarray(z, np.float64)
+        z = np.asarray(z)
         if len(z) < segment: z = np.pad(z, ((0, segment - len(z)), (0, 0)))
         for start in range(0, len(z) - segment + 1, segment//2):
-            f = np.fft.fft(window[:, None]*z[start:start + segment], axis=0)
+            f = np.fft.fft(window[:, None]*z[start:start + segment].astype(np.float64), axis=0)
             total = total + f[:, :, None]*f[:, None, :].conj()
             energy += (window**2).sum()
     return total/energy

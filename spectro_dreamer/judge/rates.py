@@ -25,14 +25,13 @@ Clips are heard whole, with no style given.
 from dataclasses import asdict, dataclass, replace
 import numpy as np, torch
 from torch import Tensor
-from ..data.observations import tokens_to_frames
 from ..data.dataset import SpectrogramData
 from ..model.rssm import each_part, perplexity
+from ..model.long_walks import clip_parts
 from ..model.world_model import DreamerModel
-from .evaluation import ACTIVE, follow_clip, heard_nats, per_band, pool_clips
+from .evaluation import ACTIVE, drawn_windows, follow_windows, heard_nats, pool_clips
 from .gaussian import gaussian_line, spectral_density
 from .forecasts import check_same
-from .autoregression import BandClips
 
 # %% ../../nbs/52_rates.ipynb #7e6c35c1
 LINE_ERRORS = tuple(np.geomspace(0.002, 0.95, 80))  # MSE per bin
@@ -46,7 +45,8 @@ def rate_line(
     "The Gaussian line of some clips; None if they are too short to estimate it."
     pieces = sum(max(1, int(n)//64 - 1) for n in data.lengths[np.asarray(clips)])
     if pieces < segments*len(data.mean): return None
-    rates = gaussian_line(spectral_density([z.cpu() for z in BandClips(data, clips)]), distortions)
+    parts = (x for i in clips for x in clip_parts(data, i, 64))
+    rates = gaussian_line(spectral_density(data.band_scale.apply(x).cpu() for x in parts), distortions)
     return dict(mse=[float(d) for d in distortions], nats_per_token=[data.tokens.hop*r for r in rates])
 
 def line_at(
@@ -81,13 +81,14 @@ def rate_point(
     told:bool=False,      # whether the model is told what is said
 )->tuple[float, ...]:     # nats per token, mse_sampled, mse_sampled_frames, mse_frames
     "Rate and distortions of one clip."
-    f = follow_clip(model, data, clip, seed=seed, told=told)
-    spec, hop = data.clip(clip).to(model.device), model.config.tokens.hop
-    truth, drawn = (per_band(model, x, spec) for x in (f.tokens, model.decode(f.path)))
-    heard = tokens_to_frames(truth, hop)
-    of_mean, of_sample = ((tokens_to_frames(x, hop) - heard).pow(2).mean().item() for x in drawn)
-    nats = f.nats.sum(-1).mean().item()
-    return nats, (drawn[1] - truth).pow(2).mean().item(), of_sample, of_mean
+    nats, sampled, tokens, errors, frames = 0., 0., 0, torch.zeros(2).double(), 0
+    for w in drawn_windows(model, data, clip, seed=seed, told=told):
+        nats, tokens = nats + w.nats.double().sum().item(), tokens + len(w.truth)
+        sampled += (w.drawn[1] - w.truth).pow(2).mean(dim=(1, 2)).double().sum().item()
+        errors += (w.frames[1:] - w.frames[0]).pow(2).mean(-1).double().sum(1).cpu()
+        frames += w.frames.shape[1]
+    of_mean, of_sample = (errors/frames).tolist()
+    return nats/tokens, sampled/tokens, of_sample, of_mean
 
 def _point(rows, tokens, line):
     "A model's point, of the rows that `rate_point` gave for its clips."
@@ -173,7 +174,7 @@ class LatentUse:
     perplexity_by_unit:list | None=None
 
 def latent_use_of(
-    paths,    # (posterior, KL (T, units)) of each clip
+    paths,    # (posterior, KL (T, units)) of each clip, or of parts of clips
     kind:str, # of the latent
 )->LatentUse:
     "Add up what a sequence of clips used."
@@ -203,6 +204,6 @@ def latent_use(
     "What a model uses of its stochastic state on whole clips, style not given; along samples of the posterior."
     def paths():
         for i in clips:
-            path = follow_clip(model, data, i, seed=seed).path
-            yield each_part(lambda x: x[1], path.posterior), heard_nats(path)[1]
+            for window in follow_windows(model, data, i, seed=seed):
+                yield each_part(lambda x: x[1], window.path.posterior), heard_nats(window.path)[1]
     return latent_use_of(paths(), model.config.model.latent)

@@ -28,7 +28,8 @@ from ..files import atomic_write, write_text
 from ..figures import styled_figures
 from ..progress import show_progress
 from ..data.corpus import clip_file
-from ..data.preprocessing import read_audio
+from ..data.streams import Recording
+from ..model.long_walks import clip_parts
 from ..model.world_model import load_of_sound
 from ..learn.compute import pick_device
 from ..sound.metrics import PAIR_METRICS
@@ -36,7 +37,7 @@ from ..sound.listeners import LISTENERS
 from .evaluation import open_split, plot_bands, plot_kl, reconstruction_metrics, trivial_metrics
 from .gaussian import gaussian_line, spectral_density
 from .open_loop import open_loop, plot_open_loop
-from .sounds import LISTENED, pick_clips, plot_reconstructions, write_sounds
+from .sounds import HEARD, LISTENED, pick_clips, plot_reconstructions, write_sounds
 
 # %% ../../nbs/50e_reports.ipynb #119fb8fe
 def _cell(m): # a metric, as metrics.json has it, as "value ± se"
@@ -175,7 +176,8 @@ def _about(model, data, clips, **more): # what was judged, on what
 def _gaussian(data, clips, distortions=DISTORTIONS, segment=128):
     "The Gaussian line of these clips, or None if they hold fewer than four segments a band, too few to estimate it."
     if sum(max(1, int(n)//(segment//2) - 1) for n in data.lengths[clips]) < 4*len(data.mean): return None
-    density = spectral_density([data.band_scale.apply(data.clip(i)).cpu() for i in clips])
+    parts = (x for i in clips for x in clip_parts(data, i, segment//2))
+    density = spectral_density(data.band_scale.apply(x).cpu() for x in parts)
     nats = [data.tokens.hop*r for r in gaussian_line(density, distortions)]
     return dict(mse_frames=list(distortions), nats_per_token=nats)
 
@@ -209,7 +211,7 @@ def evaluate(
     words:bool=True,      # let a recogniser hear clips that have a sentence; about as long as they last, for each sound
     listeners:bool=False, # let judges that have heard people mark the sounds (chapter 42)
 )->dict:                  # what metrics.json holds
-    """Judge a checkpoint: numbers, figures, sounds and a page.
+    """Judge a checkpoint: numbers, figures, sounds and a page. Clips may last hours; of each a minute is made audible.
 
     Raises `SpectroError` on bad input; then nothing is written.
     """
@@ -218,7 +220,7 @@ def evaluate(
     trained = model.config.train.style_parts if _same_actions(model, data) else "none"
     conditions, picks, recordings = list(dict.fromkeys(("none", trained))), pick_clips(data, clips, n_audio), {}
     if clips_dir:
-        recordings = {i: read_audio(clip_file(clips_dir, data.paths[i]), model.front_end.sample_rate) for i in picks}
+        recordings = {i: Recording(clip_file(clips_dir, data.paths[i]), model.front_end).part(0, HEARD) for i in picks}
     def shown(what): return partial(show_progress, what=what, show=progress)
     rec = _reconstructions(model, data, clips, conditions, seed, shown)
     loops = _open_loops(model, data, clips, conditions, seed, progress)
