@@ -92,7 +92,7 @@ def read_labels(
     for i, path in enumerate(map(_composed, paths)):
         name = path.split("/")[-1]
         tries = (path, name, path.removesuffix(".mp3"), path.casefold(), name.casefold())
-        row = next((known[t] for t in tries if t in known), {})
+        row:dict[str, str] = next((known[t] for t in tries if t in known), {})
         values = tuple(_text(row, c) for c in columns)
         if all(values): found[i] = values
     if not found: raise SpectroError(f"{table} has no {' and '.join(columns)} for any of the {len(paths)} clips")
