@@ -22,7 +22,8 @@ import torch
 
 from scoreboard import machine, rounded, score, write_scores
 from spectro_dreamer.config import FrontEnd, SpectroError, TokenSpec, preset
-from spectro_dreamer.data.corpus import read_rows, split_speakers
+from spectro_dreamer.data.tables import read_rows
+from spectro_dreamer.data.corpus import split_speakers
 from spectro_dreamer.data.dataset import SpectrogramData
 from spectro_dreamer.data.observations import tokens_to_frames
 from spectro_dreamer.data.preparation import prepare

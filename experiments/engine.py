@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from spectro_dreamer.config import SpectroError, preset
-from spectro_dreamer.data.corpus import read_rows
+from spectro_dreamer.data.tables import read_rows
 from spectro_dreamer.data.preparation import prepare
 from spectro_dreamer.figures import figure_style
 from spectro_dreamer.files import write_text

@@ -26,7 +26,8 @@ from ..config import SpectroError
 from ..files import locked, watching
 from ..progress import ProgressBar
 from .preprocessing import is_url, read_audio
-from .corpus import find_clips, read_rows, write_table
+from .corpus import find_clips, write_table
+from .tables import read_rows
 from .workers import Processes, map_in_order
 from .phones import PHONES, Segment, read_phones, write_phones
 from .pronunciation import PAUSES, spoken_words, word_phones

@@ -28,7 +28,7 @@ from ..config import FrontEnd
 from ..figures import DECIBELS, LEVEL_MAP
 from ..files import write_text
 from .preprocessing import DB_PER_NAT, is_url
-from .front_ends import transform_of
+from .front_ends import brightest, transform_of
 from .folders import KEPT, LEFT_OUT
 from .clip_checks import PROBLEM_KINDS, CLIP_MEASURES, Problem, constant_bands, counted, problems
 from .corpus import write_table
@@ -105,8 +105,8 @@ def picture(
     step = -(-len(spec)//WIDEST)
     rows = np.maximum.reduceat(spec, np.arange(0, len(spec), step), axis=0)
     out = io.BytesIO()
-    imsave(out, np.float32(DB_PER_NAT*rows.T), cmap=LEVEL_MAP, vmin=DECIBELS[0], vmax=DECIBELS[1], origin="lower",
-           format="png", metadata=cast(dict, dict(Software=None))) # the same on every machine
+    imsave(out, np.float32(DB_PER_NAT*rows.T), cmap=LEVEL_MAP, vmin=DECIBELS[0], vmax=brightest(rows),
+           origin="lower", format="png", metadata=cast(dict, dict(Software=None))) # the same on every machine
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 def address(

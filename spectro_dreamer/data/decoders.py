@@ -45,6 +45,12 @@ def decoder_words(
 _POINTERS = ((b"version https://git-lfs", "git lfs pull"), (b"/annex/objects/", "git annex get"),
              (b".git/annex/", "git annex get"), (b"outs:", "dvc pull"))
 
+def _what_else(head):
+    "What a file is that holds words instead of sound; empty if it holds none."
+    if re.match(rb"\s*<(!doctype|html|head|\?xml|error)", head.lower()):
+        return "a page of the web, such as an error that came in place of the recording: download it again"
+    return "text, and no sound" if re.fullmatch(rb"[\t\n\r\x20-\x7e]+", head) else ""
+
 def why_undecoded(
     error,  # what the decoder raised
     source, # the open binary file
@@ -59,10 +65,9 @@ def why_undecoded(
     if not head: return "the file is empty"
     for word, remedy in _POINTERS:
         if word in head: return f"it only says where the sound is, which was not fetched: {remedy}"
-    if kind in UNDECODED:
-        kind = "an MP4 file (M4A, AAC)" if kind == "MP4" else f"a file of kind {kind}"
-        return f"{kind}, which libsndfile does not know; convert it, e.g. ffmpeg -i in.m4a out.flac"
-    return "not a kind of audio libsndfile knows"
+    if kind not in UNDECODED: return _what_else(head) or "not a kind of audio libsndfile knows"
+    kind = "an MP4 file (M4A, AAC)" if kind == "MP4" else f"a file of kind {kind}"
+    return f"{kind}, which libsndfile does not know; convert it, e.g. ffmpeg -i in.m4a out.flac"
 
 # %% ../../nbs/09b_decoders.ipynb #41626c05
 class Channels(NamedTuple):

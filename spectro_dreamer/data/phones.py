@@ -23,7 +23,8 @@ import math
 from typing import NamedTuple
 import numpy as np
 from ..config import FrontEnd, SpectroError
-from .corpus import read_rows, write_table
+from .tables import read_rows
+from .corpus import write_table
 
 # %% ../../nbs/10g_phones.ipynb #e1f2f43b
 PHONES = tuple("SIL AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z "

@@ -29,6 +29,7 @@ from ..progress import ProgressBar
 from .containers import kind_of
 from .preprocessing import is_url
 from .front_ends import empty_bands_said
+from .folders import LEFT_OUT
 from .corpus import find_clips, write_table
 from .store import Tables, data_settings, plan_shards, read_tables
 from .saying import find_said
@@ -188,5 +189,6 @@ def _tables_of(shards, skipped, output, input_dir, say):
     _report(output, found.skipped)
     if found.clips: return found
     _remove(s.file for s in shards)
+    why = sorted((r for _, r in found.skipped), key=lambda r: r.startswith(LEFT_OUT))[0]
     raise SpectroError(f"none of the {sum(len(s.jobs) for s in shards)} clips in {input_dir} is usable; the first "
-                       f"reason: {found.skipped[0][1]}")
+                       f"reason: {why}")

@@ -159,8 +159,8 @@ def decode_sound(
     if isinstance(source, (str, Path)):
         with open(source, "rb") as f: return decode_sound(f)
     found, lost, sounds = find_pieces(source), [], []
-    for piece in found.pieces:
-        try: sounds.append(_one_sound(io.BytesIO(piece)))
+    for piece in found.files():
+        try: sounds.append(_one_sound(piece))
         except ValueError as e: lost.append(f"one of its {len(found.pieces)} parts {e}")
     if not sounds: sounds, lost = [_one_sound(source)], []
     if found.strange > UNREAD: lost.append(f"{found.strange} bytes in it are no sound")

@@ -18,7 +18,7 @@ A recording in blocks, and its spectrogram in blocks.
 """
 
 # %% ../../nbs/10k_streams.ipynb #b711df88
-import io, math, sys, tempfile
+import math, sys, tempfile
 from pathlib import Path
 import numpy as np
 from ..config import FrontEnd
@@ -51,7 +51,7 @@ def audio_blocks(
     "`read_audio`, block by block. Raises as that does, as soon as it is known."
     with reading(path) as f:
         found, lost = find_pieces(f), []
-        for source in [io.BytesIO(piece) for piece in found.pieces] or [f]:
+        for source in found.files() or [f]:
             try: why = yield from resample_blocks(sound_blocks(source, BELIEVED), sample_rate)
             except ValueError as e:
                 if len(found.pieces) < 2: raise

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from ..config import SpectroError
+from ..machine import import_librosa
 from ..files import write_text
 from ..data.preprocessing import read_audio
 from ..learn.compute import pick_device
@@ -146,7 +147,7 @@ def describe_sound(
     sample_rate:int,        # hertz
 )->dict[str, float]: # seconds, tempo_bpm, centroid_hz
     "Length, tempo as librosa's beat tracker hears it, and the mean of the spectral centroid over frames that sound."
-    import librosa
+    librosa = import_librosa()
     onset = librosa.onset.onset_strength(y=wave, sr=sample_rate)
     centroid, loud = librosa.feature.spectral_centroid(y=wave, sr=sample_rate)[0], librosa.feature.rms(y=wave)[0]
     return dict(seconds=len(wave)/sample_rate,

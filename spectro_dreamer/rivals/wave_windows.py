@@ -29,7 +29,8 @@ import numpy as np
 from ..config import FrontEnd, SpectroError
 from ..data.preprocessing import DB_PER_NAT, read_audio
 from ..data.front_ends import log_spectrogram
-from ..data.corpus import find_clips, read_rows, split_speakers
+from ..data.corpus import find_clips, split_speakers
+from ..data.tables import read_rows
 from .wave_settings import WaveGANConfig
 
 # %% ../../nbs/80c_wave_windows.ipynb #8c66758e

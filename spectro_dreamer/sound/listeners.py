@@ -30,6 +30,7 @@ from typing import Callable, NamedTuple
 import numpy as np, torch
 from torch import Tensor, nn
 from ..config import SpectroError
+from ..machine import import_librosa
 from ..data.preprocessing import AUDIO_SUFFIXES, resample
 from .metrics import MissingLibrary, _how, _sound, needs
 from .words import calculate_wer, plain_words, recognise, recognise_phones
@@ -168,7 +169,7 @@ def _without_silence(x):
 
 def _voice_pieces(x):
     "Mel power (n, 160, 40) of pieces of 1.6 s, 0.77 s apart; the last one is padded if less than a quarter lacks."
-    import librosa
+    librosa = import_librosa()
     starts = list(range(0, max(1, math.ceil((len(x) + 1)/160) - 160 + 77 + 1), 77))       # frames of 10 ms
     if len(starts) > 1 and (len(x) - 160*starts[-1])/(160*160) < .75: starts.pop()
     x = np.pad(x, (0, max(0, 160*(starts[-1] + 160) - len(x))))

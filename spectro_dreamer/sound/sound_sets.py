@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np, torch
 from ..config import SpectroError
+from ..machine import import_librosa
 from ..data.preprocessing import import_torchaudio, resample
 from .metrics import MissingLibrary, _sound, left_out
 from .words import WordErrors, calculate_wer, plain_words, recognise
@@ -43,7 +44,7 @@ def mfcc_statistics(
     if k < 2 or step < 1:
         raise SpectroError(f"a window needs 0.02 s and a hop 0.01 s at least, got {window:g} and "
                            f"{window if hop is None else hop:g} s")
-    import librosa
+    librosa = import_librosa()
     x = resample(np.asarray(wave, np.float32), sample_rate, MFCC_RATE)
     c = librosa.feature.mfcc(y=x, sr=MFCC_RATE, n_mfcc=N_MFCC, n_fft=512, hop_length=160, n_mels=40)[1:] # (12, N)
     if c.shape[1] < k: return np.zeros((0, 2*N_MFCC - 2))

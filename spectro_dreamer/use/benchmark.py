@@ -32,6 +32,7 @@ from tempfile import TemporaryDirectory
 from typing import Callable, NamedTuple
 import h5py, numpy as np, torch
 from ..config import FrontEnd, SpectroError, TokenSpec
+from ..machine import import_librosa
 from ..files import write_text
 from ..data.corpus import Job, find_clips
 from ..data.preparation import prepare
@@ -167,7 +168,7 @@ def decode_alone(files:list[str]):
 # %% ../../nbs/91_benchmark.ipynb #17dbdf9f
 def librosa_log_mel(file, front_end:FrontEnd)->np.ndarray:
     "The log-mel spectrogram of a file, (N, M), as librosa's own examples compute it."
-    import librosa
+    librosa = import_librosa()
     wave, _ = librosa.load(file, sr=front_end.sample_rate)
     mel = librosa.feature.melspectrogram(y=wave, sr=front_end.sample_rate, n_fft=front_end.n_fft,
                                          hop_length=front_end.hop_length, n_mels=front_end.n_mels, fmin=front_end.fmin,
