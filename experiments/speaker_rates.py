@@ -36,7 +36,6 @@ RUNS = {  # name → epochs, changes of the preset
     "text hidden more often": (4, dict(told_dropout=0.4)),
     "details at 8": (3, dict(told_dropout=0.4, beta_detail=8.0)),
     "details at 1.5": (3, dict(told_dropout=0.4, beta_detail=1.5)),
-    "details at 1.5, longer": (8, dict(told_dropout=0.4, beta_detail=1.5)),
 }
 WIDTHS = ((1.0, 1.0), (0.8, 1.0), (1.2, 1.0), (1.4, 1.0), (1.6, 1.0), (1.0, 0.8), (1.0, 0.6)) # of state and detail
 LEAST, MOST = 20, 75  # nats a token, between which the aim holds
