@@ -36,7 +36,8 @@ from ..model.world_model import DreamerModel
 # %% ../../nbs/90_export.ipynb #ccc8f4c7
 class Step(nn.Module):
     "One step of a model, as a module without a memory."
-    takes:list[str] # names of its inputs
+    takes:list[str]    # names of its inputs
+    gives:list[str]=[] # and of its outputs, where they are the same for all models
 
 class PosteriorStep(Step):
     "Hear one token."

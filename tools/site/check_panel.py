@@ -56,8 +56,8 @@ def drive(folder, pictures=None):
     """What a browser saw: the answer of `drive_panel.mjs`."""
     import soundfile
     from spectro_dreamer.data.preprocessing import bundled_corpus
-    from spectro_dreamer.use.web_panel import CLIPS
-    wave, rate = soundfile.read(bundled_corpus()/"clips"/CLIPS[0], dtype="float32")
+    from spectro_dreamer.use.web_panel import PAGE_CLIPS
+    wave, rate = soundfile.read(bundled_corpus()/"clips"/PAGE_CLIPS[0], dtype="float32")
     with tempfile.NamedTemporaryFile("w", suffix=".json") as samples:
         samples.write(json.dumps(dict(wave=wave.tolist(), rate=rate)))
         samples.flush()
@@ -100,9 +100,9 @@ def expected():
     from spectro_dreamer.data.preprocessing import bundled_corpus, read_audio
     from spectro_dreamer.dream import imagination
     from spectro_dreamer.model.world_model import load
-    from spectro_dreamer.use.web_panel import CLIPS, dice_noise
+    from spectro_dreamer.use.web_panel import PAGE_CLIPS, dice_noise
     mini, speak = load("mini"), load("speak")
-    wave = read_audio(bundled_corpus()/"clips"/CLIPS[0], mini.front_end.sample_rate)
+    wave = read_audio(bundled_corpus()/"clips"/PAGE_CLIPS[0], mini.front_end.sample_rate)
     spec = torch.from_numpy(log_spectrogram(wave, mini.front_end))
     found = dict(heard=spec, again=mini.reconstruct(spec))
     with patch.object(imagination, "dream_noise", dice_noise):
