@@ -16,10 +16,13 @@ export IPYTHONDIR := $(CURDIR)/.venv/ipython
 FLAGS ?=
 STEPS ?= 20
 
-.PHONY: help env demo test chapter data train smoke export docs clean
+WEB := build/web
+SITE := _docs
+
+.PHONY: help env demo test chapter data train smoke export docs site-demo clean
 
 help:  ## list these targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 env: $(READY)  ## make the virtual environment .venv with the pinned dependencies
 
@@ -67,6 +70,12 @@ docs: env  ## render the site into _docs (needs Quarto)
 	@touch README.md # or nbdev, finding it older than the index, writes one of its own over it
 	@PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_docs
 	@$(BIN)/python tools/site/finish_pages.py _docs
+
+site-demo: env  ## write the live panel, in which mini and speak run in a browser, to _docs/live (needs npm)
+	@command -v npm >/dev/null || { echo "make site-demo needs npm, which is not installed (see nodejs.org)" >&2; exit 1; }
+	@test -d $(WEB)/node_modules/onnxruntime-web || \
+	  npm install --prefix $(WEB) --no-save --no-audit --no-fund --ignore-scripts --loglevel=error onnxruntime-web@1.30.0
+	@$(BIN)/spectro_export --checkpoint mini --says speak --web $(SITE)/live
 
 clean:  ## remove what was built; keeps .venv, data/ and runs/
 	@rm -rf build dist *.egg-info _proc _docs nbs/nbdev.yml .ipynb_checkpoints nbs/.ipynb_checkpoints

@@ -29,8 +29,8 @@ setup(
     keywords=cfg["keywords"],
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=["spectro_dreamer*"]),
-    package_data={"spectro_dreamer": [  # the bundled corpora and the trained models travel in the wheel
-        "corpus/*", "corpus/**/*", "tunes/*", "weights/*", "weights/**/*", "py.typed"]},
+    package_data={"spectro_dreamer": [  # the bundled corpora, the trained models and the page travel in the wheel
+        "corpus/*", "corpus/**/*", "tunes/*", "weights/*", "weights/**/*", "web/*", "py.typed"]},
     install_requires=cfg["requirements"].split(),
     extras_require=dict(cluster=cluster, hearing=hearing, align=align, onnx=onnx, music=music, tensorboard=board,
                         dev=dev),

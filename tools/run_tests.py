@@ -158,6 +158,7 @@ def plan(scratch):
               *((f"nbs/{p.name}", partial(notebook, p)) for p in chapters())]
     after = [
         ("site", source.site),
+        ("live panel in a browser", live_panel),
         ("wheel: build", partial(wheel.build, scratch)),
         ("wheel: install", partial(wheel.install, scratch)),
         ("wheel: every module imports", partial(wheel.every_module, scratch)),
@@ -165,6 +166,13 @@ def plan(scratch):
         ("wheel: the README's Python runs", partial(wheel.readme_python, scratch)),
     ]
     return before, during, after
+
+
+def live_panel():
+    """The page in which the shipped models run, in a real browser; it costs a minute and a half of processor."""
+    sys.path.insert(0, str(ROOT / "tools" / "site"))
+    from check_panel import check_panel
+    return check_panel()
 
 
 class SoundsKept:

@@ -72,7 +72,8 @@ def _money_words(text):
     whole, _, cents = text[1:].strip().replace(",", "").partition(".")
     big, small = _MONEY[text[0]]
     words = [*number_words(int(whole)), _plural(int(whole), big)]
-    return words + [*number_words(int(cents)), _plural(int(cents), small)]*(cents.strip("0") != "")
+    if not cents.strip("0"): return words
+    return words + [*number_words(int(cents)), _plural(int(cents), small)]
 
 def _clock_words(text):
     hours, minutes = map(int, text.split(":"))

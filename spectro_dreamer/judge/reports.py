@@ -37,7 +37,7 @@ from ..sound.listeners import LISTENERS
 from .evaluation import open_split, plot_bands, plot_kl, reconstruction_metrics, trivial_metrics
 from .gaussian import gaussian_line, spectral_density
 from .open_loop import open_loop, plot_open_loop
-from .sounds import HEARD, LISTENED, pick_clips, plot_reconstructions, write_sounds
+from .sounds import SHOWN_SECONDS, LISTENED, pick_clips, plot_reconstructions, write_sounds
 
 # %% ../../nbs/50e_reports.ipynb #119fb8fe
 def _cell(m): # a metric, as metrics.json has it, as "value ± se"
@@ -220,7 +220,7 @@ def evaluate(
     trained = model.config.train.style_parts if _same_actions(model, data) else "none"
     conditions, picks, recordings = list(dict.fromkeys(("none", trained))), pick_clips(data, clips, n_audio), {}
     if clips_dir:
-        recordings = {i: Recording(clip_file(clips_dir, data.paths[i]), model.front_end).part(0, HEARD) for i in picks}
+        recordings = {i: Recording(clip_file(clips_dir, data.paths[i]), model.front_end).part(0, SHOWN_SECONDS) for i in picks}
     def shown(what): return partial(show_progress, what=what, show=progress)
     rec = _reconstructions(model, data, clips, conditions, seed, shown)
     loops = _open_loops(model, data, clips, conditions, seed, progress)

@@ -83,11 +83,21 @@ def demo_main(argv=None):
                        "model that comes along says a sentence. What is already done is not done again.")
     flag(p, "output-dir", "demo", "where everything goes")
     flag(p, "epochs", DEMO_EPOCHS, "passes over the corpus")
+    flag(p, "serve", False, "then show the listening page on this machine's own address; where --output-dir holds the "
+                            "page of a run, or of spectro_export --web, show that and do nothing else")
+    flag(p, "port", 8000, "of --serve; 0 takes a free one")
     a = p.parse_args(argv)
     out = Path(a.output_dir)
+    if not (a.serve and (out/"index.html").is_file()): _demonstrate(out, a.epochs)
+    if a.serve:
+        from spectro_dreamer.use.serve import page_folder, serve
+        serve(page_folder(out) or out, a.port)
+
+def _demonstrate(out, epochs):
+    "Run the commands of the demonstration, and say where everything is."
     store = os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{out/'mlflow.db'}")
     out.mkdir(parents=True, exist_ok=True)
-    for step in demo_steps(out, a.epochs):
+    for step in demo_steps(out, epochs):
         words = [str(word) for word in step.arguments]
         print(f"\n$ spectro_{step.name} {shlex.join(words)}", flush=True)
         if step.is_done(): print("already done")

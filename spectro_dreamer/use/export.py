@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GRAPHS', 'READER', 'Step', 'PosteriorStep', 'PriorStep', 'Heads', 'graph_outputs', 'graph_inputs', 'need',
-           'quietly', 'about', 'graph_of', 'export_onnx', 'OnnxGraphs', 'OnnxDreamer', 'reader_source',
-           'check_export', 'largest']
+           'quietly', 'about', 'traced', 'graph_of', 'export_onnx', 'OnnxGraphs', 'OnnxDreamer',
+           'reader_source', 'check_export', 'largest']
 
 # %% ../../nbs/90_export.ipynb #d5674318
 __doc__ += """
@@ -36,7 +36,8 @@ from ..model.world_model import DreamerModel
 # %% ../../nbs/90_export.ipynb #ccc8f4c7
 class Step(nn.Module):
     "One step of a model, as a module without a memory."
-    takes:list[str] # names of its inputs
+    takes:list[str]    # names of its inputs
+    gives:list[str]=[] # and of its outputs, where they are the same for all models
 
 class PosteriorStep(Step):
     "Hear one token."
@@ -45,14 +46,8 @@ class PosteriorStep(Step):
         super().__init__()
         self.encoder, self.rssm = model.encoder, model.rssm
 
-    def forward(self,
-        token, # (B, M, F)
-        style, # (B, A)
-        h,     # (B, H)
-        z,     # (B, Z)
-        noise, # (B, Z)
-    ): # new h, new z, the posterior's parameters
-        "Advance, then hear."
+    def forward(self, token, style, h, z, noise): # (B, M, F), (B, A), (B, H), (B, Z), (B, Z)
+        "Advance, then hear: new h, new z, the posterior's parameters."
         h = self.rssm.advance(State(h, z), style)
         q = self.rssm.posterior_at(h, self.encoder(token, h))
         return h, q.portable_sample(noise), *q
@@ -64,13 +59,8 @@ class PriorStep(Step):
         super().__init__()
         self.rssm, self.decoder = model.rssm, model.decoder
 
-    def forward(self,
-        style, # (B, A)
-        h,     # (B, H)
-        z,     # (B, Z)
-        noise, # (B, Z)
-    ): # new h, new z, token, the prior's parameters
-        "Advance, then draw."
+    def forward(self, style, h, z, noise): # (B, A), (B, H), (B, Z), (B, Z)
+        "Advance, then draw: new h, new z, token, the prior's parameters."
         h = self.rssm.advance(State(h, z), style)
         p = self.rssm.prior_at(h)
         z = p.portable_sample(noise)
@@ -140,26 +130,35 @@ def about(model:DreamerModel)->dict:
                 h_state_size=c.model.h_state_size, z_state_size=c.model.z_state_size, action_size=c.model.given_size,
                 detail_size=c.model.detail_size, voice_size=c.model.voice_size, noise="standard normal")
 
-def graph_of(
-    model:DreamerModel,
-    name:str, # of `GRAPHS`
-):            # onnx.ModelProto
-    "One graph with dynamic batch and the metadata. Raises `SpectroError` if onnx or onnxscript is missing."
+def traced(
+    module:Step,
+    x:dict,             # name → an example of every input, (2, …)
+    gives:list[str],    # names of the outputs
+    free:tuple=(0,),    # axes of the inputs that may have any size
+):                      # onnx.ModelProto
+    "The graph of a module. Raises `SpectroError` if onnx or onnxscript is missing."
     need("onnx")
     need("onnxscript")
-    module:Step = GRAPHS[name](model).eval()
-    x = graph_inputs(model, 2)
-    batch = torch.export.Dim("batch")
+    axes = {axis: torch.export.Dim(f"axis_{axis}" if axis else "batch") for axis in free}
     with quietly(), torch.no_grad():
         program = torch.onnx.export(module, tuple(x[n] for n in module.takes), input_names=module.takes,
-                                    output_names=graph_outputs(model)[name], dynamo=True,
-                                    dynamic_shapes={n: {0: batch} for n in module.takes}, verbose=False)
+                                    output_names=gives, dynamo=True,
+                                    dynamic_shapes={n: axes for n in module.takes}, verbose=False)
     assert program is not None # it is only where the older exporter writes to a file
     proto = program.model_proto
     # the exporter notes lines of this machine's files there
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output,
                  *proto.graph.initializer):
         del part.metadata_props[:]
+    return proto
+
+def graph_of(
+    model:DreamerModel,
+    name:str, # of `GRAPHS`
+):            # onnx.ModelProto
+    "One graph with dynamic batch and the metadata. Raises `SpectroError` if onnx or onnxscript is missing."
+    module:Step = GRAPHS[name](model).eval()
+    proto = traced(module, graph_inputs(model, 2), graph_outputs(model)[name])
     proto.metadata_props.add(key="spectro_dreamer", value=json.dumps(about(model)))
     return proto
 

@@ -312,9 +312,8 @@ def _evaluate_world(a):
 @command
 def export_main(argv=None):
     "spectro_export: a model for use elsewhere."
-    p = parser("export", "Write a model for use elsewhere: config.json, model.safetensors and README.md in the "
-                         "manner of Hugging Face, and in onnx/ three ONNX graphs with a reader, checked against "
-                         "PyTorch.")
+    p = parser("export", "Write a model for use elsewhere: config.json, model.safetensors and README.md as Hugging "
+                         "Face has them, and in onnx/ three ONNX graphs with a reader, checked against PyTorch.")
     checkpoint_flag(p)
     flag(p, "output-dir", help="where the files go")
     flag(p, "artifacts", False, "instead, keep what matters of a run, whose folder --checkpoint is, in "
@@ -323,7 +322,13 @@ def export_main(argv=None):
     flag(p, "audio-path", help="a recording to check the graphs on (default: one of the bundled corpus)")
     flag(p, "no-onnx", False, "leave out the graphs")
     flag(p, "int8", False, "also write the graphs in eight bits, in onnx-int8/; they are smaller and less exact")
+    flag(p, "web", help="instead, the folder for a web page in which the model runs", metavar="FOLDER")
+    flag(p, "says", help="of --web: another model that says what is typed", metavar="MODEL")
+    flag(p, "runtime", help="of --web: the folder of npm's onnxruntime-web", metavar="FOLDER")
     a = p.parse_args(argv)
+    if a.web or a.says or a.runtime:
+        from spectro_dreamer.use.web_panel import export_page
+        return export_page(a)
     if a.no_onnx and (a.int8 or a.audio_path):
         raise SpectroError("--int8 and --audio-path concern the graphs, which --no-onnx leaves out")
     if a.artifacts and (a.int8 or a.audio_path):
