@@ -245,7 +245,8 @@ def _clip_windows(data, clip, ask):
     for at in range(0, n, WINDOWS_AT_ONCE):
         k = min(WINDOWS_AT_ONCE, n - at)
         frames = clip_frames(data, clip, at*ask.new, ask.heard + k*ask.new)
-        yield forecast_windows(scale.apply(frames).cpu(), ask), ask._replace(seed=ask.seed + 10_007*(at//WINDOWS_AT_ONCE))
+        later = ask._replace(seed=ask.seed + 10_007*(at//WINDOWS_AT_ONCE))
+        yield forecast_windows(scale.apply(frames).cpu(), ask), later
 
 def _score_clip(known, data, ask, clip):
     "The number of windows of one clip, and (frame set, measure, forecaster) → (K,) means over them."

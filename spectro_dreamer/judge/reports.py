@@ -220,7 +220,8 @@ def evaluate(
     trained = model.config.train.style_parts if _same_actions(model, data) else "none"
     conditions, picks, recordings = list(dict.fromkeys(("none", trained))), pick_clips(data, clips, n_audio), {}
     if clips_dir:
-        recordings = {i: Recording(clip_file(clips_dir, data.paths[i]), model.front_end).part(0, SHOWN_SECONDS) for i in picks}
+        recordings = {i: Recording(clip_file(clips_dir, data.paths[i]), model.front_end).part(0, SHOWN_SECONDS)
+                      for i in picks}
     def shown(what): return partial(show_progress, what=what, show=progress)
     rec = _reconstructions(model, data, clips, conditions, seed, shown)
     loops = _open_loops(model, data, clips, conditions, seed, progress)
