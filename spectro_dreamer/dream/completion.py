@@ -348,6 +348,8 @@ def complete_files(
     done, waves = complete_sound(model, wave, *(t - begins for t in gap), particles=particles, keep=samples,
                                  temperature=temperature, seed=seed)
     done = replace(done, begins=begins)
+    if max(abs(a - b) for a, b in zip(done.seconds, gap)) >= .005:
+        print("filled from {:.2f} to {:.2f} s: every frame whose window touches the gap".format(*done.seconds))
     names = ["gap.wav", "interpolated.wav", *(f"completed{f'_{i}' if i else ''}.wav" for i in range(samples))]
     _write_around([out/name for name in names], recording, round(begins*sample_rate), waves)
     with styled_figures():

@@ -309,6 +309,9 @@ def imagine_files(
     front_end, sound, shown = model.front_end, sounding(model.front_end, vocoder), min(seconds, PICTURED)
     spec = _head(Recording(audio_path, front_end), max(0., min(context, LONGEST)) + max(0., shown))
     dream = imagine(model, spec, context, shown, samples, temperature, seed, top_p=top_p)
+    if context and abs(dream.context_seconds - context) >= .005:
+        print(f"heard {dream.context_seconds:.2f} s: the whole tokens in {context:g} s, one begins every "
+              f"{1000*model.config.tokens.seconds(front_end):.0f} ms")
     names = [f"imagined{f'_{i}' if i else ''}.wav" for i in range(samples)]
     blocks = [dream.spec] if shown == seconds else dream_blocks(model, spec, context, seconds, samples, temperature,
                                                                 seed, top_p)
