@@ -71,10 +71,13 @@ class _Lasting:
     def __getattr__(self, name): return getattr(self.stream, name)
 
 def _fill_descriptors():
-    "Open the standard descriptors that are closed: the next file would get their number, and with it stray messages."
+    """Open the standard descriptors that are closed, for this process and for those that it starts.
+
+    The next file would get their number, and with it stray messages.
+    """
     for fd in range(3):
         try: os.fstat(fd)
-        except OSError: os.open(os.devnull, os.O_RDWR)
+        except OSError: os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 def _lasting(stream):
     "A stream that lasts; one that is no file of the system stays as it is."
