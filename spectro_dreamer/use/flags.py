@@ -26,7 +26,7 @@ answers at once.
 """
 
 # %% ../../nbs/91c_flags.ipynb #78bfa136
-import argparse, sys
+import argparse, errno, sys
 from dataclasses import fields
 from functools import wraps
 from ..config import SpectroError
@@ -51,13 +51,17 @@ def _run(main, argv):
     "Run a command, and say what went wrong in one line."
     try: main(argv)
     except SpectroError as e: fail(main, e, 2)
-    except OSError as e:
-        fail(main, f"{e.filename or 'a file'}: {e.strerror or e}", 2)  # a folder that cannot be made, a full disk
+    except OSError as e: fail(main, _of_files(e), 2)
     except MemoryError: fail(main, TOO_LITTLE_MEMORY, 2)
     except RuntimeError as e:
         if not _lacks_memory(e): raise
         fail(main, TOO_LITTLE_MEMORY, 2)
     except KeyboardInterrupt: fail(main, "interrupted", 130)
+
+def _of_files(error):
+    "What the system refused, such as a folder that cannot be made; of a full disk also what to do."
+    said = f"{error.filename or 'a file'}: {error.strerror or error}"
+    return said + ": make room, then give the same command again" if error.errno == errno.ENOSPC else said
 
 def _lacks_memory(error):
     "Whether an error is how PyTorch says that there is no memory, of the machine or of its GPU."
