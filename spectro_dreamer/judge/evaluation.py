@@ -177,7 +177,7 @@ def follow_windows(
     style_parts:str="none", # what the model is told of the style
     seed:int=0,             # of the samples' noise
     told:bool=False,        # whether it is told what is said, if it was in training
-    window:int=TOKENS_AT_ONCE,      # tokens
+    window:int=TOKENS_AT_ONCE, # tokens
 ):                          # generator of `Followed`
     "Observe a clip window by window, by the posterior's mean and by samples. Raises `SpectroError` if it has no token."
     cut, state = model.config.tokens, None
@@ -253,7 +253,7 @@ def drawn_windows(
     style_parts:str="none", # what the model is told of the style
     seed:int=0,             # of the posterior's noise
     told:bool=False,        # whether the model is told what is said
-    window:int=TOKENS_AT_ONCE,      # tokens
+    window:int=TOKENS_AT_ONCE, # tokens
 ):                          # generator of `DrawnWindow`
     "Let a model hear a clip and draw it, window by window."
     cut, scale = model.config.tokens, first_card(model, lambda: clip_parts(data, clip))[0]
