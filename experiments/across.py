@@ -72,38 +72,54 @@ OWN = dict(libri="libri", common="common", languages="common", engine="engine") 
 
 # ---- recordings
 
-def rows_of(a):
-    """The rows (speaker, path) of each corpus, and the folder they lie in."""
-    def read(table): return list(csv.DictReader(open(table, encoding="utf-8"), delimiter="\t"))
-    spoken = [(r["client_id"], r["path"]) for r in read(a.speech/"validated.tsv")]
-    languages = [(r["client_id"], f"{table.parent.name}/clips/{r['path']}")
-                 for table in sorted(a.languages.glob("*/validated.tsv")) for r in read(table)]
-    engine = [(r["path"], Path(r["path"]).name) for r in read(a.engine/"labels.tsv")]
-    return dict(libri=(a.speech, [r for r in spoken if r[1].startswith("librispeech")]),
-                common=(a.speech, [r for r in spoken if not r[1].startswith("librispeech")]),
-                languages=(a.languages, languages), engine=(a.engine, engine))
+def rows_of(speech, languages, engine=None):
+    """The rows of each corpus: name → (the folder they lie in, rows as dictionaries)."""
+    def read(table): return list(csv.DictReader(open(table, encoding="utf-8", newline=""), delimiter="\t"))
+    spoken = read(speech/"validated.tsv")
+    others = [r | dict(path=f"{table.parent.name}/clips/{r['path']}")
+              for table in sorted(languages.glob("*/validated.tsv")) for r in read(table)]
+    out = {name: (speech, [r for r in spoken if r["path"].startswith("librispeech") == (name == "libri")])
+           for name in ("libri", "common")} | dict(languages=(languages, others))
+    if engine:
+        sounds = [dict(client_id=r["path"], path=Path(r["path"]).name) for r in read(engine/"labels.tsv")]
+        out["engine"] = (engine, sounds)
+    return out
 
 
-def prepared(a, name, folder, rows):
+def apart(rows):
+    """The rows of a corpus in random order: to learn from, and of the speakers who judge."""
+    judges = split_speakers([r["client_id"] for r in rows], JUDGES, seed=19)
+    order = np.random.default_rng(19).permutation(len(rows))
+    return [[rows[i] for i in order if judges[i] == is_judge] for is_judge in (False, True)]
+
+
+def prepared(work, name, folder, rows):
     """A prepared file of some rows."""
-    file, table = a.work/f"{name}.h5", a.work/f"{name}.tsv"
+    file, table = work/f"{name}.h5", work/f"{name}.tsv"
     if not file.is_file():
-        write_text(table, "".join("\t".join(r) + "\n" for r in [("client_id", "path"), *rows]))
+        write_table(table, rows)
         cfg = preset("dreamer")
         prepare(folder, file, table, cfg.front_end, cfg.tokens, progress=False)
         print(f"prepared {file.name}", flush=True)
     return file
 
 
+def write_table(path, rows):
+    """Rows of equal columns as a table of Common Voice."""
+    with open(path, "w", encoding="utf-8", newline="") as f:
+        out = csv.DictWriter(f, list(rows[0]), delimiter="\t", lineterminator="\n", extrasaction="ignore")
+        out.writeheader()
+        out.writerows(rows)
+
+
 def corpus_files(a):
     """Of each corpus the file to learn and choose from and the file to judge with."""
     files = {}
-    for name, (folder, rows) in rows_of(a).items():
-        judges = split_speakers([r[0] for r in rows], JUDGES, seed=19)
-        order = np.random.default_rng(19).permutation(len(rows))
-        learn, judge = ([rows[i] for i in order if judges[i] == is_judge] for is_judge in (False, True))
+    for name, (folder, rows) in rows_of(a.speech, a.languages, a.engine).items():
+        learn, judge = apart(rows)
         if name == "libri": learn, judge = learn[:LIBRI_CLIPS], judge[:2*JUDGE_CLIPS]
-        files[name] = (prepared(a, f"{name}-learn", folder, learn), prepared(a, f"{name}-judge", folder, judge))
+        files[name] = (prepared(a.work, f"{name}-learn", folder, learn),
+                       prepared(a.work, f"{name}-judge", folder, judge))
     return files
 
 

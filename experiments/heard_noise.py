@@ -4,7 +4,8 @@
 
 `mini` is trained on for some epochs with noise on what it hears (chapter 24b), none on what it is to draw. PocketSphinx
 then writes down recordings of speakers whom neither has heard, in white noise and in babble: as they are, copied by the
-vocoder, and drawn again by `mini` and by the new model. A training that is there already is not repeated.
+vocoder, drawn again by `mini` and by the new model, and made softer where these draw less than was heard, by 20 dB or
+by 10 at most (`masked`). A training that is there already is not repeated.
 """
 
 import argparse, json, os, sys
@@ -24,8 +25,9 @@ from spectro_dreamer.learn.training import train
 from spectro_dreamer.model.world_model import load
 from spectro_dreamer.use.judge_sounds import babble_voices, clip_file, pick_clips, words_as_numbers
 
-SNRS = (10, 5) # dB
-TAUGHT = "mini, taught in noise"
+SNRS = (10, 5)          # dB
+MASKS = (0.1, 0.3)      # least gains of the drawings as masks
+TAUGHT = "taught"       # `mini`, taught in noise
 
 
 def taught(a):
@@ -52,7 +54,7 @@ def measure(a):
         for condition in conditions:
             yield condition
             write_text(a.output, json.dumps(dict(about=about, **words_as_numbers(found)), indent=1) + "\n")
-    words_in_noise(resyntheses(models), [clip_file(a.clips, data.paths[i]) for i in some],
+    words_in_noise(resyntheses(models, MASKS), [clip_file(a.clips, data.paths[i]) for i in some],
                    [data.sentences[i] for i in some], data.front_end.sample_rate, babble_voices(data, a.clips),
                    snrs=SNRS, into=found, show=keeping)
     print(format_words(found))

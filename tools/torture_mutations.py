@@ -253,6 +253,22 @@ def header(dice, b):
     return struct.pack("<Q", len(text)) + text + b[8 + n:]
 
 
+def graph(dice, b):
+    """An ONNX graph that says something else of its model, or that lacks, repeats or changes a part."""
+    import onnx
+    proto = onnx.load_from_string(b)
+    kinds = (proto.graph.node, proto.graph.initializer, proto.graph.input, proto.graph.output, proto.metadata_props)
+    part = dice.choice([k for k in kinds if len(k)])
+    i, how = dice.randrange(len(part)), dice.randrange(4)
+    if how == 0: del part[i]
+    elif how == 1: part.append(part[i])
+    elif part is proto.metadata_props: part[i].value = dumped(branch(dice, json.loads(part[i].value))).decode()
+    elif part is proto.graph.node: part[i].op_type = dice.choice(("Add", "MatMul", "Relu", "Reshape", "Nothing"))
+    elif part is proto.graph.initializer and how == 2: part[i].raw_data = several(dice, part[i].raw_data)
+    else: part[i].name = dice.choice(("x", "", "h", "token"))
+    return proto.SerializeToString()
+
+
 # HDF5 ---------------------------------------------------------------------------------------------------------------
 
 def members_of(f):

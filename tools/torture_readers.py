@@ -246,6 +246,21 @@ def readers_of_models(folder, model):
         yield Reader(f"hub/{name}", [(folder/"hub"/name).read_bytes()], hub, changes)
 
 
+def readers_of_graphs(folder, model):
+    """Readers of exported graphs, each beside two that are as they should be; none where ONNX is not installed."""
+    from spectro_dreamer.config import SpectroError
+    from spectro_dreamer.use.export import GRAPHS, OnnxDreamer, export_onnx
+    try: export_onnx(model, folder/"onnx")
+    except SpectroError: return
+    graphs = {name: (folder/"onnx"/f"{name}.onnx").read_bytes() for name in GRAPHS}
+    for name, content in graphs.items():
+        other = {k: v for k, v in graphs.items() if k != name}
+        def run(path, other=other):
+            for k, v in other.items(): (path.parent/f"{k}.onnx").write_bytes(v)
+            OnnxDreamer(path.parent).reconstruct([[-1.0]*80]*40, dream=4)
+        yield Reader(f"onnx/{name}.onnx", [content], run, (*m.BYTES, *[m.graph]*20))
+
+
 def readers_of_settings():
     """Readers of what a person or a run wrote down."""
     from spectro_dreamer.config import preset
@@ -269,14 +284,14 @@ def readers_of_settings():
     yield Reader("judged.json", [done], lambda p: finished_parts(p.parent), (*m.TEXT, *[m.tree]*8))
 
 
-def all_readers(folder):
-    """Every reader, with samples that are written to a folder."""
+def all_readers(folder, graphs=True):
+    """Every reader, with samples that are written to a folder; those of graphs take a quarter of a minute to make."""
     heard = sounds(folder/"rec")
     sets, written = data_sets(folder), written_episodes(folder)
     model = models(folder)
     rivals(folder)
     return [*readers_of_files(folder, heard, sets, written), *readers_of_models(folder, model),
-            *readers_of_settings()]
+            *(readers_of_graphs(folder, model) if graphs else ()), *readers_of_settings()]
 
 
 # Reading in a child -------------------------------------------------------------------------------------------------
@@ -395,7 +410,8 @@ def try_reader(reader, seed, numbers, folder, tally, until):
 def torture_readers(scratch, inputs, seed, until, keep=None, names=()):
     """About so many inputs, evenly among the readers. Returns the `Tally`."""
     (scratch/"samples").mkdir(parents=True)
-    readers = [r for r in all_readers(scratch/"samples") if not names or any(n in r.name for n in names)]
+    everything = all_readers(scratch/"samples", graphs=inputs >= 1000 or any("onnx" in n for n in names))
+    readers = [r for r in everything if not names or any(n in r.name for n in names)]
     tally = Tally(keep)
     each = max(1, -(-inputs//len(readers)))
     for reader in readers:

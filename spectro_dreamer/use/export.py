@@ -181,8 +181,11 @@ class OnnxGraphs:
 
     A state is a pair of arrays, h (B, H) and z (B, Z); noise (B, Z) is standard normal, none means zeros. Details are
     drawn as they are expected; a voice is the last columns of a style, zeros the average one.
-    Raises `SpectroError` if a graph is missing, unreadable or of another model.
+    Raises `SpectroError` if a graph is missing, unreadable or of another model, and for inputs that do not fit it.
     """
+    RESULTS = dict(posterior={"new_h", "new_z"}, prior={"new_h", "new_z", "token"},
+                   heads={"token", "reward", "style_reward"})
+
     def __init__(self, folder, threads=1):
         try: import onnxruntime
         except ImportError: raise SpectroError("onnxruntime is not installed: pip install onnxruntime") from None
@@ -193,20 +196,38 @@ class OnnxGraphs:
             if not file.is_file():
                 raise SpectroError(f"{folder} lacks {file.name}: is this the folder with the graphs?")
             try:
-                self.graphs[name] = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-                told.append(json.loads(self.graphs[name].get_modelmeta().custom_metadata_map["spectro_dreamer"]))
+                session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+                told.append(json.loads(session.get_modelmeta().custom_metadata_map["spectro_dreamer"]))
             except Exception as e: raise SpectroError(f"{file} is not a readable graph of ours") from e
+            if not self.RESULTS[name] <= {o.name for o in session.get_outputs()}:
+                raise SpectroError(f"{file} does not say all that such a graph says")
+            self.graphs[name] = session
         self.about = told[0]
-        if not isinstance(self.about, dict) or self.about.get("format") != 1:
+        if not self._understood(self.about):
             raise SpectroError(f"{folder} was not exported by spectro_dreamer, or by another version of it")
         if any(other != told[0] for other in told):
             raise SpectroError(f"the graphs in {folder} belong to different models: export again")
 
+    @staticmethod
+    def _understood(about): # what the graphs say of their model
+        def size(n, least=1): return type(n) is int and least <= n <= 1 << 16
+        def numbers(x): return isinstance(x, list) and x and np.asarray(x).dtype.kind in "if" and np.isfinite(x).all()
+        if not isinstance(about, dict) or about.get("format") != 1: return False
+        tokens, bands = about.get("tokens"), [about.get(k) for k in ("mean", "std")]
+        sizes = [size(about.get(k)) for k in ("h_state_size", "z_state_size")]
+        sizes += [size(about.get("action_size"), 0), size(about.get("voice_size", 0), 0)]
+        try: standardised = all(map(numbers, bands)) and len(bands[0]) == len(bands[1])
+        except (TypeError, ValueError, OverflowError): return False
+        return bool(all(sizes) and standardised and about.get("standardise") in ("clip", "band")
+                    and isinstance(tokens, dict) and size(tokens.get("frames")) and size(tokens.get("hop")))
+
     def run(self, graph, inputs): # name of a graph; name → (B, …) array
         "What a graph makes of its inputs: name → (B, …) array."
         session = self.graphs[graph]
-        return dict(zip([o.name for o in session.get_outputs()],
-                        session.run(None, {k: np.asarray(v, np.float32) for k, v in inputs.items()})))
+        try: results = session.run(None, {k: np.asarray(v, np.float32) for k, v in inputs.items()})
+        except Exception as e:
+            raise SpectroError(f"{graph}.onnx does not fit what it is given: {str(e).splitlines()[0][:200]}") from e
+        return dict(zip([o.name for o in session.get_outputs()], results))
 
     def initial(self, batch=1):
         "A state without history."
