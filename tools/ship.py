@@ -1,13 +1,13 @@
 """Put a trained model into the library: weights in half precision and a card that says what it is.
 
-    python tools/ship.py --run runs/real_speech/mini --metrics runs/real_speech/mini/artifacts/metrics.json \
-        --data-card nbs/results/data.json
+    python tools/ship.py --run runs/mini/mini --metrics metrics.json --dataset runs/mini/learn.h5
 
     python tools/ship.py --run runs/speaker --name speak --speech nbs/results/speak.json --dataset speech.h5
 
 The numbers of the card are those that `spectro_evaluate` wrote for the shipped weights themselves: evaluate
-`spectro_dreamer/weights/NAME.safetensors`, not the run, and call this again with --metrics. Those of a model that
-speaks are what `experiments/speak.py` found (--speech). Called with neither it only writes the weights.
+`spectro_dreamer/weights/NAME.safetensors`, not the run, and call this again with --metrics, when the row NAME stands in
+nbs/results/across.json (`experiments/across.py --models NAME=RUN`). Those of a model that speaks are what
+`experiments/speak.py` found (--speech). Called with neither it only writes the weights.
 """
 
 import argparse, json, sys
@@ -24,7 +24,7 @@ from spectro_dreamer.model.world_model import export_safetensors, load
 
 CARD = """# {name}
 
-A small world model of read English speech ({parameters:.2f} million weights, {size:.1f} MB), made by this project:
+A small world model of read speech ({parameters:.2f} million weights, {size:.1f} MB), made by this project:
 `load("{name}")`, or `--checkpoint {name}` of any command.
 
 ## What it hears
@@ -32,15 +32,23 @@ A small world model of read English speech ({parameters:.2f} million weights, {s
 {token_ms:.0f} ms. State: h of {h}, Gaussian z of {z}.
 
 ## What it learned from
-English sentences read aloud: volunteers of [Mozilla Common Voice](https://commonvoice.mozilla.org) (CC0) and readers of
-[LibriSpeech](https://www.openslr.org/12) (CC BY 4.0, V. Panayotov, G. Chen, D. Povey and S. Khudanpur; cut and
-re-encoded). {train_clips:,} clips of {train_speakers}
-speakers were used for training, {val_clips} of {val_speakers} other speakers for validation (split by speaker, split
-seed {split_seed}); {epochs} epochs, seed {seed}, preset `{preset}`, on one CPU core.
+Sentences read aloud: readers of [LibriSpeech](https://www.openslr.org/12) (English, CC BY 4.0, V. Panayotov, G. Chen,
+D. Povey and S. Khudanpur; cut and re-encoded), and volunteers of
+[Mozilla Common Voice](https://commonvoice.mozilla.org) (CC0) in English and {languages} other languages.
+{train_clips:,} clips of {train_speakers} speakers ({train_hours:.1f} hours) were used for training, {val_clips} of
+{val_speakers} other speakers to choose the epoch; a quarter of all speakers was kept apart to judge with. Common Voice
+makes up half of every epoch; {rooms:.0%} of the sequences are heard in rooms that they were not recorded in, and bands
+that are silent count as at least {band_floor:g} times as wide as the median one. {epochs} epochs, seed {seed}, preset
+`{preset}`, β {beta:g}, on one CPU core (`experiments/mini.py`).
 
 ## How good it is
-On the validation speakers, without style; ± is the standard error over clips. The best epoch was chosen by the loss
-on the same speakers.
+On the speakers who judge, and on engines, of which it has heard none: nats a token, and its error over that of the
+Gaussian line of the corpus at the same nats ([chapter 52b](../../nbs/52b_across.ipynb)); 1 is as good as a code for
+Gaussian processes that was made for that corpus.
+
+{across}
+
+On the speakers who chose the epoch, without style; ± is the standard error over clips.
 
 {table}
 
@@ -49,10 +57,9 @@ Sound against the recording, {n_audio} of these clips, made with the vocoder wit
 {sounds}
 
 ## What it is not
-It knows the voices, microphones and the language it was trained on, and nothing of music or noise. It has heard
-{hours:.1f} hours: speech
-of other languages is reconstructed, but what it *imagines* is babble in the rhythm of English. It has no text in it
-and recognises no words. Do not use it to imitate a person's voice.
+It knows nothing of music, and of noise only what stands behind voices. It has heard {train_hours:.1f} hours: what it
+*imagines* is babble in the rhythm of speech. It has no text in it and recognises no words. Do not use it to imitate a
+person's voice.
 """
 
 SPEAKING_CARD = """# {name}
@@ -85,12 +92,6 @@ voice is the cosine of Resemblyzer's embeddings with the recording.
 What it says is understood about as well as recordings are by the same recogniser, and it sounds worse than they do. It
 knows English only, and only the voices and microphones it was trained on. Do not use it to imitate a person's voice.
 """
-
-
-def split_of(data):
-    """Clips, speakers and hours of both parts, from what `experiments/real_speech.py` wrote."""
-    d = json.loads(Path(data).read_text())
-    return {f"{part}_{k}": d[part][k] for part in ("train", "val") for k in ("clips", "speakers", "hours")}
 
 
 def split_of_file(path, cfg):
@@ -159,12 +160,7 @@ def arguments():
     p.add_argument("--name", default="mini", help="the name it gets (default: %(default)s)")
     p.add_argument("--metrics", type=Path, help="metrics.json that spectro_evaluate wrote for the shipped weights")
     p.add_argument("--speech", type=Path, help="what experiments/speak.py wrote, for a model that speaks")
-    p.add_argument("--dataset", type=Path, help="the data set that the run learned from, with --speech")
-    p.add_argument(
-        "--data-card",
-        default=ROOT / "nbs" / "results" / "data.json",
-        help="what experiments/real_speech.py wrote of the data (default: %(default)s)",
-    )
+    p.add_argument("--dataset", type=Path, help="the data set that the run learned from")
     return p.parse_args()
 
 
@@ -194,24 +190,51 @@ def sounds_table(sounds):
     return lines + ["| " + " | ".join(row) + " |" for row in rows], names
 
 
-def write_card(target, name, run, m, split):
+CORPORA = dict(libri="LibriSpeech", common="Common Voice, English", languages="Common Voice, other languages",
+               engine="engines")
+
+
+def across_table(name):
+    """Where a model stands on each corpus, as lines of Markdown, from what `experiments/across.py` found."""
+    found = json.loads((ROOT/"nbs"/"results"/"across.json").read_text(encoding="utf-8"))["runs"]
+    if name not in found: sys.exit(f"ship: {name} was not judged: experiments/across.py --models {name}=RUN")
+    rows = [(said, found[name][key]) for key, said in CORPORA.items()]
+    lines = [f"| {said} | {r['nats']:.1f} ± {r['nats_se']:.1f} | {r['ratio']:.2f} ± {r['ratio_se']:.2f} | "
+             f"{r['n_clips']} |" for said, r in rows]
+    return ["| | nats a token | over the line | clips |", "|---|---|---|---|", *lines]
+
+
+def languages_of(path):
+    """How many folders of languages a data set has."""
+    data = SpectrogramData(path, 0.0, in_memory=False)
+    return len({Path(p).parts[0] for p in data.paths if len(Path(p).parts) > 1})
+
+
+def write_card(target, name, run, m, dataset):
     """The model card beside shipped weights: what the model is, and how good."""
     model = load(target)
     c, front_end = model.config, model.front_end
+    split = split_of_file(dataset, c)
+    if (m["about"]["n_clips"], m["about"]["n_speakers"]) != (split["val_clips"], split["val_speakers"]):
+        sys.exit("ship: the metrics were not measured on the validation part of the data set")
     sounds = [s for s in m["audio"]["mean"] if s["against"] == "recording"]
     heard, names = sounds_table(sounds)
     write_text(
         target.with_suffix(".md"),
         CARD.format(
             **facts(target, name, run, model),
+            **split,
             n_fft=front_end.n_fft,
             hop=front_end.hop_length,
             frames=c.tokens.frames,
+            languages=languages_of(dataset),
+            rooms=c.train.heard_rooms,
+            band_floor=c.train.band_floor,
+            beta=c.train.beta_kl,
+            across="\n".join(across_table(name)),
             table="\n".join(errors_table(m)),
             sounds="\n".join(heard),
             n_audio=sounds[0][names[0]]["n_clips"],
-            hours=split["train_hours"],
-            **{k: v for k, v in split.items() if "hours" not in k},
         ),
     )
     print(f"wrote {target.with_suffix('.md').relative_to(ROOT)}")
@@ -225,12 +248,8 @@ def main():
     print(f"wrote {target.relative_to(ROOT)}, {target.stat().st_size / 2**20:.1f} MB")
     if a.speech:
         write_speaking_card(target, a.name, a.run, json.loads(a.speech.read_text()), a.dataset)
-    if not a.metrics:
-        return
-    m, split = json.loads(a.metrics.read_text()), split_of(a.data_card)
-    if (m["about"]["n_clips"], m["about"]["n_speakers"]) != (split["val_clips"], split["val_speakers"]):
-        sys.exit(f"ship: {a.metrics} was not measured on the split that {a.data_card} describes")
-    write_card(target, a.name, a.run, m, split)
+    if a.metrics:
+        write_card(target, a.name, a.run, json.loads(a.metrics.read_text()), a.dataset)
 
 
 if __name__ == "__main__":
