@@ -7,8 +7,9 @@ language in a folder of its own (clips/, validated.tsv), ENGINE a labels.tsv and
 three groups: to learn from, to choose the epoch with, and to judge with; who judges decides nothing. Small models learn
 from some corpora, with and without rooms and steadied deviations (chapter 24c), and are judged on all. An error is
 measured in deviations of the *judged* corpus, a silent band in at least half the median band's, and divided by that of
-its Gaussian line at the same nats. With --mini FILE, the data set of that model, the shipped `mini` is judged too, on
-the speakers that it did not learn from; --models NAME=RUN judges others, which must not have heard the judges.
+its Gaussian line at the same nats. --models NAME=RUN judges others, which must not have heard the judges: the shipped
+ones are trained by `experiments/mini.py`. The row "mini, first" is the model that was shipped before, on the judges or,
+of the corpora that it had learned from, on the speakers whom it had left out.
 
 What is there already is not made again; an interrupted call goes on. Rows go to nbs/results/across.json, and the few
 that the project answers for to scoreboard.json beside it.
@@ -213,19 +214,6 @@ def opened(files, lines):
     return out
 
 
-def of_mini(a, corpora):
-    """The shipped model, on the speakers that it did not learn from: those of its data set that it left out."""
-    model = load("mini")
-    t = model.config.train
-    data = SpectrogramData(a.mini, t.val_split, t.split_seed, in_memory=False)
-    def named(libri): return [i for i in data.val if Path(data.paths[i]).name.startswith("librispeech") == libri]
-    strange = {name: c for name, c in corpora.items() if name in ("languages", "engine")}
-    found = all_judged(model, strange)
-    for name in ("libri", "common"):
-        found[name] = judged(model, data, named(name == "libri"), corpora[name]["units"], corpora[name]["line"])
-    return found
-
-
 def about(a, corpora):
     """What was done with what."""
     sizes = {name: dict(judge_clips=len(c["data"]), judge_speakers=len(set(c["data"].speakers)),
@@ -267,9 +255,6 @@ def main(a):
     corpora = opened(files, found.get("lines", {}))
     found |= dict(about=about(a, corpora), lines={name: c["line"] for name, c in corpora.items()})
     keep(a.output, found)
-    if a.mini and "mini" not in found["runs"]:
-        found["runs"]["mini"] = of_mini(a, corpora)
-        keep(a.output, found)
     for name, run in (given.split("=", 1) for given in a.models):
         if name in found["runs"]: continue
         rows = all_judged(load(run), corpora)
@@ -291,7 +276,6 @@ if __name__ == "__main__":
     p.add_argument("--speech", type=Path, required=True, help="cleaned LibriSpeech and English Common Voice")
     p.add_argument("--languages", type=Path, required=True, help="a folder of Common Voice for each language")
     p.add_argument("--engine", type=Path, required=True, help="a folder with labels.tsv and clips/")
-    p.add_argument("--mini", type=Path, help="the data set that the shipped model was trained on")
     p.add_argument("--work", type=Path, default=Path("runs/across"), help="where data and runs go")
     p.add_argument("--output", type=Path, default=RESULTS/"across.json", help="the table (default: %(default)s)")
     p.add_argument("--models", nargs="*", default=[], metavar="NAME=RUN", help="trained models of this front end")

@@ -27,8 +27,8 @@ from spectro_dreamer.learn.training import train
 ROOMS = dict(heard_rooms=0.3, band_floor=0.5, corpora="librispeech*=1 *=1")
 RUNS = dict(  # name → what differs from the preset `dreamer`
     mini=dict(epochs=24, **ROOMS),
-    low=dict(epochs=24, beta_kl=3.0, beta_forecast=0.0, h_state_size=224, z_state_size=48, embedding_size=224,
-             hidden_size=224, style_parts="none", style_dropout=0.0, **ROOMS))
+    low=dict(epochs=24, beta_kl=3.0, beta_forecast=0.0, h_state_size=192, z_state_size=48, embedding_size=192,
+             hidden_size=192, style_parts="none", style_dropout=0.0, **ROOMS))
 
 
 def learning(a):
