@@ -40,12 +40,14 @@ def masked(
     """A recording, made softer wherever a drawing has less power than it has; phases stay as they were.
 
     Each bin is multiplied by the root of the ratio of powers in the bands it belongs to, between `least` and 1 (a
-    magnitude mask; Wang and Chen, TASLP 2018, section III). Raises `SpectroError` for another number of bands.
+    magnitude mask; Wang and Chen, TASLP 2018, section III). Frames after the last one drawn stay as they are. Raises
+    `SpectroError` for another number of bands.
     """
-    heard = stft(torch.from_numpy(wave)[None].float(), front_end)            # (1, N, K) complex
-    power = heard.real**2 + heard.imag**2
+    heard = stft(torch.from_numpy(wave)[None].float(), front_end)            # (1, N', K) complex, N' >= N
+    seen = heard[:, :len(drawn)]
+    power = seen.real**2 + seen.imag**2
     gain = transform_of(front_end).corrector(drawn[None])(power).sqrt()      # (1, N, K)
-    return istft(heard*gain.clamp(least, 1.0), front_end)[0].numpy()
+    return istft(torch.cat([seen*gain.clamp(least, 1.0), heard[:, len(drawn):]], 1), front_end)[0].numpy()
 
 def _masking(model, least): # a function of a wave: itself, with what the model draws of it as a mask
     def mask(wave):
