@@ -56,7 +56,6 @@ def _frames_of(recording, mel, front_end):
     n = min(len(mel), len(mags))
     return mel[:n], mags[:n]
 
-# %% ../../nbs/43b_vocoder_training.ipynb #framepai
 class FramePairs:
     """Log-mels and the log magnitudes of the same frames, clip after clip, in half precision in a temporary file that
     vanishes with the object.
@@ -320,7 +319,6 @@ def _of_true_magnitudes(front_end, n_iter, mel, recording):
     mags = stft(torch.as_tensor(recording)[None], front_end)[0, :len(mel)].abs()
     return griffin_lim(mags, front_end, n_iter).numpy()
 
-# %% ../../nbs/43b_vocoder_training.ipynb #comparev
 def _mean(values):
     "Mean, standard error and number of the values that are not None."
     v = np.array([x for x in values if x is not None], dtype=float)
@@ -370,7 +368,6 @@ def _summary(rows, seconds, spent):
     return dict(n_clips=len(next(iter(rival.values()))), seconds=seconds, scores=scores, gains=gains, rows=rows,
                 x_real_time={w: seconds/max(t, 1e-9) for w, t in spent.items()})
 
-# %% ../../nbs/43b_vocoder_training.ipynb #tabvocod
 def format_vocoders(
     result:dict, # of `compare_vocoders`
 )->str:
