@@ -26,7 +26,7 @@ _HEADING = re.compile(r"^#{1,6} +(.+?) *(?:\{#([\w-]+)[^}]*\})? *$", re.M)
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.S)
 _MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
 _SLOT = re.compile(r"(?<!\{)\{[A-Za-z]\w*\}")
-INCLUDED = ("colab-link.html", "player-script.html", "fold.lua", "site.scss")  # what pages are made with
+INCLUDED = ("colab-link.html", "page-script.html", "fold.lua", "site.scss", "dark.scss")  # what pages are made with
 _SHOWN = {"image/png", "image/svg+xml", "image/jpeg", "text/html"}
 
 # A hundred notebooks leave a hundred shells behind, and to take these apart at the end takes longer than all the rest:

@@ -3,27 +3,14 @@
 //     node tools/site/drive_panel.mjs PAGE-FOLDER NODE-MODULES CHROMIUM SAMPLES [PICTURES-FOLDER]
 //
 // `check_panel.py` calls it and compares the answer with Python.
-import {createServer} from "node:http";
-import {createRequire} from "node:module";
 import {readFile} from "node:fs/promises";
-import {extname, join, normalize} from "node:path";
+import {join} from "node:path";
+import {launched, served} from "./browser.mjs";
 
-const [folder, modules, executablePath, samples, pictures] = process.argv.slice(2);
-const {chromium} = createRequire(join(modules, "x.js"))("playwright-core");
-const KINDS = {".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css",
-               ".json": "application/json", ".wasm": "application/wasm", ".mp3": "audio/mpeg", ".txt": "text/plain"};
-const server = createServer(async (request, answer) => {
-  const path = normalize(decodeURIComponent(new URL(request.url, "http://x").pathname)).replace(/\/$/, "/index.html");
-  try {
-    const content = await readFile(join(folder, path));
-    answer.writeHead(200, {"Content-Type": KINDS[extname(path)] || "application/octet-stream"}).end(content);
-  } catch { answer.writeHead(404).end(); }
-});
-await new Promise(done => server.listen(0, "127.0.0.1", done));
-const site = `http://127.0.0.1:${server.address().port}/`, found = {steps: {}};
-
-const browser = await chromium.launch({executablePath, args: ["--no-sandbox", "--use-fake-device-for-media-stream",
-  "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required"]});
+const [folder, modules, chromium, samples, pictures] = process.argv.slice(2);
+const {site, close} = await served(folder), found = {steps: {}};
+const browser = await launched(modules, chromium, "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required");
 const context = await browser.newContext({viewport: {width: 1280, height: 900}, permissions: ["microphone"]});
 let requests = [], complaints = [];
 
@@ -172,5 +159,5 @@ await timed("no microphone", async () => {
 });
 found.complaints = complaints;
 await browser.close();
-server.close();
+close();
 console.log(JSON.stringify(found));

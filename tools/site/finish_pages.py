@@ -1,29 +1,16 @@
-"""What is left to do when Quarto has rendered the site: the order of the search, and scripts of other hosts.
+"""What is left to do when Quarto has rendered the site: to take off scripts of other hosts.
 
     python tools/site/finish_pages.py _docs
 
-The search lists chapters before entries of the API: an entry of the API is found by its text, which counts less than a
-title. Quarto puts RequireJS and jQuery of another host on every page with an HTML output; they are taken off where
-nothing uses them.
+Quarto puts RequireJS and jQuery of another host on every page with an HTML output; they are taken off where nothing uses
+them.
 """
 
-import json, re, sys
+import re, sys
 from pathlib import Path
 
 FOREIGN = re.compile(r'[ \t]*<script\b[^>]*src="https?://[^"]*(?:require|jquery)[^"]*"[^>]*></script>\n?')
 DEFINE = re.compile(r"""[ \t]*<script type="application/javascript">define\('jquery'.*?</script>\n?""", re.S)
-
-
-def ordered(entries):
-    """The entries of the search, those of chapters first; an entry of the API has its names in its text."""
-
-    def entry(e):
-        if not e["href"].startswith("api/"):
-            return e
-        names = " · ".join(filter(None, (e.get("section"), e.get("title"))))
-        return e | {"title": "API", "section": "", "text": f"{names} · {e.get('text', '')}"}
-
-    return sorted(map(entry, entries), key=lambda e: e["href"].startswith("api/"))
 
 
 def without_foreign(page):
@@ -34,10 +21,7 @@ def without_foreign(page):
 
 def finish(folder):
     """Do it to all pages in a folder; returns how many were changed."""
-    search, changed = folder / "search.json", 0
-    if search.is_file():
-        entries = ordered(json.loads(search.read_text(encoding="utf-8")))
-        search.write_text(json.dumps(entries, ensure_ascii=False, indent=1), encoding="utf-8")
+    changed = 0
     for path in folder.rglob("*.html"):
         page = path.read_text(encoding="utf-8")
         if (new := without_foreign(page)) != page:
@@ -48,11 +32,6 @@ def finish(folder):
 
 def problems():
     """What this script would get wrong, on the smallest site there is; `check_site.py` asks."""
-    api = {"href": "api/vocoder.html#griffin_lim", "title": "vocoder", "section": "griffin_lim", "text": "Phases."}
-    book = {"href": "vocoder.html#phases", "title": "Vocoder", "section": "Phases", "text": "Griffin and Lim …"}
-    first, last = ordered([api, book])
-    if first != book or last["section"] or "griffin_lim" not in last["text"]:
-        yield "finish_pages: the API stands before the book in the search"
     foreign = '<script src="https://cdn.example/require.min.js" crossorigin="anonymous"></script>\n'
     if without_foreign(f"<head>\n{foreign}</head>") != "<head>\n</head>":
         yield "finish_pages: RequireJS stays on a page that does not use it"
