@@ -308,7 +308,6 @@ class OnnxDreamer(OnnxGraphs):
         mean, std = self.scale(spec)
         return self.to_frames(np.concatenate(drawn))*std + mean
 
-# %% ../../nbs/90_export.ipynb #e21d5973
 READER = '''"""Runs the graphs beside this file; needs numpy and onnxruntime, nothing else. Written by spectro_dreamer.
 
     from dreamer import OnnxDreamer
@@ -361,7 +360,6 @@ def _widen(worst, graph, name, difference):
     d = worst.setdefault(graph, {})
     d[name] = max(d.get(name, 0.), float(difference.max()) if len(difference) else 0.)
 
-# %% ../../nbs/90_export.ipynb #36e3f7c2
 @torch.no_grad()
 def check_export(
     folder,             # from `export_onnx`

@@ -75,7 +75,6 @@ def tokens_said(
     return TokenSpec.from_seconds(usual if duration is None else duration, 0.5 if overlap is None else overlap,
                                   front_end, least)
 
-# %% ../../nbs/91e_making.ipynb #facdcfcd
 @command
 def prepare_main(argv=None):
     "spectro_prepare: recordings to one HDF5 file."
