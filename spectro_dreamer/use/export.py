@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GRAPHS', 'READER', 'Step', 'PosteriorStep', 'PriorStep', 'Heads', 'graph_outputs', 'graph_inputs', 'need',
-           'quietly', 'about', 'traced', 'graph_of', 'export_onnx', 'OnnxGraphs', 'OnnxDreamer',
-           'reader_source', 'check_export', 'largest']
+           'about', 'traced', 'graph_of', 'export_onnx', 'OnnxGraphs', 'OnnxDreamer', 'reader_source',
+           'check_export', 'largest']
 
 # %% ../../nbs/90_export.ipynb #d5674318
 __doc__ += """
@@ -21,14 +21,14 @@ spec (N, M) log-mel in nats.
 """
 
 # %% ../../nbs/90_export.ipynb #d6825a09
-import copy, importlib, inspect, json, logging, warnings
-from contextlib import contextmanager
+import copy, importlib, inspect, json
 from dataclasses import asdict
 from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
 from ..config import SpectroError
+from ..machine import quietly
 from ..files import locked, model_fingerprint, write_bytes, write_text
 from ..model.rssm import State
 from ..model.world_model import DreamerModel
@@ -109,17 +109,6 @@ def need(
     except ImportError:
         raise SpectroError(f"{name.split('.')[0]} is not installed: pip install 'spectro_dreamer[onnx]'") from None
 
-@contextmanager
-def quietly():
-    "Silence what exporter and quantiser say of packages that are absent and of their own deprecations."
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally: logging.disable(before)
-
 def about(model:DreamerModel)->dict:
     "What a user of the graphs must know, as plain values."
     c = model.config
@@ -191,17 +180,16 @@ class OnnxGraphs:
         except ImportError: raise SpectroError("onnxruntime is not installed: pip install onnxruntime") from None
         options, self.graphs, told = onnxruntime.SessionOptions(), {}, []
         options.intra_op_num_threads = options.inter_op_num_threads = threads
-        for name in ("posterior", "prior", "heads"):
+        for name, results in self.RESULTS.items():
             file = Path(folder)/f"{name}.onnx"
             if not file.is_file():
                 raise SpectroError(f"{folder} lacks {file.name}: is this the folder with the graphs?")
             try:
                 session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
                 told.append(json.loads(session.get_modelmeta().custom_metadata_map["spectro_dreamer"]))
+                lacks, self.graphs[name] = results - {o.name for o in session.get_outputs()}, session
             except Exception as e: raise SpectroError(f"{file} is not a readable graph of ours") from e
-            if not self.RESULTS[name] <= {o.name for o in session.get_outputs()}:
-                raise SpectroError(f"{file} does not say all that such a graph says")
-            self.graphs[name] = session
+            if lacks: raise SpectroError(f"{file} does not say {', '.join(sorted(lacks))}")
         self.about = told[0]
         if not self._understood(self.about):
             raise SpectroError(f"{folder} was not exported by spectro_dreamer, or by another version of it")
@@ -211,15 +199,13 @@ class OnnxGraphs:
     @staticmethod
     def _understood(about): # what the graphs say of their model
         def size(n, least=1): return type(n) is int and least <= n <= 1 << 16
-        def numbers(x): return isinstance(x, list) and x and np.asarray(x).dtype.kind in "if" and np.isfinite(x).all()
-        if not isinstance(about, dict) or about.get("format") != 1: return False
-        tokens, bands = about.get("tokens"), [about.get(k) for k in ("mean", "std")]
-        sizes = [size(about.get(k)) for k in ("h_state_size", "z_state_size")]
-        sizes += [size(about.get("action_size"), 0), size(about.get("voice_size", 0), 0)]
-        try: standardised = all(map(numbers, bands)) and len(bands[0]) == len(bands[1])
-        except (TypeError, ValueError, OverflowError): return False
-        return bool(all(sizes) and standardised and about.get("standardise") in ("clip", "band")
-                    and isinstance(tokens, dict) and size(tokens.get("frames")) and size(tokens.get("hop")))
+        try:
+            bands, tokens = np.asarray([about["mean"], about["std"]], np.float64), about["tokens"]
+            sizes = (tokens["frames"], tokens["hop"], about["h_state_size"], about["z_state_size"])
+            return (about["format"] == 1 and about["standardise"] in ("clip", "band") and bands.ndim == 2
+                    and bool(np.isfinite(bands).all()) and all(map(size, sizes))
+                    and size(about["action_size"], 0) and size(about.get("voice_size", 0), 0))
+        except Exception: return False
 
     def run(self, graph, inputs): # name of a graph; name → (B, …) array
         "What a graph makes of its inputs: name → (B, …) array."
@@ -231,8 +217,7 @@ class OnnxGraphs:
 
     def initial(self, batch=1):
         "A state without history."
-        return np.zeros((batch, self.about["h_state_size"]),
-                        np.float32), np.zeros((batch, self.about["z_state_size"]), np.float32)
+        return tuple(np.zeros((batch, self.about[f"{k}_state_size"]), np.float32) for k in "hz")
 
     def _given(self, style, batch): # hidden where there is none, with the average voice where it has none
         size, voice = self.about["action_size"], self.about.get("voice_size", 0)
@@ -351,8 +336,7 @@ class _Differences:
     def _same_choice(self, got, wanted):
         off = (torch.from_numpy(got["new_z"]) - wanted["new_z"]).abs() > .5
         other = off.unflatten(-1, (-1, self.classes)).any(-1)
-        self.choices = dict(differ=self.choices["differ"] + int(other.sum()),
-                            of=self.choices["of"] + other.numel())
+        self.choices = dict(differ=self.choices["differ"] + int(other.sum()), of=self.choices["of"] + other.numel())
         return ~other.any(-1)
 
 def _widen(worst, graph, name, difference):
@@ -371,27 +355,25 @@ def check_export(
     "The largest differences between the graphs and PyTorch in double precision, over all clips."
     g, model = torch.Generator().manual_seed(seed), copy.deepcopy(model).double()
     c, found = model.config.model, _Differences(OnnxDreamer(folder), model.rssm.latent.classes)
-    compare = found.compare
     parts = model.rssm.latent.made._fields
     for spec in clips:
         tokens = model.to_tokens(spec)[None]
-        T = tokens.shape[1]
-        n = max(T, steps)
+        T, n = tokens.shape[1], max(tokens.shape[1], steps)
         styles = torch.rand(1, n, c.given_size, generator=g).double()
         noise = torch.randn(1, n, c.z_state_size, generator=g).double()
         path = model.observe(tokens, styles[:, :T], noise=noise[:, :T])
         assert path.posterior is not None  # something was heard
         before = {k: torch.cat([torch.zeros_like(v[0, :1]), v[0, :-1]]) for k, v in dict(h=path.h, z=path.z).items()}
         step = dict(style=styles[0, :T], noise=noise[0, :T])
-        compare("posterior", dict(token=tokens[0], **before, **step),
-                dict(new_h=path.h[0], new_z=path.z[0], **dict(zip(parts, (v[0] for v in path.posterior)))))
+        found.compare("posterior", dict(token=tokens[0], **before, **step),
+                      dict(new_h=path.h[0], new_z=path.z[0], **dict(zip(parts, (v[0] for v in path.posterior)))))
         dream = model.imagine(State(path.h[0], path.z[0]), styles[0, :T, None], noise=noise[0, :T, None])
-        compare("prior", dict(h=path.h[0], z=path.z[0], **step),
-                dict(new_h=dream.h[:, 0], new_z=dream.z[:, 0], token=model.decode(dream)[:, 0],
-                     **dict(zip(parts, (v[:, 0] for v in dream.prior)))))
-        compare("heads", dict(h=path.h[0], z=path.z[0]),
-                dict(token=model.decoder(path.feature)[0], reward=model.reward_head(path.feature)[0],
-                     style_reward=model.style_reward_head(path.feature)[0]))
+        found.compare("prior", dict(h=path.h[0], z=path.z[0], **step),
+                      dict(new_h=dream.h[:, 0], new_z=dream.z[:, 0], token=model.decode(dream)[:, 0],
+                           **dict(zip(parts, (v[:, 0] for v in dream.prior)))))
+        found.compare("heads", dict(h=path.h[0], z=path.z[0]),
+                      dict(token=model.decoder(path.feature)[0], reward=model.reward_head(path.feature)[0],
+                           style_reward=model.style_reward_head(path.feature)[0]))
         _check_stream(found.reader, model, tokens[:, :steps//2], styles[:, :steps], noise[:, :steps], found.worst)
     return dict(found.worst, choices=found.choices)
 

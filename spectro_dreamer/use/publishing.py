@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from ..config import Config, SpectroError
 from ..fitting import with_weights
+from ..machine import quietly
 from ..files import atomic_write, locked, read_safetensors, shipped_weights, write_safetensors, write_text
 from ..data.preprocessing import bundled_corpus
 from ..data.told import told_of
@@ -33,7 +34,7 @@ from ..data.windows import Normaliser, save_normaliser
 from ..model.world_model import DreamerModel, build, find_model, load
 from ..dream.imagination import clip_spec
 from .export import (GRAPHS, OnnxDreamer, Step, about, check_export, export_onnx, graph_inputs,
-                                        largest, need, quietly)
+                                        largest, need)
 
 # %% ../../nbs/90e_publishing.ipynb #a9d21c6c
 def latency(
