@@ -29,10 +29,9 @@ def with_players(
 )->str:
     "A page whose players show spectrograms; a page without players, or with scripts of its own, stays as it is."
     if "<audio" not in page or "<script" in page: return page
-    web = files("spectro_dreamer")/"web"
-    style, script = ((web/f"players.{kind}").read_text(encoding="utf-8") for kind in ("css", "html"))
+    ours = (files("spectro_dreamer")/"web"/"players.html").read_text(encoding="utf-8")
     body = page.replace("<h1>", "<main><h1>", 1).removesuffix("\n").removesuffix("</html>")
-    return f"{body}</main><style>{style}</style>{script}</html>\n"
+    return f"{body}</main><style>:root {{ color-scheme: light dark }}</style>{ours}</html>\n"
 
 # %% ../../nbs/90g_serving.ipynb #sv11
 class PageHandler(SimpleHTTPRequestHandler):
