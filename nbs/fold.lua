@@ -1,5 +1,5 @@
 -- What a page shows first is prose, figures and sound: imports, exported source, tests and the code of figures are folded.
--- In the notebook nothing is. Pictures are fetched when they come near the screen.
+-- In the notebook nothing is. What only sets the style of figures is left out. Pictures are fetched when they come near the screen.
 
 local function is_test(code)
   local tests, lines = 0, 0
@@ -31,6 +31,7 @@ function Div(cell)
   return cell:walk {
     CodeBlock = function(block)
       if not block.classes:includes("cell-code") then return nil end
+      if block.text:match("^figure_style%(%);?%s*$") then return {} end
       local given = block.attributes["code-fold"]
       if given == "show" then return fold(block, block.attributes["code-summary"] or "Exported source") end
       if given then return nil end

@@ -51,8 +51,8 @@ async function measured(name) {
   await picture(page, `${name}-wide-light`);
   const light = await findings(page);
   await page.emulateMedia({colorScheme: "dark"});                         // the system turns dark; nothing is clicked
-  const turned = await page.evaluate(() => document.body.classList.contains("quarto-dark"));
   await page.waitForTimeout(500);
+  const turned = await page.evaluate(() => document.body.classList.contains("quarto-dark"));
   await picture(page, `${name}-wide-dark`);
   const dark = await findings(page, ["color-contrast"]);
   await page.setViewportSize(NARROW);
