@@ -2,8 +2,8 @@
 
     python tools/site/finish_pages.py _docs
 
-Quarto puts RequireJS and jQuery of another host on every page with an HTML output; they are taken off where nothing uses
-them.
+Quarto puts RequireJS and jQuery of another host on every page with an HTML output; they are taken off where nothing
+uses them.
 """
 
 import re, sys
