@@ -80,6 +80,7 @@ async function searched(questions) {                                      // the
     const links = await page.locator("a.search-result-link").evaluateAll(all => all.map(a => a.getAttribute("href")));
     found.push([question, links.map(link => link.split("?")[0].replace(/^\.?\//, "").replace(site, "")).slice(0, 5)]);
   }
+  return found;
 }
 
 const kilo = bytes => Math.round(bytes / 1000);
