@@ -149,14 +149,14 @@ class Weights(NamedTuple):
     h:Tensor               # (B, H) where it begins
     z:Tensor               # (B, Z)
     actions:Tensor         # (T, B, A)
-    heard:Tensor | None    # (T, B, C) the encoder's features; None in a dream
+    heard:Any              # (T, B, C) the encoder's features; None in a dream
     w_x:Tensor             # (3H, Z + A) the GRU's
     w_h:Tensor             # (3H, H)
     b_x:Tensor             # (3H,)
     b_h:Tensor             # (3H,)
     from_h:Tensor | None   # (C, H) the encoder's; None if it does not see h
     net:NetWeights         # its first layer, and the one beside it, read [h, e]
-    head:NetWeights | None # of the encoder, if it sees h
+    head:Any               # `NetWeights` of the encoder, if it sees h
 
     @classmethod
     def of(cls, plan:LoopPlan, tensors): # the first fields, and `plan.net.weights`, and `plan.head.weights`
@@ -166,7 +166,7 @@ class Weights(NamedTuple):
         head = NetWeights.of(plan.head, tensors[k:]) if plan.head else None
         return cls._make([*tensors[:n], NetWeights.of(plan.net, tensors[n:k]), head])
 
-def run(plan:LoopPlan, w:Weights, states:list, parts:list, back:bool):
+def run(plan:LoopPlan, w:Weights, states, parts:list, back:bool):
     "Call the C++: the states' tensors, those of the networks, and on the way back the gradients' are in `parts`."
     def turned(x): return Matrix(x if x is None or not back else x.t())
     (B, H), Z, T = w.h.shape, w.z.shape[1], len(w.actions)
@@ -210,11 +210,12 @@ def known_gates(w:Weights, like:Tensor)->Tensor: # (T, B, Z) → (T, B, 4H)
 def all_forward(plan:LoopPlan, w:Weights, noise:Tensor, keep:Tensor | None)->tuple[list, list]:
     "h, z and the parts of the distribution, (T, B, …), and what `all_backward` needs."
     check_shapes(w, noise, keep)
-    (T, B, Z), H = noise.shape, w.h.shape[1]
+    T, B, _ = noise.shape
+    H = w.h.shape[1]
     def room(n): return noise.new_empty(T, B, n) if plan.kept else noise.new_empty(1, B, n).expand(T, B, n)
     h, z = (x.new_empty(T + 1, *x.shape) for x in (w.h, w.z))
     h[0], z[0] = w.h, w.z
-    (w_first, b_first), last = w.net.first, w.net.last
+    w_first, b_first, last = *w.net.first, w.net.last # type: Any, Any, Any
     first, raw = room(len(b_first)), noise.new_empty(T, B, len(last))
     if w.heard is not None and plan.head is None: # the products with the embeddings, for all steps at once
         def known(bias, weight): return torch.addmm(bias, w.heard.flatten(0, 1), weight[:, H:].t()).unflatten(0, (T, B))
@@ -255,7 +256,7 @@ def head_gradients(w:Weights, head:Buffers, de:Tensor, h:Tensor)->tuple: # (T, B
 def all_backward(
     plan:LoopPlan,
     w:Weights,
-    kept:tuple,      # of `all_forward`
+    kept:Any,        # of `all_forward`
     dh:Tensor,       # (T, B, H) gradients to what it gave
     dz:Tensor,       # (T, B, Z)
     dout:list,       # to the parts of the distribution
@@ -267,7 +268,7 @@ def all_backward(
     body, head = Buffers.again(plan.net, w.net, parts), None
     if plan.head: head = Buffers.again(plan.head, w.head, parts)
     douts = [x.flatten(2).contiguous() for x in dout]
-    dg, draw, de = (x if x is None else torch.empty_like(x) for x in (g, raw, e))
+    dg, draw, de = (x if x is None else torch.empty_like(x) for x in (g, raw, e)) # type: Any, Any, Any
     carry_h, carry_z = (x.new_zeros(x.shape) for x in (w.h, w.z))
     run(plan, w, kept[:7], [body.table_back(), e, head.table_back() if head else [0, None], dh.contiguous(),
                             dz.contiguous(), douts[0], douts[-1], dg, draw, de, carry_h, carry_z], True)
