@@ -14,7 +14,7 @@ The parts of the compiled loop: perceptrons, gates and draws of the state, one s
 Tensors: time comes first: (T, B, n). Buffers hold all steps, or one step's numbers for all.
 
     net = take_apart(mlp(n_in, n_out, cfg))                   # None if it is not what `mlp` makes
-    compiled = Compiled(build(PRODUCT + ACTIVATION + PERCEPTRON + rest).library)
+    compiled = Compiled(build_library(PRODUCT + ACTIVATION + PERCEPTRON + rest).library)
     go = Buffers(net, net.weights, first, room)               # first (T, B, n): what its first layer gives
     compiled.run("name", [*sizes, *go.table(...)], ...)       # a function of `rest`, for some of the sequences
 """

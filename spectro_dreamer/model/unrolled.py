@@ -25,7 +25,7 @@ from typing import Any, Callable, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from ..compiled import build
+from ..compiled import build_library
 from ..config import SpectroError
 from .encoder import Encoder
 from .few_rows import PRODUCT, Compiled, Matrix
@@ -131,7 +131,7 @@ FOR_BOTH(run)
 @cache
 def compiled_loop()->Compiled | None:
     "The compiled loop; without a compiler None, and a line that says so."
-    library, why = build(PRODUCT + ACTIVATION + PERCEPTRON + GATES + DRAWS + LOOP)
+    library, why = build_library(PRODUCT + ACTIVATION + PERCEPTRON + GATES + DRAWS + LOOP)
     if library is not None: return Compiled(library)
     print(f"The readable loop is used, which is slower: {why}", file=sys.stderr)
     return None
