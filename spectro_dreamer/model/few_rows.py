@@ -12,7 +12,7 @@ A matrix product of few rows in C++, and a way to call C++ with tensors.
 
 A matrix (n, k) turns rows (B, k) into rows (B, n); sequences of rows are (T, B, n).
 
-    compiled = Compiled(build_library(PRODUCT + more).library)          # more: C++ that defines `name` with FOR_BOTH(name)
+    compiled = Compiled(build_library(PRODUCT + more).library)  # more: C++ that defines `name` with FOR_BOTH(name)
     compiled.run("name", x, [n_steps, x, Matrix(w)], (), False, len(x))
 """
 
