@@ -284,7 +284,7 @@ class Buffers:
         "Of the inner layers' weights, over all steps at once."
         found:list = []
         for hat, y, dhat, d in zip(self.parts[1], self.parts[3], self.dhat, [*self.d[1:], dout]):
-            if hat is not None: found += [(dhat*hat).sum((0, 1)), dhat.sum((0, 1))]
+            if hat is not None and dhat is not None: found += [(dhat*hat).sum((0, 1)), dhat.sum((0, 1))]
             found += [weight_gradient(d, y), d.sum((0, 1))]
         return found
 

@@ -294,7 +294,7 @@ def bench_train(
             rows_at_once = batch_size if part == "core" else starts
             counts["ours, compiled"].products += loop_products(cfg, rows_at_once, length, part == "core")
         best = counts.get("ours, compiled", counts.get("ours, readable"))
-        if part == "core": runs["matrix products alone"] = products_alone(best, place)
+        if part == "core" and best: runs["matrix products alone"] = products_alone(best, place)
         rows = interleave([Contender(name, partial(_times, run, steps, place), steps) for name, run in runs.items()],
                           rounds, time.perf_counter if on_gpu else time.process_time)
     bench = Bench(title, "steps a round", "steps/s", False, rows, [])
