@@ -237,9 +237,10 @@ def board(found):
             if r := found["runs"].get(run + suffix, {}).get(corpus):
                 row = score(r["ratio"], r["ratio_se"], r["n_clips"], 1.1, made)
                 rows[f"across.{run}_to_{corpus}.{kind}.ratio"] = row
-    for corpus, r in found["runs"].get("mini", {}).items():
-        if corpus == "engine": continue  # too few clips
-        rows[f"across.mini.{corpus}.ratio"] = score(r["ratio"], r["ratio_se"], r["n_clips"], 1.1, made)
+    for name in ("mini", "low"):
+        for corpus, r in found["runs"].get(name, {}).items():
+            if corpus == "engine": continue  # too few clips
+            rows[f"across.{name}.{corpus}.ratio"] = score(r["ratio"], r["ratio_se"], r["n_clips"], 1.1, made)
     return rows
 
 
