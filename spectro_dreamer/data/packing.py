@@ -53,8 +53,7 @@ def unpack(
 
 def _check_packed(d):
     if set(d) != {"base64", "dtype", "shape"}:
-        raise ValueError("a packed array has base64, dtype and shape, got "
-                         f"{', '.join(sorted(map(str, d))) or 'nothing'}")
+        raise ValueError(f"a packed array has base64, dtype and shape, got {str(sorted(map(str, d))):.80}")
     if d["dtype"] not in PACKED: raise ValueError(f"dtype must be one of {', '.join(PACKED)}, got {d['dtype']!r:.20}")
     if not isinstance(d["shape"], list) or not all(type(s) is int and s >= 0 for s in d["shape"]):
         raise ValueError(f"shape must be a list of whole numbers, got {d['shape']!r:.40}")
