@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 import h5py, numpy as np, torch
 from ..config import FrontEnd, SpectroError, TokenSpec
-from ..hdf5 import check_plain
+from ..hdf5 import check_plain, open_file
 from .observations import STD_FLOOR, band_statistics, frames_to_tokens
 from .corpus import split_said, split_speakers
 from .store import FORMAT, row_sources
@@ -197,7 +197,7 @@ def _opened(path):
                            "spectro_dreams convert one of episodes")
     if not path.is_file(): raise SpectroError(f"no such data set: {path} (make one with spectro_prepare)")
     try:
-        with h5py.File(path) as f:
+        with open_file(path) as f:
             if f.attrs.get("format") != FORMAT:
                 raise SpectroError(f"{path} was not written by this version of spectro_prepare: prepare it again")
             check_plain(f, FORMAT)

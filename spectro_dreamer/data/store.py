@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 from ..config import FrontEnd, SpectroError, TokenSpec
 from ..files import atomic_write
-from ..hdf5 import PatientFile, check_plain
+from ..hdf5 import PatientFile, check_plain, open_file
 from .observations import Clip, band_statistics, global_style, style_columns
 from .folders import KEPT
 from .clip_checks import CLIP_MEASURES, UNSEEN, read_measures, write_measures
@@ -290,10 +290,9 @@ def read_tables(
     file, # a data set of ours
 )->tuple[Tables, dict]: # what it says of its clips, and its attributes
     "The small part of a file. Raises `SpectroError` if it is missing, unreadable or of another kind."
-    import h5py
     if not Path(file).is_file(): raise SpectroError(f"no such data set: {file}")
     try:
-        with h5py.File(file) as f:
+        with open_file(file) as f:
             if f.attrs.get("format") != FORMAT:
                 raise SpectroError(f"{file} is not a data set of this version: prepare it again")
             if "clips/episode" in f:

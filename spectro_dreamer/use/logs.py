@@ -17,8 +17,9 @@ Logs of anything as data sets with settings, for the command that trains.
 # %% ../../nbs/91da_logs.ipynb #349bf9c4
 import json
 from pathlib import Path
-import h5py, numpy as np
+import numpy as np
 from ..config import SpectroError
+from ..hdf5 import open_file
 from ..worlds import world_config
 from ..data.observations import LOCAL_STYLE
 from ..act.dream_sets import read_episodes, write_episodes
@@ -48,10 +49,10 @@ def log_settings(
 )->dict | None:   # setting → value, beside those of the preset `world`
     "What a data set of anything but sound needs; None for sound, and for what is no data set, which training will say."
     try:
-        with h5py.File(path) as f:
+        with open_file(path) as f:
             names, lengths = json.loads(f.attrs["style_names"]), np.diff(f["offsets"][:])
             agents = set(f["clips/speaker"].asstr()[:])
-    except (OSError, KeyError, ValueError): return None
+    except (OSError, KeyError, ValueError, SpectroError): return None
     if set(LOCAL_STYLE) <= set(names) or not len(lengths): return None
     usual = world_config().train
     few = {} if len(agents) > 1 else dict(val_split=0.)
