@@ -17,6 +17,7 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -32,7 +33,8 @@ import torture_readers
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 PATIENCE = 300     # seconds by the clock that a command may take, on a busy machine
 FAREWELL = 30      # seconds in which what a killed command has started must be gone
-VOLATILE = ("seconds", "memory", "time", "per_second", "version", "host", "since", "pid")
+VOLATILE = ("seconds", "memory", "time", "per_second", "percent", "version", "host", "since", "pid")
+SECONDS = re.compile(r"history/\d+/1$")  # of a vocoder's lines: (step, seconds, …)
 
 
 class Writer(NamedTuple):
@@ -221,7 +223,7 @@ def state(folder):
         name = path.relative_to(folder).as_posix()
         if path.name in ("manifest.json", "previous.pt"): found[name] = ""
         else: found.update(leaves(contents(path), name))
-    return {k: v for k, v in found.items() if not any(word in k for word in VOLATILE)}
+    return {k: v for k, v in found.items() if not any(word in k for word in VOLATILE) and not SECONDS.search(k)}
 
 
 def differences(found, right):
@@ -268,11 +270,12 @@ def rivals(base):
     yield Writer("wavegan", f"{use}.rivalling:wavegan_main", ["train", *data, "--config", str(base/"wave.json"),
                  "--no-mlflow", "--output-dir", "run"], ("train", *data, "--no-mlflow", "--resume-from", "run"))
     yield Writer("behave", f"{use}.behaving:behave_main", ["train", "--checkpoint", str(base/"run"), "--dataset-path",
-                 str(base/"told.h5"), "--steps", "3", "--keep-every", "1", "--no-mlflow", "--output-dir", "run"],
-                 ("train", "--checkpoint", str(base/"run"), "--dataset-path", str(base/"told.h5"), "--no-mlflow",
-                  "--resume-from", "run"))
+                 str(base/"told.h5"), "--steps", "3", "--keep-every", "1", "--horizon", "3", "--ahead", "1", "--starts",
+                 "2", "--no-mlflow", "--output-dir", "run"],
+                 ("train", "--checkpoint", str(base/"run"), "--dataset-path", str(base/"told.h5"), "--keep-every", "1",
+                  "--no-mlflow", "--resume-from", "run"))
     fit = ["train", "--dataset", str(base/"spoken.h5"), "--clips", str(base/"rec"), "--output", "v.safetensors",
-           "--steps", "3", "--every", "1", "--width", "4", "--depth", "1", "--frames", "8", "--batch-size", "2"]
+           "--steps", "3", "--every", "1", "--width", "4", "--depth", "1", "--length", "8", "--batch-size", "2"]
     yield Writer("vocoder", f"{use}.voicing:vocoder_main", fit, (*fit, "--resume"))
 
 

@@ -261,10 +261,11 @@ def training_starts(
 )->Iterator[tuple[State, Tensor, Tensor]]: # starts (B), given (B, A - L), target (B, T + K)
     "Endless moments of training clips, each with the contour of another moment as its target, shifted and tilted."
     span, place = cfg.horizon + cfg.ahead, {} if place is None else place
+    length = max(span, min(24, data.tokens.n_tokens(int(data.lengths[data.train].max())))) # of a sequence, in tokens
     def dice(high:int, shape:tuple)->Tensor: return torch.randint(high, shape, generator=g, device=model.device)
     while True:
         if "order" not in place: place.update(order=int(dice(2**31, ()).item()), heard=0)
-        for k, b in enumerate(Batches(data, data.train, length=max(24, span), seed=place["order"])):
+        for k, b in enumerate(Batches(data, data.train, length=length, seed=place["order"])):
             if k < place["heard"]: continue
             place["heard"] += 1
             (n, T), B = b.tokens.shape[:2], cfg.starts
