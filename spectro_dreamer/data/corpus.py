@@ -179,7 +179,7 @@ def clean(
     phones = Path(metadata_file).with_name("phones.tsv")
     with locked(output_dir, inside=True):
         for clip in kept.values(): _link(clip_file(clips_dir, clip.path), output_dir/"clips"/clip.path)
-        write_table(output_dir/"rejected.tsv", ("path", "reason"), rejected.items()) # first: it says whose folder this is
+        write_table(output_dir/"rejected.tsv", ("path", "reason"), rejected.items()) # first: whose folder it is
         write_table(output_dir/"validated.tsv", CV_COLUMNS, [_row(c) for c in kept.values()])
         if phones.is_file(): _keep_rows(phones, output_dir/"phones.tsv", kept)
     return len(kept), rejected
