@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import matplotlib
 
-from judge import draw_codecs, draw_gaps
 from spectro_dreamer.config import FrontEnd
 from spectro_dreamer.judge.evaluation import Metric, plot_bands, plot_kl
 from spectro_dreamer.judge.open_loop import OpenLoop, plot_open_loop
@@ -28,6 +27,8 @@ from spectro_dreamer.judge.noise import plot_noise
 from spectro_dreamer.dream.restyle_scores import plot_restyled
 from spectro_dreamer.judge.forecasts import FRAME_SETS, plot_forecasts
 from spectro_dreamer.judge.probes import Probe
+from spectro_dreamer.use.judge_parts import draw_gaps
+from spectro_dreamer.use.judge_sounds import draw_codecs
 
 RESULTS = Path(__file__).resolve().parent.parent / "nbs" / "results"
 

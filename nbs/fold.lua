@@ -42,6 +42,17 @@ function Div(cell)
   }
 end
 
+local NAMES = {["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;"}
+
+-- A flag in a sentence, such as --device, is not broken at its hyphens.
+function Code(code)
+  if #code.classes > 0 or not code.text:find("-", 1, true) then return nil end
+  local whole = code.text:gsub("[&<>]", NAMES):gsub("%S+", function(word)
+    if word:find("-", 1, true) and #word <= 28 then return '<span class="whole">' .. word .. "</span>" end
+  end)
+  return pandoc.RawInline("html", "<code>" .. whole .. "</code>")
+end
+
 function Image(image)
   if not image.attributes.loading then image.attributes.loading = "lazy" end
   return image

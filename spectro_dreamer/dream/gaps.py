@@ -30,6 +30,7 @@ import torch
 from scipy.linalg import solve_toeplitz, solveh_banded
 from torch import Tensor
 from ..config import SpectroError
+from ..figures import line_colours
 from ..data.front_ends import log_spectrogram
 from ..data.dataset import SpectrogramData
 from ..model.world_model import DreamerModel
@@ -295,11 +296,11 @@ def format_gaps(
 def _plot_measure(ax, result, measure, title):
     "One measure of everybody over the length of the gap."
     lengths = list(result.n_gaps)
-    for k, name in enumerate(result.names):
+    for k, (name, colour) in enumerate(zip(result.names, line_colours(result.names))):
         x = [result.metric(name, length, measure) for length in lengths]
         line = "-" if name == "world model" else "--" if k < 6 else ":"
         ax.errorbar(lengths, [m.value for m in x], [2*(m.se or 0) for m in x], fmt="os^Dv"[k % 5] + line, ms=4,
-                    capsize=2, color=f"C{k}", label=name)
+                    capsize=2, color=colour, label=name)
     ax.set(xlabel="length of the gap (s)", ylabel=title, xscale="log", ylim=(0, None))
     ax.set_xticks(lengths, [f"{length:.2g}" for length in lengths])
     ax.minorticks_off()

@@ -26,6 +26,7 @@ from typing import Callable
 import numpy as np, torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError
+from ..figures import line_colours
 from ..data.preprocessing import decode_audio, open_binary, resample
 from ..data.front_ends import log_spectrogram
 from .probes import L2S, Probe, linear_probe
@@ -177,13 +178,14 @@ def probe_in_noise(
 
 # %% ../../nbs/54d_noise.ipynb #d8be1c2f
 def _plot_condition(ax, clean, by_name, chance): # one kind of noise, a line for each reader
-    for k, (name, scores) in enumerate(by_name.items()):
+    for k, ((name, scores), colour) in enumerate(zip(by_name.items(), line_colours(by_name))):
         snrs = sorted(scores)
         end = snrs[-1] + 5
         y = [*(scores[s].accuracy for s in snrs), clean[name].accuracy]
         e = [*(scores[s].se or 0 for s in snrs), clean[name].se or 0]
         line = "--" if name in ("log-mel", "MFCC", "untrained", "GRU") else "-"
-        ax.errorbar([*snrs, end], y, e, fmt="os^Dv"[k % 5] + line, ms=4, capsize=2, lw=1.2, label=name)
+        ax.errorbar([*snrs, end], y, e, fmt="os^Dv"[k % 5] + line, ms=4, capsize=2, lw=1.2, color=colour,
+                    label=name)
     ax.axhline(chance, color="k", ls=":", lw=1)
     ax.set_xticks([*snrs, end], [*snrs, "clean"])
     ax.set_xlabel("signal-to-noise ratio (dB)")

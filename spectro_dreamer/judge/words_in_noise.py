@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Callable
 import numpy as np, torch
 from ..config import FrontEnd, SpectroError
+from ..figures import line_colours
 from ..data.front_ends import log_spectrogram, transform_of
 from ..model.world_model import DreamerModel
 from ..sound.vocoder import istft, stft, vocode
@@ -166,10 +167,10 @@ def plot_words(
     for ax, kind in zip(axs[0], kinds):
         snrs = sorted(heard[kind])
         at = [*snrs, snrs[-1] + 5]
-        for k, (name, clean) in enumerate(heard["clean"].items()):
+        for k, ((name, clean), colour) in enumerate(zip(heard["clean"].items(), line_colours(heard["clean"]))):
             row = [*(heard[kind][s][name] for s in snrs), clean]
             ax.errorbar(at, [w.rate for w in row], [w.se for w in row], fmt=("o-", "s--", "^:")[k % 3], ms=4, capsize=2,
-                        lw=1.2, label=name)
+                        lw=1.2, color=colour, label=name)
         ax.set_xticks(at, [*snrs, "clean"])
         ax.set(title=f"{kind} noise", xlabel="signal-to-noise ratio (dB)")
     axs[0, 0].set(ylabel="word error rate", ylim=(0, None))

@@ -1,12 +1,13 @@
-"""What is left to do when Quarto has rendered the site: to take off scripts of other hosts.
+"""What is left to do when Quarto has rendered the site: to take off scripts of other hosts, and to say sizes.
 
     python tools/site/finish_pages.py _docs
 
 Quarto puts RequireJS and jQuery of another host on every page with an HTML output; they are taken off where nothing
-uses them.
+uses them. Pictures are fetched when they come near the screen. They say how large they will be, or the page would jump.
+The empty corner of a table is no header.
 """
 
-import re, sys
+import re, struct, sys, tempfile
 from pathlib import Path
 
 FOREIGN = re.compile(r'[ \t]*<script\b[^>]*src="https?://[^"]*(?:require|jquery)[^"]*"[^>]*></script>\n?')
@@ -19,12 +20,39 @@ def without_foreign(page):
     return page if re.search(r"\brequire(?:js)?[(.]\[?", re.sub(r"<pre.*?</pre>", "", bare, flags=re.S)) else bare
 
 
+IMAGE = re.compile(r'<img (?![^>]*\bwidth=)(?=[^>]*\bsrc="([^":]+\.png)")')
+
+
+def png_size(path):
+    """Width and height of a PNG; None if it is none."""
+    head = path.read_bytes()[:24] if path.is_file() else b""
+    return struct.unpack(">II", head[16:]) if head.startswith(b"\x89PNG") and len(head) == 24 else None
+
+
+def with_sizes(page, folder):
+    """A page whose pictures say their width and height, as far as they lie in its folder."""
+    def sized(match):
+        size = png_size(folder / match[1])
+        return '<img width="{}" height="{}" '.format(*size) if size else match[0]
+    return IMAGE.sub(sized, page)
+
+
+def without_empty_headers(page):
+    """A page on which an empty header of a table is a plain cell."""
+    return re.sub(r"<th((?: [^>]*)?)></th>", r"<td\1></td>", page)
+
+
+def finished(page, folder):
+    """A page of a folder as readers get it."""
+    return without_empty_headers(with_sizes(without_foreign(page), folder))
+
+
 def finish(folder):
     """Do it to all pages in a folder; returns how many were changed."""
     changed = 0
     for path in folder.rglob("*.html"):
         page = path.read_text(encoding="utf-8")
-        if (new := without_foreign(page)) != page:
+        if (new := finished(page, path.parent)) != page:
             path.write_text(new, encoding="utf-8")
             changed += 1
     return changed
@@ -37,7 +65,14 @@ def problems():
         yield "finish_pages: RequireJS stays on a page that does not use it"
     if (page := f"<head>\n{foreign}</head><script>require(['a'])</script>") != without_foreign(page):
         yield "finish_pages: RequireJS is taken from a page that uses it"
+    if without_empty_headers("<th></th><th a='b'></th><th>c</th>") != "<td></td><td a='b'></td><th>c</th>":
+        yield "finish_pages: an empty header of a table stays"
+    with tempfile.TemporaryDirectory() as d:
+        Path(d, "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 30, 20))
+        page = '<img src="a.png" alt="an a"><img src="b.png"><img width="3" src="a.png">'
+        if with_sizes(page, Path(d)) != page.replace('<img src="a', '<img width="30" height="20" src="a'):
+            yield "finish_pages: a picture does not say its size"
 
 
 if __name__ == "__main__":
-    print(f"{finish(Path(sys.argv[1]))} pages without scripts of other hosts")
+    print(f"{finish(Path(sys.argv[1]))} pages finished")

@@ -7,6 +7,7 @@ Everything is read from the source, nothing is imported: signatures, docstrings,
 """
 
 import argparse, ast, configparser, io, json, re, sys, textwrap, tokenize
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # notebooks.py serves all tools
@@ -173,12 +174,25 @@ def code(node):
     )
 
 
+@cache
+def homes():
+    """The page of each class of the library."""
+    return {name: m.name for m in modules() for name, node in m.symbols() if isinstance(node, ast.ClassDef)}
+
+
+def typed(node):
+    """A type as code in a table cell; it leads to the first class of ours in it."""
+    names = re.findall(r"[A-Za-z_]\w*", "" if node is None else ast.unparse(node))
+    own = next((n for n in names if n in homes()), None)
+    return f"[{code(node)}]({homes()[own]}.qmd#{own})" if own else code(node)
+
+
 def table(rows, result=(None, "")):
     """The docments table; nothing when neither parameters nor result say more than the signature."""
-    rows = [f"| `{n}` | {code(t)} | {code(d)} | {escaped(c)} |" for n, t, d, c in rows]
+    rows = [f"| `{n}` | {typed(t)} | {code(d)} | {escaped(c)} |" for n, t, d, c in rows]
     if result[0] is not None or result[1]:
-        rows.append(f"| **returns** | {code(result[0])} | | {escaped(result[1])} |")
-    return "\n".join(["| | type | default | |", "|---|---|---|---|", *rows]) if rows else ""
+        rows.append(f"| **returns** | {typed(result[0])} | | {escaped(result[1])} |")
+    return "\n".join(["| name | type | default | what it is |", "|---|---|---|---|", *rows]) if rows else ""
 
 
 def signature(name, function, skip=()):
