@@ -19,12 +19,13 @@ A wave is (S,), samples between -1 and 1.
 """
 
 # %% ../nbs/02e_players.ipynb #85d5970b
+import io
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 import numpy as np
 from .config import SpectroError
-from .files import atomic_write
+from .files import write_bytes
 
 # %% ../nbs/02e_players.ipynb #37763ab3
 LEVEL, PEAK = -23.0, -1.0    # LUFS of every player; dBFS that no sample of its file exceeds
@@ -66,7 +67,9 @@ def loudness(
 # %% ../nbs/02e_players.ipynb #9a3efc48
 def _write(path, wave, sample_rate):
     import soundfile
-    with atomic_write(path) as part: soundfile.write(part, wave, sample_rate, format="MP3", subtype="MPEG_LAYER_III")
+    held = io.BytesIO()
+    soundfile.write(held, wave, sample_rate, format="MP3", subtype="MPEG_LAYER_III")
+    write_bytes(path, held.getvalue())
 
 def measure_sound(
     path, # a sound file
@@ -148,7 +151,7 @@ def inline_player(
     gain:float|None=None,  # a factor that sounds share; default: the sound's own `level_gain`
 )->str:                    # HTML
     "A player with its name that holds its sound, for a notebook that runs. Its peak is at most `PEAK`."
-    import base64, io
+    import base64
     import soundfile
     wave, data = np.asarray(wave, dtype=np.float32), io.BytesIO()
     gain = level_gain(wave, sample_rate) if gain is None else gain

@@ -334,7 +334,9 @@ def set_up(base):
     train = next(w for w in trainings(base) if w.name == "train")
     dream = next(w for w in makers(base) if w.name == "dreams, data set")
     for writer, output in ((train, "run"), (dream, "dreams.h5")): # which others need
-        done = run(writer, [*writer.argv[:-1], str(base/output)], fresh(base/"here"))
+        argv = ["8" if word == "4" and before == "--horizon" else word for before, word in
+                zip(["", *writer.argv], writer.argv)]  # dreams long enough to be trained on
+        done = run(writer, [*argv[:-1], str(base/output)], fresh(base/"here"))
         if done.code: raise RuntimeError(f"{writer.name} does not work: {done.said[-2000:]}")
 
 

@@ -121,8 +121,8 @@ def write_joined(
 def _check_room(files, output):
     need, free = sum(Path(f).stat().st_size for f in files), shutil.disk_usage(output.parent).free
     if need > free:
-        raise OSError(errno.ENOSPC, f"{need/1e9:.1f} GB needed, {free/1e9:.1f} GB free; to refer to the parts needs "
-                                    "no copy", str(output))
+        raise OSError(errno.ENOSPC, f"the disk has no room: {need/1e6:,.1f} MB needed, {free/1e6:,.1f} MB free; to "
+                                    "refer to the parts needs no copy", str(output))
 
 def _summary(tables, front_end):
     "What a file holds, in numbers."

@@ -114,9 +114,12 @@ class GrowingSound:
         import soundfile
         self.spool.seek(0)
         gain = 1/max(1., self.peak)
-        with atomic_write(self.path) as part, soundfile.SoundFile(part, "w", self.sample_rate, 1, "PCM_16",
-                                                                  format="WAV") as f:
-            while data := self.spool.read(4*SPOOLED): f.write(np.frombuffer(data, np.float32)*gain)
+        try:
+            with atomic_write(self.path) as part, soundfile.SoundFile(part, "w", self.sample_rate, 1, "PCM_16",
+                                                                      format="WAV") as f:
+                while data := self.spool.read(4*SPOOLED): f.write(np.frombuffer(data, np.float32)*gain)
+        except soundfile.LibsndfileError as e: # which does not say why the disk refuses
+            raise SpectroError(f"cannot write {self.path}: is the disk full? ({e.error_string})") from None
 
 class LongSound(GrowingSound):
     "A WAV of a spectrogram that comes in blocks. A context manager."

@@ -21,11 +21,11 @@ Frame n is centred on sample n*hop_length, as in `log_spectrogram`. numpy in, nu
 """
 
 # %% ../../nbs/40_vocoder.ipynb #dd8b7eb4
-import math
+import io, math
 from pathlib import Path
 import numpy as np, torch
 from ..config import FrontEnd, SpectroError
-from ..files import atomic_write
+from ..files import write_bytes
 from ..data.front_ends import spectrogram_to_magnitude, transform_of
 
 # %% ../../nbs/40_vocoder.ipynb #61fc819e
@@ -124,9 +124,10 @@ def save_audio(
         raise SpectroError(f"need a waveform of shape (S,) with S > 0, got {wave.shape}")
     if not np.isfinite(wave).all(): raise SpectroError("the waveform holds NaN or infinite samples")
     gain = 1/max(1.0, float(np.abs(wave).max()))
+    held = io.BytesIO() # libsndfile itself does not say why a disk refuses
     try:
-        with atomic_write(path) as part:
-            soundfile.write(part, wave*gain, sample_rate, format=kind[0], subtype=kind[1])
+        soundfile.write(held, wave*gain, sample_rate, format=kind[0], subtype=kind[1])
+        write_bytes(path, held.getvalue())
     except (soundfile.LibsndfileError, OSError) as e:
         raise SpectroError(f"cannot write {path}: {getattr(e, 'error_string', e)}") from None
     return gain
