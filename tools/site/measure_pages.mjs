@@ -44,7 +44,7 @@ async function measured(name) {
   const about = await page.evaluate(() => {
     const players = [...document.querySelectorAll("main audio")];
     return {words: document.querySelector("main").innerText.split(/\s+/).length, players: players.length,
-            named: players.filter(a => a.closest("figure")?.querySelector("figcaption")?.innerText.trim()).length,
+            named: players.filter(a => a.closest("figure")?.querySelector("figcaption")?.textContent.trim()).length,
             eager: [...document.querySelectorAll("main img")].filter(i => i.loading !== "lazy").length};
   });
   const first = bytes, tall = await height(page);
