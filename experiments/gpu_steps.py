@@ -232,8 +232,8 @@ def batch(day):
         for B in (2, 4) if day.rehearse else (32, 128, 512, 2048, 8192, 32768):
             if rows and day.left() < day.seconds*(.5 - k/2) + 3: break # half of the time is for each
             try: seconds = seconds_of(Recorded(full_step(cfg, B, T, day.place), day.place), day)
-            except torch.OutOfMemoryError:
-                rows.append(dict(B=B, error="does not fit"))
+            except RuntimeError as e: # no memory, as a rule
+                rows.append(dict(B=B, error=str(e)[:300]))
                 yield found
                 break
             rows.append(dict(B=B, tokens_per_second=round(B*T/seconds), seconds=seconds, mebibytes=peak_mebibytes(day)))

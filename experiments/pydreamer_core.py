@@ -8,7 +8,7 @@ time, in turns. Both have Gaussian states and no layer norm. Their core has a la
 in prior and posterior. Ours has two there, as in the report, and once one, as theirs; weights are written down.
 """
 
-import argparse, importlib, json, subprocess, sys, time, types
+import argparse, importlib, json, platform, subprocess, sys, time, types
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -82,6 +82,13 @@ def measure(core_class, T, rounds, steps):
     return Bench(title, "steps a round", "steps/s", False, rows, notes), counted
 
 
+def processor():
+    """Its name, as Linux says it."""
+    said = Path("/proc/cpuinfo")
+    names = [x.partition(":")[2] for x in said.read_text().splitlines() if "model name" in x] if said.is_file() else []
+    return names[0].strip() if names else platform.processor()
+
+
 def commit_of(folder):
     """Which version of their repository it is; empty if it does not say."""
     said = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True)
@@ -99,7 +106,8 @@ def main():
     except SpectroError as e: sys.exit(f"pydreamer_core: {e}")
     if not supports(RSSM(CFG)): sys.exit("pydreamer_core: without a C++ compiler there is nothing to compare")
     keep_memory()
-    found = dict(pydreamer=a.commit or commit_of(a.pydreamer), machine=machine(), rounds=a.rounds, T={})
+    found = dict(pydreamer=a.commit or commit_of(a.pydreamer), processor=processor(), machine=machine(),
+                 rounds=a.rounds, T={})
     with one_thread():
         for T, steps in (20, 3), (200, 1):
             bench, weights = measure(core, T, a.rounds, steps)
