@@ -391,6 +391,19 @@ def docstrings():
     fail_if(wrong)
 
 
+# What is prepared for a GPU -----------------------------------------------------------------------------------------
+
+def gpu_day(scratch):
+    """What will be measured on a GPU runs through on the processor, at tiny sizes, with torch, numpy and h5py alone."""
+    out = scratch / "gpu.json"
+    sh(ROOT / "experiments" / "gpu_day.sh", "--device", "cpu", "--rehearse", "--output", out,
+       env={"PYTHON": PYTHON, "OMP_NUM_THREADS": "1"}, what="the rehearsal of the GPU day")
+    steps = json.loads(out.read_text(encoding="utf-8"))["steps"]
+    fail_if(f"{name}: {step.get('error', 'it found nothing')}" for name, step in steps.items()
+            if "error" in step or not step.get("found"))
+    return f"{len(steps)} steps"
+
+
 # Files that are nearly right, kills, full disks ----------------------------------------------------------------------
 
 def torture():

@@ -155,6 +155,7 @@ def plan(scratch):
         ("no machine paths", source.paths),
     ]
     during = [("golden outputs", source.golden), ("torture, a minute of it", source.torture),
+              ("GPU day, rehearsed", partial(source.gpu_day, scratch)),
               *((f"nbs/{p.name}", partial(notebook, p)) for p in chapters())]
     after = [
         ("site", source.site),

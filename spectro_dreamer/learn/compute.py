@@ -75,13 +75,14 @@ class Objective(nn.Module):
         batch:Batch,             # (B, T, ...)
         noise:Tensor,            # (B, T, Z) standard normal
         state:State | None=None, # where the sequences begin; None: anew
-        beta_factor:float=1.0,   # of the KL's weight at this step
+        beta_factor:float | Tensor=1.0, # of the KL's weight at this step
         whole:bool=False,        # a batch of the size of all others: it takes the compiled path
     )->Losses:                   # each (B, T)
         "The terms of the loss, not yet averaged."
         if self.replays and whole: torch.compiler.cudagraph_mark_step_begin()
         loss = self.fast if whole else self.model.loss
-        with torch.autocast(noise.device.type, self.dtype, enabled=self.dtype is not None):
+        half = self.dtype is not None
+        with torch.autocast(noise.device.type, self.dtype) if half else contextlib.nullcontext():
             return loss(batch, self.cfg, noise=noise, state=state, beta_factor=beta_factor)
 
 # %% ../../nbs/31_compute.ipynb #db188586

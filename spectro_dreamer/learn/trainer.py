@@ -164,18 +164,29 @@ class Stepper:
             raise Diverged(f"training diverged at step {self.step}: the gradient is not finite; try a lower --lr (the "
                            "last good checkpoint is kept)")
 
+    def gradient(self,
+        batch:Batch,         # (b, T, ...) this process's part
+        noise:Tensor,        # (b, T, Z + D)
+        state:State | None,  # where its sequences begin; None: anew
+        beta:float | Tensor, # factor of the KL's weight
+        n:int | Tensor,      # tokens that count, in all processes
+        whole:bool=False,    # a batch of the size of all others
+    )->tuple[Losses, Tensor]: # each (b, T); the norm of the gradient, which is left in the weights
+        "The losses, and the gradient of their mean over n tokens, clipped."
+        losses = self.objective(batch, noise, state, beta, whole)
+        (losses.weighted("total").sum()*self.team.size/n).backward()
+        return losses, nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.train.grad_clip)
+
     def train_step(self, batch:Batch, generator:torch.Generator)->Losses:
         "One gradient step on one batch, of which this process takes its part. Raises `Diverged`."
         t, (B, T) = self.cfg.train, batch.tokens.shape[:2]
         for opt, lr in ((self.optimizer, t.lr), (self.heads_optimizer, t.reward_lr)):
             for group in opt.param_groups: group["lr"] = lr*self.lr_factor()
             opt.zero_grad()
-        beta = beta_schedule(self.step, t)
-        losses = self.objective(*self.mine(batch, generator), self.carried, beta, whole=B == t.batch_size)
-        if t.carry: self.carried = losses.last
         n = B*T if batch.mask is None else batch.mask.sum()  # tokens in the whole batch
-        (losses.weighted("total").sum()*self.team.size/n).backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), t.grad_clip)
+        losses, norm = self.gradient(*self.mine(batch, generator), self.carried, beta_schedule(self.step, t), n,
+                                     whole=B == t.batch_size)
+        if t.carry: self.carried = losses.last
         self.norms = torch.stack([self.norms[0] + norm, torch.maximum(self.norms[1], norm.double())])
         if self.device.type != "cuda" or self.step % CHECK_STEPS == 0: self.check()
         self.optimizer.step()
@@ -343,6 +354,7 @@ class Trainer(EpochTrainer):
         if self.done and self.carried:
             out["carried"] = [gather_rows(self.team, x) for x in self.carried if x is not None]
         if self.average: out["ema_state_dict"] = self.average.state_dict()
+        if self.device.type == "cuda": out["device_rng_state"] = torch.cuda.get_rng_state(self.device)
         if self.mix: out["mix"] = self.mix.about()
         return out
 
@@ -358,6 +370,8 @@ class Trainer(EpochTrainer):
         # the sums are everybody's: one process has them
         self.sums, self.norms = d["sums"].to(self.device)*self.team.leads, d["norms"].to(self.device)
         torch.set_rng_state(d["rng_state"].cpu())
+        if self.device.type == "cuda" and "device_rng_state" in d:
+            torch.cuda.set_rng_state(d["device_rng_state"].cpu(), self.device)
         if self.done:
             self.noise = self.generator(self.epoch)
             self.noise.set_state(d["noise_state"].cpu())

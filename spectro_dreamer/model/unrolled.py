@@ -329,8 +329,9 @@ def unroll(
     return h, z, latent.made(*out)
 
 # %% ../../nbs/22_unrolled.ipynb #88f69115
-def _mode_allows(rssm): # whether torch is in a mode in which single operations may be chosen here
-    mixed = torch.is_autocast_enabled(rssm.gru.weight_hh.device.type)
+def _mode_allows(rssm): # whether it is on a processor, and torch in a mode in which operations may be chosen here
+    if rssm.gru.weight_hh.device.type != "cpu": return False
+    mixed = torch.is_autocast_enabled("cpu")
     return not (mixed or torch.jit.is_tracing() or torch.compiler.is_compiling())
 
 def _are_ours(rssm, encoder): # whether the parts are exactly those of this book

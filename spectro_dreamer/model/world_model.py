@@ -228,7 +228,7 @@ class WorldObjective(WorldParts):
         generator:torch.Generator | None=None, # draws the posterior's noise
         noise:Tensor | None=None,              # (B, T, `noise_size`) instead
         state:State | None=None,               # where the sequences begin; default: without history
-        beta_factor:float=1.0,                 # of the KL's weight, from `beta_schedule`
+        beta_factor:float | Tensor=1.0,        # of the KL's weight, from `beta_schedule`
     )->Losses:
         "The terms of the objective for each token of a batch."
         B, T, M, F = batch.tokens.shape

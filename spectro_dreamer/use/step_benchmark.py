@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CORES', 'textbook_core', 'masked_core', 'readable_core', 'compiled_core', 'Census', 'loop_products',
-           'products_alone', 'Core', 'core_step', 'full_step', 'dream', 'captured', 'runs_of', 'bench_train',
-           'census_of', 'floor_share']
+           'products_alone', 'Core', 'core_step', 'full_step', 'dream', 'runs_of', 'bench_train', 'census_of',
+           'floor_share']
 
 # %% ../../nbs/91b_step_benchmark.ipynb #89a00b68
 __doc__ += """
@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Independent, Normal
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from ..config import Config, ModelConfig, SpectroError, preset
 from ..machine import keep_memory
 from ..data.batches import Batch
@@ -35,6 +36,7 @@ from ..model.rssm import RSSM, State, latent_kind
 from ..model.unrolled import imagine_fast, observe_fast, supports
 from ..model.world_model import build
 from ..learn.compute import pick_device
+from ..learn.recorded import Recorded
 from .benchmark import Bench, Contender, interleave, machine, one_thread
 
 # %% ../../nbs/91b_step_benchmark.ipynb #8ef7ef7a
@@ -106,18 +108,26 @@ def compiled_core(
     return readable_core(rssm, embeddings, actions, partial(observe_fast, rssm, None))
 
 # %% ../../nbs/91b_step_benchmark.ipynb #0557e3fd
+def _moves(func): # whether an operation reads and writes numbers, rather than giving a view or empty memory
+    view = any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)
+    return not view and "empty" not in func.overloadpacket.__name__
+
 class Census(TorchDispatchMode):
-    "Counts the operations that are dispatched, and remembers the matrix products."
+    "Counts the operations that are dispatched and the bytes that they move, and remembers the matrix products."
     PRODUCTS = (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.addmm_)
     def __init__(self):
         super().__init__()
         self.operations = 0
+        self.moved = 0                 # bytes of all tensors that operations read and wrote, views apart
         self.products:list[tuple] = [] # of each, shape and stride of both matrices
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.operations += 1
         if func.overloadpacket in self.PRODUCTS: self.products.append(tuple((x.shape, x.stride()) for x in args[-2:]))
-        return func(*args, **(kwargs or {}))
+        made = func(*args, **(kwargs or {}))
+        if _moves(func):
+            self.moved += sum(x.numel()*x.element_size() for x in tree_leaves((args, made)) if isinstance(x, Tensor))
+        return made
 
     @property
     def flops(self)->int:
@@ -223,20 +233,6 @@ def dream(
         with torch.no_grad(): imagine(rssm, state, a)
     return run
 
-def captured(
-    step:Callable,
-    warmup:int=3, # calls before it is recorded
-)->Callable:      # without arguments
-    "A step as a CUDA graph: its operations are recorded once and started together afterwards."
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(warmup): step()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph): step()
-    return graph.replay
-
 # %% ../../nbs/91b_step_benchmark.ipynb #f2dc43d7
 def runs_of(
     part:str,         # "core", "step" or "imagine"
@@ -276,7 +272,7 @@ def bench_train(
     h_state_size:int=200, # H, of the core
     starts:int=1000,    # rollouts at a time
     steps:int=3,        # in each round
-    device:str="cpu",   # on a GPU each is timed by the wall, and our steps are also captured
+    device:str="cpu",   # on a GPU each is timed by the wall, and our steps are also recorded
 )->Bench:               # amounts in steps; ratios are speeds
     "A step of training against plainly written rivals; of the processor, on one thread and by its own clock."
     _check_positive(dict(batch_size=batch_size, length=length, h_state_size=h_state_size, starts=starts, steps=steps))
@@ -287,8 +283,8 @@ def bench_train(
     with one_thread():
         counts = {name: census_of(run) for name, run in runs.items()}
         if on_gpu:
-            runs |= {f"{name}, captured": captured(runs[name]) for name in ("ours, readable", "preset dreamer")
-                     if name in runs}
+            runs |= {f"{name}, recorded": Recorded(runs[name], place) for name in list(runs)
+                     if name == "ours, readable" or part == "step"}
         if "ours, compiled" in counts:
             cfg = ModelConfig(h_state_size=h_state_size, action_size=21, encoder_sees_h=False)
             rows_at_once = batch_size if part == "core" else starts
