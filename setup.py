@@ -12,9 +12,9 @@ cfg = parser["DEFAULT"]
 readme = here / "README.md"
 hearing, onnx, music = (cfg[f"{name}_requirements"].split() for name in ("hearing", "onnx", "music"))
 align, cluster, own = (cfg[f"{name}_requirements"].split() for name in ("align", "cluster", "dev"))
-board = cfg["tensorboard_requirements"].split()
+board, codec = (cfg[f"{name}_requirements"].split() for name in ("tensorboard", "codec"))
 compiled = ("pesq", "pycodec2", "Resemblyzer")  # they need a C compiler, themselves or in what they need
-dev = [*own, *cluster, *onnx, *music, *(r for r in hearing if not r.startswith(compiled))]
+dev = [*own, *cluster, *onnx, *music, *codec, *(r for r in hearing if not r.startswith(compiled))]
 
 setup(
     name=cfg["lib_name"],
@@ -33,7 +33,7 @@ setup(
         "corpus/*", "corpus/**/*", "tunes/*", "weights/*", "weights/**/*", "web/*", "py.typed"]},
     install_requires=cfg["requirements"].split(),
     extras_require=dict(cluster=cluster, hearing=hearing, align=align, onnx=onnx, music=music, tensorboard=board,
-                        dev=dev),
+                        codec=codec, dev=dev),
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Developers",
                  "Intended Audience :: Science/Research", "Programming Language :: Python :: 3",

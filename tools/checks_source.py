@@ -138,7 +138,7 @@ def imports_at_the_top():
 def declared():
     """Every package that the library imports is among its requirements, or those of an extra."""
     keys = ("requirements", "cluster_requirements", "hearing_requirements", "align_requirements", "onnx_requirements",
-            "music_requirements")
+            "music_requirements", "codec_requirements")
     allowed = {re.split(r"[<>=!~\[]", r)[0].lower().replace("_", "-") for key in keys for r in requirements(key)}
     owners, names = packages_distributions(), set()
     for path in library(): names |= {n.split(".")[0] for n in imported(path)}

@@ -13,7 +13,7 @@ from notebooks import ROOT
 
 WHEEL_ENV = ROOT / ".venv" / "wheel"  # the environment a wheel is tried in
 NOT_NEEDED = ("nbdev execnb nbclient jupytext espeakng_loader distributed s3fs torchmetrics auraloss pocketsphinx "
-              "jiwer pesq pycodec2 onnx onnxscript onnxruntime music21 ruff mypy").split()
+              "jiwer pesq pycodec2 onnx onnxscript onnxruntime music21 constriction ruff mypy").split()
 
 _EVERY_MODULE = """
 import importlib, importlib.resources, importlib.util, pkgutil, sys
