@@ -316,7 +316,8 @@ def tone_results(
     pool:Pool=POOL,
 )->dict:                 # mean curves with standard errors; changes found; deviants
     "A model beside an ideal observer, on RAND to REG and on oddball sequences."
-    rng, curves = np.random.default_rng(seed), {"model": [], "observer": []}
+    rng = np.random.default_rng(seed)
+    curves:dict[str, list] = {"model": [], "observer": []}
     def add(to, tones):
         to["model"].append(tone_surprise(model, tones, pool))
         to["observer"].append(Observer(pool, half_life=half_life).information(tones))
