@@ -12,8 +12,8 @@ import importlib
 
 __version__ = "0.1.0"
 
-__all__ = ["load", "imagine", "reconstruct", "complete", "restyle", "say", "prepare", "train", "evaluate",
-           "calculate_mcd", "calculate_fad"]
+__all__ = ["load", "imagine", "reconstruct", "complete", "restyle", "say", "surprise", "prepare", "train",
+           "evaluate", "calculate_mcd", "calculate_fad"]
 
 _HOMES = {  # name: the module that defines it, and what it is called there
     "load": "model.world_model:load",
@@ -22,6 +22,7 @@ _HOMES = {  # name: the module that defines it, and what it is called there
     "complete": "use.face:complete_recording",
     "restyle": "use.face:restyle_recording",
     "say": "use.face:say_sentence",
+    "surprise": "judge.surprise:surprise",
     "prepare": "data.preparation:prepare",
     "train": "learn.training:train",
     "evaluate": "judge.reports:evaluate",
@@ -33,6 +34,7 @@ TYPE_CHECKING = False  # editors and type checkers take it for true, and so find
 if TYPE_CHECKING:
     from .data.preparation import prepare
     from .judge.reports import evaluate
+    from .judge.surprise import surprise
     from .learn.training import train
     from .model.world_model import load
     from .sound.metrics import calculate_mcd

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['as_png', 'panel', 'spectrogram_figure', 'spectrogram_explorer', 'traverse', 'latent_figure',
-           'latent_explorer', 'dream_figure', 'imagination_player']
+           'latent_explorer', 'dream_figure', 'imagination_player', 'surprise_figure', 'surprise_explorer']
 
 # %% ../../nbs/93_explore.ipynb #b9580bbe
 __doc__ += """
@@ -17,6 +17,7 @@ Tensors: wave (S,) samples; spec (N, M) log-mel in nats; tokens (P, F, M) nats, 
     model = load("mini")
     latent_explorer(model, "clip.mp3")               # when, which unit, how far
     box = imagination_player(model, "clip.mp3")      # context, temperature, seed; with sound
+    surprise_explorer(model, "clip.mp3")             # the moments that surprised most, to hear
     box.controls["temperature"].value = 0.5          # as a hand would: the picture is drawn again
 """
 
@@ -32,6 +33,7 @@ from ..data.preprocessing import DB_PER_NAT, read_audio
 from ..data.front_ends import log_spectrogram, transform_of, plot_log_mel
 from ..model.rssm import each_part
 from ..model.world_model import DreamerModel
+from ..judge.surprise import heard_around, heard_as, plot_surprise, surprise
 from ..dream.spread import busiest
 from ..dream.imagination import clip_spec, dream_audio, imagine, show_dream
 
@@ -232,4 +234,36 @@ def imagination_player(
     def draw(context, temperature, seed):
         fig, dream = dream_figure(model, spec, context, temperature, seed, seconds)
         return fig, (dream_audio(dream), dream.front_end.sample_rate)
+    return panel(controls, draw, player=True)
+
+# %% ../../nbs/93_explore.ipynb #c38a5908
+def surprise_figure(
+    model:DreamerModel,
+    clip,              # a recording's path, or its waveform (S,)
+    peak:int=0,        # 0: the most surprising moment, 1: the next, …
+    around:float=0.5,  # seconds before and after it that are played
+    found=None,        # its `Surprises`, if they were measured already
+):                     # the matplotlib figure, and (waveform (S,), sample rate) of that moment
+    "A recording with its surprise, one peak chosen, and the sound around it. Raises `SpectroError` if it has no such."
+    found = surprise(model, clip) if found is None else found
+    peaks = found.peaks(peak + 1)
+    if not 0 <= peak < len(peaks): raise SpectroError(f"there are {len(peaks)} peaks, the first is number 0")
+    at = float(found.begin[peaks[peak]])
+    fig = plot_surprise(found, *heard_around(model, clip, found), marked=peak + 1)
+    for ax in fig.axes[-2:]: ax.axvspan(max(0, at - around), at + around, fill=False, ec=CYCLE[2], lw=1.5)
+    sound = heard_as(model, clip).part(max(0., at - around), at + around)
+    return fig, (np.asarray(sound), model.front_end.sample_rate)
+
+def surprise_explorer(
+    model:DreamerModel,
+    clip,        # a recording's path, or its waveform (S,)
+    peaks:int=8, # to choose from
+):               # an ipywidgets box, see `panel`; controls peak, around
+    "The peaks of a recording's surprise, to choose from and to hear; for notebooks."
+    import ipywidgets as w
+    found = surprise(model, clip)
+    names = [(f"{found.begin[k]:.2f} s: {found.nats[k]:.0f} nats", n) for n, k in enumerate(found.peaks(peaks))]
+    controls = {"peak": w.ToggleButtons(options=names, value=0, description="peak"),
+                "around": _slider("FloatSlider", "around (s)", .5, .1, 2, .1)}
+    def draw(peak, around): return surprise_figure(model, clip, peak, around, found)
     return panel(controls, draw, player=True)
