@@ -382,8 +382,7 @@ def model_fingerprint(
     model, # a `torch.nn.Module`
 )->str:    # sixteen hexadecimal digits
     "A fingerprint of a model's weights: it changes with any of them."
-    import hashlib
-    import torch
+    import hashlib, torch
     seen = hashlib.sha256()
     for name, x in sorted(model.state_dict().items()):
         seen.update(f"{name} {tuple(x.shape)} {x.dtype}".encode())
