@@ -23,9 +23,8 @@ Paths may be text or `Path`. Folders that are missing are made. Errors are `Spec
 """
 
 # %% ../nbs/02_files.ipynb #6cd6a5c3
-import errno, functools, hashlib, importlib, json, os, platform, shutil, sys, time, zipfile
+import errno, functools, importlib, json, os, sys, time
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 from .config import Config, SpectroError
@@ -116,11 +115,14 @@ def _part_name(name):
     "The name of a file that is being written; shorter where it would be too long."
     part = f"{name}.{os.getpid()}.partial"
     if len(os.fsencode(part)) <= LONGEST_NAME: return part
+    import hashlib # here and below: `--help` of a command needs none of these
     return f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.{os.getpid()}.partial"
 
 def _remove(path:Path):
     "Remove a file or a folder, if it is there."
-    if path.is_dir(): shutil.rmtree(path, ignore_errors=True)
+    if path.is_dir():
+        import shutil
+        shutil.rmtree(path, ignore_errors=True)
     else: path.unlink(missing_ok=True)
 
 def write_text(
@@ -181,6 +183,8 @@ def _has_its_name(fd, file)->bool:
 # %% ../nbs/02_files.ipynb #3b962a6a
 def _sign(fd):
     "Write into a lock file who holds it. On a full disk the lock does without."
+    import platform
+    from datetime import datetime
     who = dict(pid=os.getpid(), host=platform.node(), since=datetime.now().astimezone().isoformat(" ", "minutes"))
     with suppress(OSError):
         os.ftruncate(fd, 0)
@@ -336,6 +340,7 @@ def is_intact(
     path, # of a checkpoint
 )->bool:
     "Whether a checkpoint's bytes are those that were written."
+    import zipfile
     try:
         with zipfile.ZipFile(path) as z: return z.testzip() is None
     except Exception: return False # a damaged directory fails in many ways: a name, a method, a length
@@ -377,7 +382,7 @@ def model_fingerprint(
     model, # a `torch.nn.Module`
 )->str:    # sixteen hexadecimal digits
     "A fingerprint of a model's weights: it changes with any of them."
-    import torch
+    import hashlib, torch
     seen = hashlib.sha256()
     for name, x in sorted(model.state_dict().items()):
         seen.update(f"{name} {tuple(x.shape)} {x.dtype}".encode())

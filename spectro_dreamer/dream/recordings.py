@@ -72,7 +72,11 @@ class Beginning:
         title:str,
     ): # the matplotlib figure
         "The picture; its title says what is left out."
-        return plot_log_mel(self.spec, self.front_end, title=self.titled(title)).figure
+        import matplotlib.pyplot as plt
+        fig, ax = plt.subplots(figsize=(9, 2.6))
+        fig.subplots_adjust(.065, .18, 1.06, .89) # there is one kind of picture: no layout has to be looked for
+        plot_log_mel(self.spec, self.front_end, ax, self.titled(title))
+        return fig
 
 # %% ../../nbs/60a_recordings.ipynb #66ad84bf
 class Sounds(NamedTuple):

@@ -24,6 +24,7 @@ In several processes: `torchrun --nproc-per-node 2 $(which spectro_train) --data
 import math, time
 from dataclasses import replace
 from pathlib import Path
+import torch
 from ..config import Config, SpectroError, preset
 from ..resuming import resumed
 from ..fitting import understood
@@ -212,7 +213,8 @@ def train(
         if source: start_from(trainer, source)
         if saved: go_on_from(trainer, saved, run_dir)
         t, more = cfg.train, dict(mix=mix.about()) if mix else {}
-        about = manifest(cfg, data.fingerprint, device=str(device), processes=team.size, **more)
+        about = manifest(cfg, data.fingerprint, device=str(device), processes=team.size,
+                         threads=torch.get_num_threads(), **more)
         with begin(run_dir, cfg.to_dict(), about, saved, trainer.epoch, experiment=t.experiment_name,
                    progress=progress, use_mlflow=use_mlflow, leads=team.leads,
                    tensorboard=tensorboard) as run:

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from ..config import SpectroError
 from ..files import locked, model_fingerprint, write_text
-from .flags import command, flag, parser, setting_flags, settings_given
+from .flags import command, flag, jobs_flag, parser, setting_flags, settings_given
 from .judge_settings import JUDGE_PARTS, JudgeConfig, as_flags, format_parts, missing_needs
 
 # %% ../../nbs/91j_judging.ipynb #15b14064
@@ -209,6 +209,7 @@ def judge_parser():
                         "again. " + format_parts().replace("\n", " "))
     p.add_argument("--checkpoint", "--runs", nargs="+", default=[], metavar="MODEL",
                    help="runs to judge: folders (their best model), checkpoints, or mini; only vocoder can do without")
+    jobs_flag(p)
     p.add_argument("--dataset-path", "--dataset_path", "--dataset", required=True, metavar="FILE",
                    help="the HDF5 file that is judged: what the runs were trained on, or any other")
     flag(p, "output-dir", help="gets the results; rivals are kept in its subfolder rivals", required=True)
@@ -223,8 +224,7 @@ def judge_main(argv=None):
     "spectro_judge: judge trained runs beside rivals."
     a = judge_parser().parse_args(argv)
     settings = JudgeConfig(**settings_given(a, JudgeConfig))
-    import os, matplotlib, torch
+    import matplotlib
     matplotlib.use("Agg")
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))  # small networks are slower on many threads
     judge_runs(a.checkpoint, a.dataset_path, a.parts, a.output_dir, settings)
     print(f"wrote {a.output_dir}")

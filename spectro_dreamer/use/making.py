@@ -118,7 +118,8 @@ def prepare_main(argv=None):
     front_end = front_end_said(base.front_end, said.values)
     tokens = tokens_said(base, front_end, said.values, a.segment_duration, a.overlap)
     workers = a.num_workers
-    if workers is None: workers = 0 if a.scheduler else os.cpu_count()
+    from spectro_dreamer.machine import cores
+    if workers is None: workers = 0 if a.scheduler else cores()
     from spectro_dreamer.data.clip_checks import counted
     from spectro_dreamer.data.preparation import prepare
     from spectro_dreamer.use.buckets import local_name, send

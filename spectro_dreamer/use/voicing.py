@@ -19,7 +19,7 @@ The console command that trains vocoders. `vocoder_main(argv)` returns nothing a
 # %% ../../nbs/91i_voicing.ipynb #5894a424
 from ..config import SpectroError
 from ..sound.vocoder_settings import FitConfig, RefinerConfig
-from .flags import command, flag, parser, setting_flags, settings_given
+from .flags import command, flag, jobs_flag, parser, setting_flags, settings_given
 
 # %% ../../nbs/91i_voicing.ipynb #bd651f62
 @command
@@ -42,6 +42,7 @@ def vocoder_main(argv=None):
     flag(learn, "split-seed", 0, "which speakers these are")
     flag(learn, "half", False, "write matrices in half precision")
     flag(learn, "device", "cpu", "cpu, cuda or cuda:N")
+    jobs_flag(learn)
     setting_flags(learn, {"": FitConfig(steps=1)}, "the training; --steps or --minutes must be given",
                   but=("steps", "minutes"))
     flag(learn, "steps", help="how long to train, in gradient steps: can be repeated exactly", type=int)
