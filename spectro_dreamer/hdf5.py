@@ -24,7 +24,7 @@ from .config import SpectroError
 
 # %% ../nbs/02c_hdf5.ipynb #e203fcbd
 HEAP, HEAD = b"GCOL\1\0\0\0", 16   # how a heap begins (version 1), and the bytes of its head and of an object's
-SEARCHED = 256 << 20               # bytes of a file that are searched for heaps: its first and its last half of these
+SEARCHED = 256 << 20             # bytes of a file that are searched for heaps: half of them at its end
 
 def _walk(b, at):
     "Where a heap stands still, or None."
