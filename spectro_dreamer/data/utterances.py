@@ -41,14 +41,17 @@ def plot_phones(
     frame_rate:float,  # frames in a second
     height:float=1.02, # where the names stand, in heights of the axis
 ):
-    "Write the names of phones over a spectrogram, with lines where one ends."
-    at = 0
+    "Write the names of phones over a spectrogram, with lines where one ends; names that would touch take two rows."
+    at, last, raised, near = 0, -np.inf, False, .024*np.ptp(ax.get_xlim())
     for phone, n in plan:
         begin, end = (at - .5)/frame_rate, (at + n - .5)/frame_rate # a frame is drawn around its centre
         if at: ax.axvline(begin, color="w", lw=.5)
-        name = "" if phone == "SIL" else phone
-        ax.text((begin + end)/2, height, name, transform=ax.get_xaxis_transform(), ha="center", fontsize=7)
         at += n
+        if phone in ("SIL", ""): continue
+        middle = (begin + end)/2
+        raised, last = not raised and middle - last < near, middle
+        ax.annotate(phone, (middle, height), xycoords=ax.get_xaxis_transform(), xytext=(0, 9*raised),
+                    textcoords="offset points", ha="center", fontsize=8)
 
 # %% ../../nbs/14_utterances.ipynb #0613f937
 def phone_durations(

@@ -222,7 +222,7 @@ def show_restyled(
         draw_energy(energy_of(x), ("-", "--", "-.")[k % 3], title)
     for label, e in (energies or {}).items(): draw_energy(e, "k:", label)
     axs[-1].set(xlabel="time (s)", ylabel="energy (4 nats)")
-    axs[-1].legend(fontsize=7, ncol=2)
+    axs[-1].legend(fontsize=8, ncol=2)
     fig.colorbar(axs[0].images[0], ax=list(axs[:-1]), label="dB", pad=.01)
     return fig
 

@@ -243,5 +243,5 @@ def plot_transfers(
         ax.axhline(0, color="0.7", lw=.8)
         ax.axhline(1, color="0.7", lw=.8)
         ax.set(xlabel="cepstral distance from A (dB)", ylabel="share of the way to B's voice", title=judge)
-    fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=7)
+    fig.legend(*axs[0, 0].get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=8)
     return fig

@@ -27,6 +27,7 @@ from dataclasses import asdict
 from typing import Callable, NamedTuple
 import numpy as np, torch
 from ..config import FrontEnd, SpectroError
+from ..figures import line_colours
 from ..data.dataset import SpectrogramData
 from ..data.front_ends import log_spectrogram, transform_of
 from ..data.observations import tokens_to_frames
@@ -287,17 +288,17 @@ def plot_codecs(
         ax.plot(bits, line["mse"], "k", label="Gaussian line of these clips, log-mels")
     families:dict[str, list[tuple[str, dict]]] = {}
     for name, p in result["points"].items(): families.setdefault(name.split(",")[0], []).append((name, p))
-    for k, (family, members) in enumerate(families.items()):
+    for k, ((family, members), colour) in enumerate(zip(families.items(), line_colours(families))):
         coded = [p for _, p in members if "bits_per_second" in p]
         if not coded:
             level = members[0][1]["mse_frames"]["value"]
-            ax.axhline(level, color="0.6", ls="--", lw=1, label=f"{family} (no bits counted)")
+            ax.axhline(level, color=colour, ls="--", lw=1, label=f"{family} (no bits counted)")
             continue
         columns = "bits_per_second", "mse_frames", "mse_low"
         x, y, low = zip(*sorted([p[c]["value"] for c in columns] for p in coded))
         mark = "os^Dv"[k % 5]
-        ax.plot(x, y, f"{mark}-", color=f"C{k}", ms=4, label=family)
-        ax.plot(x, low, f"{mark}:", color=f"C{k}", mfc="w", ms=4, lw=1, label=f"{family}, below {result['low']:.0f} Hz")
+        ax.plot(x, y, f"{mark}-", color=colour, ms=4, label=family)
+        ax.plot(x, low, f"{mark}:", color=colour, mfc="w", ms=4, lw=1, label=f"{family}, below {result['low']:.0f} Hz")
     if models: ax.plot(*zip(*sorted(models.values())), "k*", ms=8, ls="", label="world models, log-mels")
     ax.set(xscale="log", yscale="log", xlabel="bits per second", ylabel="MSE per bin", xlim=(10, None))
     fig.legend(loc="outside right upper", fontsize=8)

@@ -30,6 +30,7 @@ import numpy as np, torch
 from torch import Tensor
 from ..config import SpectroError, TokenSpec
 from ..data.observations import frames_to_tokens
+from ..figures import line_colours
 from ..data.dataset import Scale, SpectrogramData
 from ..model.long_walks import clip_frames, clip_parts, first_card
 from ..model.world_model import DreamerModel
@@ -348,11 +349,12 @@ def _line_of(name, k, models):
 def _plot_measure(ax, result, measure, part):
     "Every forecaster's curve of one measure."
     others = [f for f in result.forecasters if f not in (*result.models, *TRIVIAL)]
-    for k, name in enumerate([*result.models, *others]):
+    names = [*result.models, *others]
+    for k, (name, colour) in enumerate(zip(names, line_colours(names))):
         x = result.metric(name, measure, part)
         style = "os^Dv"[k % 5] + _line_of(name, k, result.models)
         ax.errorbar(result.horizons, [v.value for v in x], [2*(v.se or 0) for v in x], fmt=style, ms=4, capsize=2,
-                    color=f"C{k}", label=name)
+                    color=colour, label=name)
     for name, style in zip(TRIVIAL, ("k:", "0.75", "0.5")):
         ax.plot(result.horizons, [v.value for v in result.metric(name, measure, part)], style, label=name)
     ax.set(xlabel="horizon (tokens after the last one heard)", xscale="log", ylim=(0, None))

@@ -152,7 +152,7 @@ def plot_rates(
         ax.plot(nats, [p[key] for _, p in points], style, ms=4, label=label)
     for name, p in points:
         at = (p["nats_per_token"], p["mse_sampled"])
-        ax.annotate(name, at, textcoords="offset points", xytext=(4, 5), fontsize=7)
+        ax.annotate(name, at, textcoords="offset points", xytext=(4, 5), fontsize=8)
     ax.set(xlabel="rate (nats per token)", ylabel="MSE per bin", xscale="log", yscale="log",
            xlim=(min(.8*min(nats), 1), max(1.3*max(nats), 60)),
            ylim=(.5*min(p["mse_sampled"] for _, p in points), 1.2))

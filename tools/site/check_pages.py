@@ -41,6 +41,7 @@ WORDS = [
 ]
 ENTRY = re.compile(r"^- \*\*(.+?)\*\*(?: \(([^)]*)\))?\. (.+) \[([^\]]+)\]\(([^)\s]+)\)$")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+SMALL = re.compile(r"""(?:font|label|title)_?size["']?\s*[=:]\s*(["']xx?-small["']|[0-7](?:\.\d+)?(?![\d.]))""")
 FENCE = re.compile(r"^```.*?^```", re.M | re.S)
 
 
@@ -152,6 +153,17 @@ def figure_problems():
             )
             if pictures == 1 and not said:
                 yield f"{path.name} cell {i}: a figure without fig-alt, the words for readers who cannot see it"
+
+
+def letter_problems():
+    """No figure has letters under 8 points: the page shows those with 8 px or more (`nbs/page-script.html`)."""
+    for path in chapters():
+        for i, cell in enumerate(read(path)["cells"]):
+            for size in SMALL.findall(text(cell["source"]) if cell["cell_type"] == "code" else ""):
+                yield f"{path.name} cell {i}: letters of {size} in a figure: write 8 or more, and make them fit"
+    for path in sorted((ROOT / "experiments").glob("*.py")):
+        for size in SMALL.findall(path.read_text(encoding="utf-8")):
+            yield f"experiments/{path.name}: letters of {size} in a figure: write 8 or more, and make them fit"
 
 
 def source_problems():
@@ -348,6 +360,7 @@ def problems():
         part_problems,
         picture_problems,
         figure_problems,
+        letter_problems,
         source_problems,
         lambda: missing_page_problems(s),
         glossary_problems,

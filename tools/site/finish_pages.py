@@ -3,7 +3,8 @@
     python tools/site/finish_pages.py _docs
 
 Quarto puts RequireJS and jQuery of another host on every page with an HTML output; they are taken off where nothing
-uses them. Pictures are fetched when they come near the screen. They say how large they will be, or the page would jump.
+uses them. Pictures are fetched when they come near the screen. They say how large they will be, or the page would jump,
+and how many points wide they were drawn: shown in as many pixels, letters of 8 points have 8 (`nbs/page-script.html`).
 The empty corner of a table is no header.
 """
 
@@ -24,16 +25,23 @@ IMAGE = re.compile(r'<img (?![^>]*\bwidth=)(?=[^>]*\bsrc="([^":]+\.png)")')
 
 
 def png_size(path):
-    """Width and height of a PNG; None if it is none."""
-    head = path.read_bytes()[:24] if path.is_file() else b""
-    return struct.unpack(">II", head[16:]) if head.startswith(b"\x89PNG") and len(head) == 24 else None
+    """Width and height of a PNG, and its width in points or None; None if it is no PNG."""
+    head = path.read_bytes()[:4096] if path.is_file() else b""
+    if not head.startswith(b"\x89PNG") or len(head) < 24:
+        return None
+    width, height = struct.unpack(">II", head[16:24])
+    at = head.find(b"pHYs") + 4
+    per_metre, unit = struct.unpack(">I4xB", head[at : at + 9]) if 4 <= at <= len(head) - 9 else (0, 0)
+    return width, height, round(width / per_metre / 0.0254 * 72) if unit == 1 and per_metre else None
 
 
 def with_sizes(page, folder):
     """A page whose pictures say their width and height, as far as they lie in its folder."""
     def sized(match):
-        size = png_size(folder / match[1])
-        return '<img width="{}" height="{}" '.format(*size) if size else match[0]
+        if not (size := png_size(folder / match[1])):
+            return match[0]
+        points = f'data-points="{size[2]}" ' if size[2] else ""
+        return f'<img width="{size[0]}" height="{size[1]}" {points}'
     return IMAGE.sub(sized, page)
 
 
@@ -72,6 +80,11 @@ def problems():
         page = '<img src="a.png" alt="an a"><img src="b.png"><img width="3" src="a.png">'
         if with_sizes(page, Path(d)) != page.replace('<img src="a', '<img width="30" height="20" src="a'):
             yield "finish_pages: a picture does not say its size"
+        dots = struct.pack(">I4sIIBI", 9, b"pHYs", 3543, 3543, 1, 0)  # a metre: 90 an inch, so 30 of them are 24 points
+        with open(Path(d, "a.png"), "ab") as picture:
+            picture.write(dots)
+        if 'data-points="24" src="a' not in with_sizes(page, Path(d)):
+            yield "finish_pages: a picture does not say how many points wide it was drawn"
 
 
 if __name__ == "__main__":
