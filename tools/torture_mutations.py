@@ -253,6 +253,21 @@ def header(dice, b):
     return struct.pack("<Q", len(text)) + text + b[8 + n:]
 
 
+def sealed(dice, b):
+    """A header or a second of a file of bits that says something else, with the right checksum."""
+    import binascii
+    from spectro_dreamer.judge.bit_files import framed, read_header, seconds_of
+    head, at = read_header(b)
+    if dice.random() < .6:
+        fixed = 3  # letters, which must be there
+        told = b[:fixed] + dice.choice(BYTES)(dice, b[fixed:at - 2])
+        return told + binascii.crc_hqx(told, 0).to_bytes(2, "big") + b[at:]
+    parts = seconds_of(b, at, head.n_seconds)
+    k = dice.randrange(len(parts))
+    parts[k] = dice.choice((*BYTES, lambda dice, b: dice.randbytes(dice.randrange(400))))(dice, parts[k])
+    return b[:at] + b"".join(framed(i, part) for i, part in enumerate(parts))
+
+
 def graph(dice, b):
     """An ONNX graph that says something else of its model, or that lacks, repeats or changes a part."""
     import onnx

@@ -5,6 +5,8 @@ one child process, which has limits of memory and of processor time; when it die
 """
 
 import contextlib
+import functools
+import itertools
 import json
 import multiprocessing
 import os
@@ -12,6 +14,7 @@ import random
 import resource
 import shutil
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -124,6 +127,14 @@ def models(folder):
     return model
 
 
+def bit_files(model):
+    """A second and a half as bits, with a new beginning each second and with none."""
+    import numpy as np
+    from spectro_dreamer.judge.bit_files import encode_spec
+    spec = np.random.default_rng(0).standard_normal((130, model.front_end.n_mels)).astype("f4") - 4
+    return [encode_spec(model, spec, 130*model.front_end.hop_length, restart=k) for k in (1, 0)]
+
+
 def rivals(folder):
     """Runs of the music LSTM and of the WaveGAN."""
     from spectro_dreamer.rivals.abc_tunes import MusicConfig, read_tunes
@@ -191,6 +202,35 @@ def read_corpus(path, recordings):
     read_labels(path, ("mood",), [job.clip.path for job in clips])
 
 
+def read_bits(model, path):
+    """As decoding does, but for the vocoder, and once more with as much as there is."""
+    from spectro_dreamer.config import SpectroError
+    from spectro_dreamer.judge.bit_files import BitReader
+    data = path.read_bytes()
+    for partial in (True, False):
+        reader = BitReader(model, data, path, partial)
+        if not reader.readable: raise SpectroError("not one of its seconds can be read")
+        for tokens in itertools.islice(reader.drawn(), 100):
+            if not tokens.isfinite().all(): raise ValueError("what is drawn is no number")
+
+
+def name_machines(path):
+    """A list of names becomes a folder of empty files in the layout of DCASE Task 2, which is read."""
+    from spectro_dreamer.judge.machines import read_machines
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        for name in path.read_text(errors="surrogateescape").splitlines():
+            inside = Path(folder, *[part for part in name.split("/")[-3:] if part not in ("", ".", "..")])
+            with contextlib.suppress(OSError, ValueError):  # what no file can be called
+                inside.parent.mkdir(parents=True, exist_ok=True)
+                inside.touch()
+        read_machines(folder)
+
+
+MACHINES = "\n".join(f"{machine}/{part}_{k:04d}.wav" for machine in ("fan", "pump") for k in range(2) for part in (
+    "train/section_00_source_train_normal", "test/section_00_source_test_normal", "test/section_00_source_test_anomaly",
+    "train/normal_id_02", "test/normal_id_02", "test/anomaly_id_02"))
+
+
 def compose_abc(path):
     """As training on tunes does."""
     from spectro_dreamer.rivals.abc_tunes import read_tunes
@@ -218,6 +258,7 @@ def readers_of_files(folder, heard, sets, written):
     yield Reader("table.tsv", rows[:1], corpus, m.TEXT)
     yield Reader("table.csv", [rows[0].replace(b"\t", b","), rows[0].replace(b"\t", b";")], corpus, m.TEXT)
     yield Reader("phones.tsv", rows[1:], read_phones, m.TEXT)
+    yield Reader("machines.txt", [MACHINES.encode()], name_machines, m.TEXT)
 
 
 def readers_of_models(folder, model):
@@ -235,6 +276,8 @@ def readers_of_models(folder, model):
     yield Reader("model.pt", [(folder/"model.pt").read_bytes()], checkpoint, held)
     yield Reader("music.pt", [(folder/"music"/"checkpoints"/"last.pt").read_bytes()], load_music, held)
     yield Reader("wavegan.pt", [(folder/"wavegan.pt").read_bytes()], load_wavegan, held)
+    low = load("low")  # a model of sound, which the small one is not
+    yield Reader("bits.sdz", bit_files(low), functools.partial(read_bits, low), (*m.BYTES, *[m.sealed]*6))
     headed = (*m.ANY, *[m.header]*10)
     yield Reader("alone.safetensors", [(folder/"alone.safetensors").read_bytes()], load, headed)
     yield Reader("vocoder.safetensors", [(folder/"vocoder.safetensors").read_bytes()], load_vocoder, headed)

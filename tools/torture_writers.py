@@ -301,6 +301,12 @@ def makers(base):
     yield Writer("dreams, data set", f"{use}.dreaming:dreams_main", [*make, "--output", "d.h5"])
     yield Writer("dreams, lines", f"{use}.dreaming:dreams_main", [*make, "--output", "d.jsonl"])
     yield Writer("dreams, NPZ", f"{use}.dreaming:dreams_main", [*make, "--output", "d"])
+    sound, meter, coder = str(base/"rec"/"reader0"/"0.wav"), f"{use}.surprising:surprise_main", f"{use}.coding"
+    yield Writer("surprise", meter, [str(base/"rec"), "--checkpoint", *model[1:], "--output-dir", "out"])
+    yield Writer("surprise, alarm", meter, [sound, "--train-on", str(base/"rec"), "--steps", "2", "--device", "cpu",
+                                            "--output-dir", "out"])
+    yield Writer("encode", f"{coder}:encode_main", [sound, "a.sdz"])
+    yield Writer("decode", f"{coder}:decode_main", [str(base/"bits.sdz"), "a.wav"])
     yield Writer("convert", f"{use}.dreaming:dreams_main", ["convert", str(base/"told.h5"), "c.h5"])
     yield Writer("mix", f"{use}.dreaming:dreams_main", ["mix", "--recorded", str(base/"told.h5"), "--dreams",
                  str(base/"dreams.h5"), "--share", "0.2", "--output", "m.h5"])
@@ -311,7 +317,8 @@ LOADED = ("scipy.signal", "scipy.stats", "librosa.filters", "librosa.feature.spe
           "spectro_dreamer.use.publishing", "spectro_dreamer.judge.evaluation", "spectro_dreamer.judge.sounds",
           "spectro_dreamer.judge.reports", "spectro_dreamer.act.written_dreams", "spectro_dreamer.rivals.wavegan_runs",
           "spectro_dreamer.rivals.music_lstm", "spectro_dreamer.act.behaviours", "spectro_dreamer.learn.training",
-          "spectro_dreamer.sound.vocoder_training")
+          "spectro_dreamer.sound.vocoder_training", "spectro_dreamer.use.surprising", "spectro_dreamer.use.coding",
+          "spectro_dreamer.judge.bit_files", "spectro_dreamer.judge.surprise", "spectro_dreamer.judge.machines")
 
 
 def set_up(base):
@@ -333,7 +340,8 @@ def set_up(base):
     shutil.copytree(base/"rec", base/"engines")
     train = next(w for w in trainings(base) if w.name == "train")
     dream = next(w for w in makers(base) if w.name == "dreams, data set")
-    for writer, output in ((train, "run"), (dream, "dreams.h5")): # which others need
+    encode = next(w for w in makers(base) if w.name == "encode")
+    for writer, output in ((train, "run"), (dream, "dreams.h5"), (encode, "bits.sdz")): # which others need
         argv = ["8" if word == "4" and before == "--horizon" else word for before, word in
                 zip(["", *writer.argv], writer.argv)]  # dreams long enough to be trained on
         done = run(writer, [*argv[:-1], str(base/output)], fresh(base/"here"))

@@ -24,7 +24,7 @@ import numpy as np
 from ..config import FrontEnd
 from .containers import find_pieces
 from .front_ends import log_spectrogram
-from .preprocessing import PIPE, UNREAD, hushed, open_binary, reading, sound_blocks
+from .preprocessing import PIPE, UNREAD, hushed, open_binary, reading, sound_blocks, spoken_name
 
 # %% ../../nbs/10k_streams.ipynb #54f47677
 BELIEVED = 24*3600 # seconds of a recording that is read in blocks; a few bytes can hold days of silence
@@ -91,10 +91,9 @@ class Recording:
         self.path, self.front_end = path, front_end
         if str(path) == PIPE:  # comes once, and is read more often
             with open_binary(path) as f: data = f.read()
-            self.kept = tempfile.NamedTemporaryFile(prefix="piped-") # gone with the recording
-            self.kept.write(data)
-            self.kept.flush()
-            self.path = self.kept.name
+            self.kept = tempfile.TemporaryDirectory(prefix="piped-") # gone with the recording
+            self.path = str(Path(self.kept.name)/spoken_name(path))
+            Path(self.path).write_bytes(data)
 
     def waves(self):
         "Its samples, as `audio_blocks` yields them."

@@ -212,10 +212,11 @@ def recordings_of(
     paths,      # of recordings and of folders
     output_dir, # what lies in it is left out of folders
 )->list:        # paths of recordings, each once
-    "The recordings that are meant. Raises `SpectroError` if a folder holds none."
+    "The recordings that are meant. Raises `SpectroError` if a folder holds none, or if a name is empty."
     found:dict = {}
     out = Path(output_dir).resolve()
     for path in paths:
+        if not str(path): raise SpectroError("the name of a recording is empty")  # and would be that of this folder
         if is_url(path) or not Path(path).is_dir():
             found.setdefault(path if is_url(path) else Path(path).resolve(), path)
             continue

@@ -115,11 +115,12 @@ def read_header(
         known, at = data[at:at + n], at + n
         if len(data) < at + 2: raise IndexError
     except (struct.error, IndexError): raise SpectroError(f"{path} is cut off within its header") from None
-    if binascii.crc_hqx(data[:at], 0) != int.from_bytes(data[at:at + 2], "big") or not per_second or not step:
+    whole = binascii.crc_hqx(data[:at], 0) == int.from_bytes(data[at:at + 2], "big")
+    if not whole or not per_second or not step or not n_tokens:
         raise SpectroError(f"{path} cannot be read: its header is damaged")
     if n_tokens > _LONGEST*per_second: raise SpectroError(f"{path} claims more than {_LONGEST} seconds")
-    return Header(weights, front_end, step/_STEP_UNIT, per_second, restart, name.decode(errors="replace"), samples,
-                  n_tokens, known), at + 2
+    said = "".join(c if c.isprintable() else "?" for c in name.decode(errors="replace")) # in messages of one line
+    return Header(weights, front_end, step/_STEP_UNIT, per_second, restart, said, samples, n_tokens, known), at + 2
 
 def check_model(
     header:Header,
@@ -334,12 +335,17 @@ class BitReader:
         self.seconds = seconds_of(data, at, n)
         if len(self.seconds) < n and not partial:
             raise SpectroError(f"{path} ends after {len(self.seconds)} of {n} seconds: it was cut off, or its end is "
-                               "damaged")
+                               "damaged (--partial, or partial=True, reads it as far as it goes)")
         self.seconds += [None]*(n - len(self.seconds))
         walk = check_writable(model)
         known = Known.read(model, walk, self.head.known)
         self.walker = Walker(walk, self.head.step, known.action, known.typical)
         self.silent:list[int] = [] # numbers of the seconds that could not be read
+
+    @property
+    def readable(self)->bool:
+        "Whether there is a second that can be read: one with which the model begins anew."
+        return any(content is not None for content in self.seconds[::self.head.restart or len(self.seconds)])
 
     @torch.no_grad()
     def drawn(self):

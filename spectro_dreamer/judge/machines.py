@@ -14,7 +14,7 @@ __doc__ += """
 Detectors of strange machines that learn from normal recordings, and how they are judged.
 
     files = read_machines("dev_data")                       # the layout of DCASE Task 2
-    found = judge_dcase(files, "dev_data")                  # machine → section → detector → AUC and pAUC
+    found = judge_dcase(files)                              # machine → section → detector → AUC and pAUC
     detector = SurpriseDetector(steps=300).fit(specs)       # list of (n, M) log-mels of normal recordings
     scores = detector.score(more)                           # (N,) the higher, the stranger
     alarm = set_alarm(detector.score(held_out), rate=.05)   # a threshold, from normal recordings
@@ -270,7 +270,13 @@ def judge_dcase(
     seed:int=0,
     progress:bool=True,
 )->dict:           # machine → section → detector → `Areas`
-    "Train and judge every detector on every machine; sections by themselves, and `mean` over them."
+    """Train and judge every detector on every machine; sections by themselves, and `mean` over them.
+
+    Raises `SpectroError` if a section cannot be judged, before anything is trained.
+    """
+    for machine, section in sorted({(f.machine, f.section) for f in files if not f.training}):
+        if len({f.anomaly for f in files if (f.machine, f.section, f.training) == (machine, section, False)}) < 2:
+            raise SpectroError(f"{machine}, section {section}: its test/ needs normal… and anomaly… to be judged")
     front_end, found = machine_config().front_end, dict[str, dict]()
     def show(what): return lambda x: show_progress(x, what) if progress else x
     for machine in sorted({f.machine for f in files}):

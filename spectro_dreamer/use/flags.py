@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TOO_LITTLE_MEMORY', 'MOST_JOBS', 'TRACKERS', 'command', 'fail', 'Parser', 'parser', 'flag', 'setting_flags',
            'settings_given', 'config_flags', 'settings_said', 'checkpoint_flag', 'device_flag', 'jobs_flag',
-           'hearing_parser', 'vocoder_flag', 'run_flags', 'tracker_flag', 'tracking_said', 'say_wrote',
-           'say_some']
+           'hearing_parser', 'vocoder_flag', 'run_flags', 'tracker_flag', 'tracking_said', 'check_folder',
+           'say_wrote', 'say_some']
 
 # %% ../../nbs/91c_flags.ipynb #ba0cf228
 __doc__ += """
@@ -29,6 +29,7 @@ answers at once.
 import argparse, errno, os, sys
 from dataclasses import fields
 from functools import wraps
+from pathlib import Path
 from ..config import SpectroError
 from ..files import was_replaced, watching
 from ..terminals import lasting_streams
@@ -305,6 +306,15 @@ def tracking_said(
         raise SpectroError(f"--no-mlflow and --tracker {a.tracker} contradict each other: leave out one")
     who = a.tracker or ("none" if a.no_mlflow else "mlflow")
     return dict(use_mlflow=who in ("mlflow", "both"), tensorboard=who in ("tensorboard", "both"))
+
+def check_folder(
+    path, # of a folder that gets the output, whether it is there or not
+):
+    "Raises `SpectroError` if a folder cannot be made or takes no file; called before work whose result it is to get."
+    there = next((p for p in (Path(path), *Path(path).parents) if p.exists()), Path("."))
+    if not there.is_dir(): raise SpectroError(f"{there} is a file, and a folder is needed: choose another output")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SpectroError(f"the folder {there} cannot be written to: choose another output")
 
 def say_wrote(
     files, # paths

@@ -51,7 +51,8 @@ class PageHandler(SimpleHTTPRequestHandler):
         part = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if path.suffix == ".html" and path.is_file():
             self.answer(path, with_players(path.read_text(encoding="utf-8", errors="replace")).encode())
-        elif part and path.is_file(): self.answer_part(path, int(part[1]), int(part[2] or path.stat().st_size - 1))
+        elif part and path.is_file() and int(part[2] or part[1]) >= int(part[1]):
+            self.answer_part(path, int(part[1]), int(part[2] or path.stat().st_size - 1))
         else: super().do_GET()
 
     def answer(self, path, content, status=200, **headers):

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 from ..config import SpectroError
-from .flags import command, device_flag, flag, parser, say_wrote
+from .flags import check_folder, command, device_flag, flag, parser, say_wrote
 
 # %% ../../nbs/91m_surprising.ipynb #80323916
 def measured(
@@ -51,10 +51,11 @@ def picture_of(
     from spectro_dreamer.figures import styled_figures
     from spectro_dreamer.files import atomic_write
     from spectro_dreamer.judge.surprise import heard_around, plot_surprise
+    from spectro_dreamer.machine import quietly
     with styled_figures():
         fig = plot_surprise(found, *heard_around(model, path, found), marked=peaks, title=Path(str(path)).name)
     try:
-        with atomic_write(file) as part: fig.savefig(part, format="png")
+        with quietly(), atomic_write(file) as part: fig.savefig(part, format="png") # of signs that the font lacks
     finally: plt.close(fig)
 
 def measure_files(
@@ -66,7 +67,7 @@ def measure_files(
     "Measure many recordings with one model; one that fails does not stop the others."
     from spectro_dreamer.dream.recordings import output_names, recordings_of
     paths, out = recordings_of(paths, output_dir), Path(output_dir)
-    for path, name in zip(paths, output_names(paths)):
+    for path, name in zip(paths, output_names(["summary", *paths])[1:]): # summary.csv is that of all
         files = [out/f"{name}.csv", out/f"{name}.png"]
         try:
             found = measured(model, path)
@@ -162,6 +163,9 @@ def surprise_main(argv=None):
     if len(chosen) != 1: raise SpectroError("give one of --checkpoint, --train-on and --machines")
     if a.alarm is not None and not a.train_on: raise SpectroError("--alarm needs --train-on")
     if a.peaks < 1: raise SpectroError(f"need peaks >= 1, got {a.peaks}")
+    if a.steps < 1: raise SpectroError(f"need steps >= 1, got {a.steps}")
+    if not 0 <= a.seed < 2**32: raise SpectroError(f"need a seed from 0 to {2**32 - 1}, got {a.seed}")
+    check_folder(a.output_dir)
     if a.machines: return _machines(a)
     if not a.recordings: raise SpectroError("nothing to measure: name recordings, or folders of them")
     _measure(a)
@@ -192,6 +196,7 @@ def _measure(a):
         print(normal.said)
     model = (normal.model if normal else load_of_sound(a.checkpoint)).to(device)
     alarm = normal.alarm if normal else None
+    if normal: say_wrote([Path(a.output_dir)/"normal.pt"])
     for path, found, files in measure_files(model, a.recordings, a.output_dir, a.peaks):
         if isinstance(found, SpectroError):
             if alone: raise found
