@@ -5,6 +5,7 @@
 Quarto puts RequireJS and jQuery of another host on every page with an HTML output; they are taken off where nothing
 uses them. Pictures are fetched when they come near the screen. They say how large they will be, or the page would jump,
 and how many points wide they were drawn: shown in as many pixels, letters of 8 points have 8 (`nbs/page-script.html`).
+Those that are mostly white paper say so, and are shown as light on dark in the dark; spectrograms are left as they are.
 The empty corner of a table is no header.
 """
 
@@ -35,13 +36,28 @@ def png_size(path):
     return width, height, round(width / per_metre / 0.0254 * 72) if unit == 1 and per_metre else None
 
 
+PAPER = 0.8  # share of white pixels from which on a picture is lines on paper; with a spectrogram in it, it has fewer
+
+
+def is_paper(path):
+    """Whether a PNG is mostly white."""
+    from matplotlib.image import imread
+
+    try:
+        colours = imread(path)
+    except (OSError, SyntaxError, ValueError):  # no whole picture
+        return False
+    return colours.ndim == 3 and (colours[..., :3].min(-1) > 0.97).mean() > PAPER
+
+
 def with_sizes(page, folder):
     """A page whose pictures say their width and height, as far as they lie in its folder."""
     def sized(match):
         if not (size := png_size(folder / match[1])):
             return match[0]
         points = f'data-points="{size[2]}" ' if size[2] else ""
-        return f'<img width="{size[0]}" height="{size[1]}" {points}'
+        paper = "data-paper " if is_paper(folder / match[1]) else ""
+        return f'<img width="{size[0]}" height="{size[1]}" {points}{paper}'
     return IMAGE.sub(sized, page)
 
 
@@ -66,6 +82,19 @@ def finish(folder):
     return changed
 
 
+def paper_problems(folder):
+    """Pictures that would be taken for the other kind."""
+    import numpy as np
+    from matplotlib.image import imsave
+
+    for dark, paper in ((4, True), (40, False)):  # columns of a hundred that a spectrogram or some lines take
+        picture = np.ones((10, 100, 3))
+        picture[:, :dark] = 0.1
+        imsave(folder / "b.png", picture)
+        if is_paper(folder / "b.png") != paper:
+            yield f"finish_pages: a picture with {dark} % of ink is {'no ' * paper}paper"
+
+
 def problems():
     """What this script would get wrong, on the smallest site there is; `check_site.py` asks."""
     foreign = '<script src="https://cdn.example/require.min.js" crossorigin="anonymous"></script>\n'
@@ -85,6 +114,7 @@ def problems():
             picture.write(dots)
         if 'data-points="24" src="a' not in with_sizes(page, Path(d)):
             yield "finish_pages: a picture does not say how many points wide it was drawn"
+        yield from paper_problems(Path(d))
 
 
 if __name__ == "__main__":
