@@ -303,8 +303,8 @@ def makers(base):
     yield Writer("dreams, NPZ", f"{use}.dreaming:dreams_main", [*make, "--output", "d"])
     sound, meter, coder = str(base/"rec"/"reader0"/"0.wav"), f"{use}.surprising:surprise_main", f"{use}.coding"
     yield Writer("surprise", meter, [str(base/"rec"), "--checkpoint", *model[1:], "--output-dir", "out"])
-    yield Writer("surprise, alarm", meter, [sound, "--train-on", str(base/"rec"), "--steps", "2", "--device", "cpu",
-                                            "--output-dir", "out"])
+    yield Writer("surprise, alarm", meter, [sound, "--train-on", str(base/"normal"), "--steps", "2", "--device",
+                                            "cpu", "--output-dir", "out"])
     yield Writer("encode", f"{coder}:encode_main", [sound, "a.sdz"])
     yield Writer("decode", f"{coder}:decode_main", [str(base/"bits.sdz"), "a.wav"])
     yield Writer("convert", f"{use}.dreaming:dreams_main", ["convert", str(base/"told.h5"), "c.h5"])
@@ -319,6 +319,14 @@ LOADED = ("scipy.signal", "scipy.stats", "librosa.filters", "librosa.feature.spe
           "spectro_dreamer.rivals.music_lstm", "spectro_dreamer.act.behaviours", "spectro_dreamer.learn.training",
           "spectro_dreamer.sound.vocoder_training", "spectro_dreamer.use.surprising", "spectro_dreamer.use.coding",
           "spectro_dreamer.judge.bit_files", "spectro_dreamer.judge.surprise", "spectro_dreamer.judge.machines")
+
+
+def normal_recordings(folder):
+    """Three seconds each, as a meter of what is normal needs them."""
+    import numpy as np
+    import soundfile
+    folder.mkdir()
+    for k in range(4): soundfile.write(folder/f"{k}.wav", .1*np.random.default_rng(k).standard_normal(48000), 16000)
 
 
 def set_up(base):
@@ -338,6 +346,7 @@ def set_up(base):
     (base/"wave.json").write_text(json.dumps(dict(preset="test", model_dim=1, latent_dim=2, strides=[4, 5], start=25,
                                                   epochs=2, checkpoint_epochs=1, batch_size=4, phase_shuffle=1)))
     shutil.copytree(base/"rec", base/"engines")
+    normal_recordings(base/"normal")
     train = next(w for w in trainings(base) if w.name == "train")
     dream = next(w for w in makers(base) if w.name == "dreams, data set")
     encode = next(w for w in makers(base) if w.name == "encode")
