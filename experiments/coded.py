@@ -162,6 +162,8 @@ def scores(table):
         "coded.file_over_kl": score(rows[worst]["over_promise"], rows[worst]["over_promise_se"], n, 1.15,
                                     f"{by}; the worst of three models, {worst}"),
         "coded.stoi": score(*speak["stoi"], n, .87, f"{by}; speak, files of {speak['bits_per_second']:.0f} bit/s"),
+        "coded.word_errors": score(*speak["word_errors"], n, None, f"{by}; speak, at the same bits; recordings "
+                                   f"{rows['recording']['word_errors'][0]:.2f}"),
         "coded.bits_per_second": score(speak["bits_per_second"], None, n, 1300, f"{by}; speak"),
     }
 

@@ -65,6 +65,7 @@ def fingerprints(
     said = json.dumps([c.front_end.to_dict(), asdict(c.tokens), c.train.standardise], sort_keys=True)
     return bytes.fromhex(model_fingerprint(model))[:4], hashlib.sha256(said.encode()).digest()[:2]
 
+# %% ../../nbs/55d_bit_files.ipynb #22ba1adf
 @dataclass(frozen=True)
 class Header:
     "What stands before the seconds."

@@ -83,6 +83,7 @@ class SurpriseDetector:
         "The mean surprise of each."
         return np.array([self.measure(x)[0] for x in specs])
 
+# %% ../../nbs/51e_machines.ipynb #dc8a5ccf
 class BandwiseDetector:
     "How far the mean spectrum lies from the normal one, in deviations between recordings, band by band."
     def fit(self, specs):
@@ -126,6 +127,7 @@ class MixtureDetector:
         "The mean of each recording's frames."
         return np.array([-self.normal.score(np.asarray(x)) for x in specs])
 
+# %% ../../nbs/51e_machines.ipynb #6512f232
 class AutoencoderDetector:
     "The squared error of an autoencoder of five frames (128, 128, 8, 128, 128), as in the baseline of DCASE 2020."
     def __init__(self,
@@ -264,6 +266,7 @@ def machine_specs(
     "The log-mels of recordings."
     return [log_spectrogram(read_audio(p, front_end.sample_rate), front_end) for p in show(list(paths))]
 
+# %% ../../nbs/51e_machines.ipynb #d5e34cf2
 def judge_dcase(
     files,         # of `read_machines`
     steps:int=300, # of the world model

@@ -69,6 +69,7 @@ def tone_wave(
     each = level*np.sin(2*np.pi*pool.hertz[:, None]*t)*ramp   # (size, n)
     return each[np.asarray(tones)].ravel().astype(np.float32)
 
+# %% ../../nbs/51d_tones.ipynb #0862d1c3
 def random_tones(rng, n:int, size:int)->np.ndarray: # (n,)
     "RAND: every tone drawn from the pool, whatever came before."
     return rng.integers(size, size=n)
@@ -250,6 +251,7 @@ def _parts(tokens, rng, batch_size, length):
     x = torch.stack([tokens[i][(k := rng.integers(room[i])):k + length] for i in which])
     return Batch(x, x.new_zeros(*x.shape[:2], len(LOCAL_STYLE)), x.new_zeros(*x.shape[:2], 2))
 
+# %% ../../nbs/51d_tones.ipynb #d85d6a03
 def train_on_tones(
     steps:int=500,
     seed:int=0,
@@ -307,6 +309,7 @@ def around_deviants(
     at = at[(at + min(lags) >= 0) & (at + max(lags) < len(curve))]
     return np.asarray(curve)[at[:, None] + np.asarray(lags)]
 
+# %% ../../nbs/51d_tones.ipynb #7b4b1e24
 def tone_results(
     model:DreamerModel,
     sequences:int=200,   # that change, made anew

@@ -170,6 +170,7 @@ def surprise_main(argv=None):
     if not a.recordings: raise SpectroError("nothing to measure: name recordings, or folders of them")
     _measure(a)
 
+# %% ../../nbs/91m_surprising.ipynb #8ce89b59
 def _machines(a):
     "Judge detectors in the layout of DCASE."
     import json
