@@ -20,7 +20,10 @@ Nothing is decoded here.
 
 # %% ../../nbs/09_containers.ipynb #b792bc6c
 import io, re, struct
+from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
+import numpy as np
 
 # %% ../../nbs/09_containers.ipynb #a489df09
 _WORDS = ((rb"RIFF....WAVE|RIFX....WAVE", "WAV"), (rb"RF64....WAVE", "RF64"), (rb"FORM....AIF[FC]", "AIFF"),
@@ -164,23 +167,29 @@ _KBITS[True, 2] = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320,
 _KBITS[False, 2] = _KBITS[False, 1]
 _SYNC = re.compile(rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd][\x10-\xef]", re.DOTALL)
 
-class _Frame(NamedTuple):
-    "A frame of an MP3."
-    at:int
-    size:int     # bytes
-    kind:tuple   # version, layer, rate in hertz, whether it has one channel
-    samples:int
+class _Row(NamedTuple):
+    "Frames of an MP3, all of a kind, that lie end to end."
+    kind:tuple       # version, layer, rate in hertz, whether they have one channel
+    samples:int      # of each
+    places:list[int] # where they begin, and where the last one ends
 
-def _frame(data, at):
-    "The frame at a place, or None."
-    if not _SYNC.match(data, at) or at + 4 > len(data): return None
-    version, layer, rate, kbit = data[at + 1] >> 3 & 3, data[at + 1] >> 1 & 3, data[at + 2] >> 2 & 3, data[at + 2] >> 4
-    if version == 1 or rate == 3: return None
+@lru_cache(maxsize=None)
+def _layout(header, alone):
+    "Size, kind and samples of the frames whose first three bytes are these; None if no frame begins so."
+    if not _SYNC.match(header): return None
+    version, layer, rate, kbit = header[1] >> 3 & 3, header[1] >> 1 & 3, header[2] >> 2 & 3, header[2] >> 4
+    if rate == 3: return None
     hertz, first = _RATES[version][rate], version == 3
     samples = 1152 if first or layer == 2 else 576
-    size = samples//8*1000*_KBITS[first, layer][kbit]//hertz + (data[at + 2] >> 1 & 1)
-    return _Frame(at, size, (version, layer, hertz, data[at + 3] >> 6 == 3), samples)
+    size = samples//8*1000*_KBITS[first, layer][kbit]//hertz + (header[2] >> 1 & 1)
+    return size, (version, layer, hertz, alone), samples
 
+def _frame(data, at):
+    "Size, kind and samples of the frame at a place, or None."
+    return _layout(data[at:at + 3], data[at + 3] >> 6 == 3) if at + 4 <= len(data) else None
+
+
+# %% ../../nbs/09_containers.ipynb #5a1c09e2
 def _tag_end(data, at):
     "Where the tag at a place ends; the place itself if there is none."
     if data[at:at + 3] == b"ID3" and at + 10 <= len(data):
@@ -192,51 +201,75 @@ def _tag_end(data, at):
         return at + 32 + (size if flags & 0x20 else 0)
     return at
 
-def _frames(data):
-    "The frames of an MP3, and the bytes between them that are neither frame nor tag."
-    frames, strange, at = [], 0, 0
+def _row(data, at):
+    "The frame at a place, and those of its kind that follow it end to end."
+    size, kind, samples = frame = _frame(data, at)
+    places = [at]
+    while frame and frame[1] == kind:
+        at += frame[0]
+        places.append(at)
+        frame = _frame(data, at)
+    return _Row(kind, samples, places)
+
+def _rows(data):
+    "The rows of frames of an MP3, and how many bytes between them are neither frame nor tag."
+    rows, strange, at = [], 0, 0
     while at < len(data):
         if (end := _tag_end(data, at)) > at:
             at = end
             continue
-        frame = _frame(data, at)
-        known = frames and frame and frames[-1].at + frames[-1].size == at and frames[-1].kind == frame.kind
-        if frame and (known or _goes_on(data, frame)):
-            frames.append(frame)
-            at += frame.size
+        if _goes_on(data, at):
+            rows.append(_row(data, at))
+            at = rows[-1].places[-1]
             continue
         place = _SYNC.search(data, at + 1)
         tag = data.find(b"ID3", at + 1, place.start() if place else len(data))
         end = tag if tag >= 0 else place.start() if place else len(data)
         strange, at = strange + end - at, end
-    return frames, strange
+    return rows, strange
 
-def _goes_on(data, frame):
-    "Whether another frame, a tag or the end follows a frame, so that it is one."
-    after = frame.at + frame.size
+def _goes_on(data, at):
+    "Whether a frame is at a place, and another one, a tag or the end behind it, so that it is one."
+    if not (frame := _frame(data, at)): return False
+    after = at + frame[0]
     return after >= len(data) or _frame(data, after) is not None or _tag_end(data, after) > after
 
+
 # %% ../../nbs/09_containers.ipynb #40ad6f23
-def _has_index(data, frame):
-    "Whether a frame is no sound but the index of what follows."
-    side = (17 if frame.kind[3] else 32) if frame.kind[0] == 3 else (9 if frame.kind[3] else 17)
-    words = data[frame.at + 4 + side:frame.at + 8 + side], data[frame.at + 36:frame.at + 40]
-    return words[0] in (b"Xing", b"Info") or words[1] == b"VBRI"
+def _indices(data, row):
+    "The places of those frames of a row that are no sound, but an index of what follows."
+    version, _, _, alone = row.kind
+    side = (17 if alone else 32) if version == 3 else (9 if alone else 17)
+    at = np.array(row.places[:-1])
+    def stands(word, behind): # in which of the frames
+        found = np.frombuffer(data, np.uint8).take(at[:, None] + np.arange(behind, behind + 4), mode="clip")
+        return found.view(">u4")[:, 0] == int.from_bytes(word)
+    return at[stands(b"Xing", 4 + side) | stands(b"Info", 4 + side) | stands(b"VBRI", 36)].tolist()
+
+class _Piece(NamedTuple):
+    "Frames of an MP3 that go together."
+    kind:tuple
+    parts:list[bytes]
+    counts:list[int] # frames of each part
 
 def _mp3(data):
     "The pieces of an MP3."
-    frames, strange = _frames(data)
-    groups, seconds = [], 0.
-    for f in frames:
-        index = _has_index(data, f)
-        if not groups or index or f.kind != groups[-1][0].kind: groups.append([])
-        groups[-1].append(f)
-        seconds += 0 if index else f.samples/f.kind[2]
-    groups = [g for g in groups if len(g) > 1]
-    if len(groups) < 2 and strange <= STRANGE: return Found([], strange, seconds)
-    return Found([b"".join(data[f.at:f.at + f.size] for f in g) for g in groups], strange, seconds)
+    rows, strange = _rows(data)
+    pieces, seconds = [], 0.
+    for row in rows:
+        indices = _indices(data, row)
+        seconds += (len(row.places) - 1 - len(indices))*row.samples/row.kind[2]
+        for i, k in pairwise(sorted({0, *map(row.places.index, indices), len(row.places) - 1})):
+            if not pieces or row.places[i] in indices or row.kind != pieces[-1].kind:
+                pieces.append(_Piece(row.kind, [], []))
+            pieces[-1].parts.append(data[row.places[i]:row.places[k]])
+            pieces[-1].counts.append(k - i)
+    pieces = [p for p in pieces if sum(p.counts) > 1]
+    if len(pieces) < 2 and strange <= STRANGE: return Found([], strange, seconds)
+    return Found([b"".join(p.parts) for p in pieces], strange, seconds)
 
 STRANGE = 1024 # bytes that are neither frames nor tags, which a decoder steps over
+
 
 # %% ../../nbs/09_containers.ipynb #12027244
 MOST_SEARCHED = 1 << 30 # bytes of a compressed file that are searched
