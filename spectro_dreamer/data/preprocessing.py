@@ -54,9 +54,8 @@ LONGEST = 4*3600                  # seconds; a few bytes can hold days of silenc
 MOST_SAMPLES = LONGEST*48_000     # the same at a rate that claims to be higher
 TOO_LONG = "is too long for the memory that is free: cut it into pieces"
 UNREAD = 1024                     # bytes an MP3's tags may take at its end
-
-PIPE = "-"             # stands for the recording that is piped into a command
-MOST_PIPED = 1 << 31   # bytes
+PIPE = "-"                        # stands for the recording that is piped into a command
+MOST_PIPED = 1 << 31              # bytes
 
 def is_url(path)->bool:
     "Whether a path is for fsspec (`s3://…`, `memory://…`) rather than the local file system."
