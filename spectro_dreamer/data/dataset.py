@@ -43,7 +43,7 @@ class Scale(NamedTuple):
         spec:torch.Tensor, # (..., N, M) nats
     )->torch.Tensor:       # the same, standardised
         "Standardise."
-        return (spec - self.mean)/self.std
+        return (spec - self.mean).div_(self.std)
 
     def undo(self,
         z:torch.Tensor, # (..., N, M) standardised
@@ -109,6 +109,7 @@ class Rows:
     ):
         self.pieces, self.device, self.maps = pieces, torch.device(device), maps
         self.ends = np.cumsum([len(p) for p in pieces])
+        self.whole = torch.from_numpy(pieces[0]) if len(pieces) == 1 and not maps else None # in memory, in one piece
 
     @classmethod
     def mapped(cls,
@@ -160,6 +161,10 @@ class Rows:
         length:int,        # L
     )->torch.Tensor:       # (B, L, W) float32
         "Runs of `length` consecutive rows."
+        if self.whole is not None:
+            at = torch.from_numpy(starts)[:, None] + torch.arange(length)
+            found = self.whole.index_select(0, at.ravel()).float().unflatten(0, at.shape)
+            return found.to(self.device, non_blocking=True)
         places = list(zip(*self._place(starts)))
         for k, first in places: self._want(k, first, length)
         out = np.empty((len(starts), length, self.pieces[0].shape[1]), np.float32)

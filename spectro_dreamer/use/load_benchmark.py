@@ -26,6 +26,7 @@ from typing import Callable, Iterator, NamedTuple
 import h5py, numpy as np, torch
 from torch.utils.data import DataLoader, Dataset
 from ..config import FrontEnd, SpectroError, TokenSpec
+from ..machine import keep_memory
 from ..data.batches import Batches, sequence_starts
 from ..data.dataset import Rows, SpectrogramData
 from ..data.store import FRAME_ARRAYS, PreparedClip, Shard, data_settings, write_shard
@@ -257,6 +258,7 @@ def bench_load(
     """
     if not seconds > 0 or not stream_gb >= 0:
         raise SpectroError(f"seconds must be positive and stream_gb not negative, got {seconds} and {stream_gb}")
+    keep_memory() # as training does
     with one_thread(), workspace(work_dir) as work, ExitStack() as opened:
         if not dataset: prepare(bundled_corpus(), dataset := work/"dataset.h5", progress=False)
         data = SpectrogramData(dataset)
