@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['clean_main', 'front_end_said', 'tokens_said', 'prepare_main', 'join_main', 'train_config', 'dreams_said',
-           'train_main', 'evaluate_main', 'export_main', 'bench_main']
+           'train_main', 'evaluate_main', 'export_main']
 
 # %% ../../nbs/91e_making.ipynb #65e3d6d5
 __doc__ += """
@@ -355,44 +355,3 @@ def _keep(a):
     if "onnx" in told:
         print(f"onnx: differs from PyTorch by at most {told['onnx']['differs_by']:.1e} in a step, "
               f"{told['onnx']['differs_by_in_40_steps']:.1e} in 40")
-
-# %% ../../nbs/91e_making.ipynb #79b6e9a4
-@command
-def bench_main(argv=None):
-    "spectro_bench: how fast it is, as ratios to other ways of doing it."
-    p = parser("bench", "Measure the speed of preparing recordings, of loading batches or of a step of training "
-                        "against plainly written rivals, interleaved in one process.")
-    which = p.parts()
-    prepare = which.add_parser("prepare", help="recordings to HDF5, against decoding alone",
-                               description="Recordings to HDF5, with ratios to the cost of decoding alone.")
-    prepare.add_argument("input_dir", nargs="?", help="a corpus or any folder of audio (default: the bundled corpus)")
-    flag(prepare, "n-clips", 400, "clips to use at most")
-    flag(prepare, "num-workers", 2, "processes, against one")
-    load = which.add_parser("load", help="HDF5 to batches, against a per-item DataLoader",
-                            description="HDF5 to batches of 16 × 20 tokens, with ratios to a per-item DataLoader.")
-    load.add_argument("dataset", nargs="?", help="HDF5 file from spectro_prepare (default: the bundled corpus is "
-                                                 "prepared)")
-    flag(load, "seconds", 1.0, "that each contender works in each round, about")
-    flag(load, "stream-gb", 0.0, "also write a data set of so many gigabytes and stream from it")
-    train = which.add_parser("train", help="a step of training, against plainly written loops",
-                             description="A step of training on one thread, with ratios to a loop in the structure of "
-                                         "pydreamer's core.")
-    flag(train, "part", "core", "the recurrence alone, whole models, or rollouts", choices=("core", "step", "imagine"))
-    flag(train, "batch-size", 16, "sequences in a batch")
-    flag(train, "length", 20, "steps of a sequence or rollout")
-    flag(train, "h-state-size", 200, "deterministic state of the core")
-    flag(train, "starts", 1000, "rollouts at a time")
-    flag(train, "steps", 3, "steps in each round")
-    flag(train, "device", "cpu", "cpu, or cuda: then by the wall, and our steps as CUDA graphs too")
-    for q, name in ((prepare, "bench_prepare"), (load, "bench_load"), (train, "bench_train")):
-        q.set_defaults(do=name)
-        flag(q, "rounds", 5, "timed rounds, after one that is not")
-    for q in (prepare, load):
-        flag(q, "work-dir", help="where temporary files go (default: the system's folder for them)")
-    a = vars(p.parse_args(argv))
-    do = a.pop("do")
-    from spectro_dreamer.use.benchmark import bench_prepare, format_bench
-    from spectro_dreamer.use.load_benchmark import bench_load
-    from spectro_dreamer.use.step_benchmark import bench_train
-    measured = dict(bench_prepare=bench_prepare, bench_load=bench_load, bench_train=bench_train)[do](**a)
-    print(format_bench(measured))
