@@ -52,6 +52,18 @@ def build(folder):
         web_files(folder, "mini", "speak", MODULES/"onnxruntime-web")
 
 
+def file_of(name):
+    """What Python writes for the first clip of the page as a file of bits, with a shipped model."""
+    from spectro_dreamer.data.front_ends import log_spectrogram
+    from spectro_dreamer.data.preprocessing import bundled_corpus, read_audio
+    from spectro_dreamer.judge.bit_files import encode_spec
+    from spectro_dreamer.model.world_model import load
+    from spectro_dreamer.use.web_panel import PAGE_CLIPS
+    model = load(name)
+    wave = read_audio(bundled_corpus()/"clips"/PAGE_CLIPS[0], model.front_end.sample_rate)
+    return encode_spec(model, log_spectrogram(wave, model.front_end), len(wave), name=name)
+
+
 def drive(folder, pictures=None):
     """What a browser saw: the answer of `drive_panel.mjs`."""
     import soundfile
@@ -59,7 +71,7 @@ def drive(folder, pictures=None):
     from spectro_dreamer.use.web_panel import PAGE_CLIPS
     wave, rate = soundfile.read(bundled_corpus()/"clips"/PAGE_CLIPS[0], dtype="float32")
     with tempfile.NamedTemporaryFile("w", suffix=".json") as samples:
-        samples.write(json.dumps(dict(wave=wave.tolist(), rate=rate)))
+        samples.write(json.dumps(dict(wave=wave.tolist(), rate=rate, other=file_of("low").hex())))
         samples.flush()
         script = str(ROOT/"tools"/"site"/"drive_panel.mjs")
         done = subprocess.run(["node", script, str(folder), str(MODULES), browser(), samples.name,
@@ -135,6 +147,8 @@ def sound_error(samples, spec):
 def compare(found, wanted):
     """Numbers of the comparison; raises `Failed` with what is wrong."""
     import numpy as np
+    from spectro_dreamer.judge.bit_files import decode_spec
+    from spectro_dreamer.model.world_model import load
     said = {}
     for name, x in wanted.items():
         got = picture_of(found[name])
@@ -144,12 +158,29 @@ def compare(found, wanted):
     said["log-mel of the same samples"] = float(off.max())
     said["heard, 99 % of bins"] = float(np.quantile(np.abs(picture_of(found["heard"]) - wanted["heard"]), .99))
     canvas = found["canvas"]
+    read = decode_spec(load("mini"), bytes(found["bits"])).numpy()
+    got = picture_of(found["from_file"])
+    said["out of the file"] = float(np.abs(got - read).max()) if got.shape == read.shape else np.inf
+    said["bytes of the file"], said["bytes in Python"] = len(found["bits"]), len(file_of("mini"))
     drawn = np.array(canvas["light"]).reshape(canvas["height"], canvas["width"])[::-1].T
     seen = wanted["heard"] > wanted["heard"].max() - 13.8 # the 60 dB that are shown
     said["the drawn picture, correlation"] = float(np.corrcoef(drawn[seen], wanted["heard"][seen])[0, 1])
     for name, spec in (("again", "again"), ("said", "said"), ("sharp", "sharp")):
         said[f"sound of {name}, z-MSE"] = sound_error(found[f"{name}_wave"], wanted[spec])
     return said
+
+
+def file_problems(found, said):
+    """Whatever is not right about the file of bits that the page wrote, showed and read."""
+    data = bytes(found["bits"])
+    if said["out of the file"] > .01: yield "what the page reads in its file is not what Python reads in it"
+    if abs(len(data)/said["bytes in Python"] - 1) > .03:
+        yield f"the page's file has {len(data)} bytes, and Python's {said['bytes in Python']}"
+    if f"As a file: {len(data):,} bytes" not in found["bits_said"]: yield f"the page says: {found['bits_said']}"
+    if bytes.fromhex(" ".join(found["bits_shown"])) != data: yield "the bytes shown are not those of the file"
+    if found["bits_saved"] != ["sentence.sdz", list(data)]: yield "the file that is saved is another"
+    if "the browser's recording" not in found["microphone_said"]: yield "what was said has no size"
+    if not found["damaged_named"][-1].startswith("Second"): yield "the damaged file is not shown"
 
 
 def problems(found, said):
@@ -162,6 +193,7 @@ def problems(found, said):
     if said["the drawn picture, correlation"] < .95: yield "the drawn spectrogram is not the one that was heard"
     for name, most in (("again", .05), ("said", .05), ("sharp", .3)):
         if said[f"sound of {name}, z-MSE"] > most: yield f"the sound of {name} is not of its spectrogram"
+    yield from file_problems(found, said)
     early = [p for p in found["before_click"] if p.endswith((".onnx", ".wasm", ".mp3"))]
     if early: yield f"fetched before a click: {', '.join(early)}"
     again = [p for p in found["second_visit"] if p.endswith((".onnx", ".wasm"))]
