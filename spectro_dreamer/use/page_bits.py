@@ -8,7 +8,7 @@ __all__ = ['page_bits', 'walk_arrays', 'inexact', 'giving']
 # %% ../../nbs/90eb_page_bits.ipynb #pb03
 __doc__ += """
 
-What a web page needs to write and read files of bits: the layers of the walk by name, and graphs that give their weights.
+What a web page needs to write and read files of bits: the walk's layers by name, and graphs that give their weights.
 
     page_bits(load("low"), "low")                  # for `grid.js` and `bits.js`, plain values; None: no files with it
     names = walk_arrays(load("low"))["prior"]      # weights that the graph "prior" holds
@@ -50,7 +50,7 @@ def page_bits(
     c, hop, (weights, front_end) = model.config, model.front_end.hop_length, fingerprints(model)
     return dict(name=name, weights=weights.hex(), frontEnd=front_end.hex(), step=STEP, restart=RESTART,
                 perSecond=round(model.front_end.frame_rate/c.tokens.hop),
-                samplesOf=[2*c.tokens.frames*hop, c.tokens.hop*hop], # a file may claim the first, and the second per token
+                samplesOf=[2*c.tokens.frames*hop, c.tokens.hop*hop], # at most, of a file and more for each token
                 sizes=dict(h=walk.h_size, z=walk.z_size, action=c.model.action_size, voice=c.model.voice_size),
                 typical=walk.typical_std.tolist(), least=float(walk.least), **_layers(model))
 

@@ -23,7 +23,8 @@ export function hexadecimal(bytes, places) {
     make("dd", {}, digits(bytes.subarray(begin, Math.min(end, most))) + (most < end ? " …" : ""))];
   const first = list(), rest = list(), [head, second] = places;
   first.append(...entry(head), ...second ? entry(second, second[1] + BEGIN) : []);
-  const more = make("details", {}, make("summary", {}, `All ${number(bytes.length)} bytes, second by second`), rest);
+  const all = make("div", {class: "sd-all", role: "region", tabindex: 0, "aria-label": "All bytes of the file"}, rest);
+  const more = make("details", {}, make("summary", {}, `All ${number(bytes.length)} bytes, second by second`), all);
   more.addEventListener("toggle", () => {
     if (!rest.children.length) rest.append(...places.flatMap(place => entry(place)));
   });
