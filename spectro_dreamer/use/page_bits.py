@@ -12,7 +12,7 @@ What a web page needs to write and read files of bits: the walk's layers by name
 
     page_bits(load("low"), "low")                  # for `grid.js` and `bits.js`, plain values; None: no files with it
     names = walk_arrays(load("low"))["prior"]      # weights that the graph "prior" holds
-    giving(proto, names)                           # … and now gives, beside its outputs
+    giving(proto, load("low"), names)              # … and now gives, beside its outputs
 """
 
 # %% ../../nbs/90eb_page_bits.ipynb #pb04
@@ -73,12 +73,15 @@ def inexact(
     return {n for n in names if not (weights[n].half().float() == weights[n]).all()}
 
 def giving(
-    proto,           # onnx.ModelProto; is changed
-    names:list[str], # of weights that it holds
+    proto,           # onnx.ModelProto of a part of the model; is changed
+    model:DreamerModel,
+    names:list[str], # of parameters
 ):                   # the same
-    "A graph that gives these weights, too."
-    make = need("onnx.helper").make_tensor_value_info
-    held = {w.name.removesuffix(" half"): list(w.dims) for w in proto.graph.initializer}
-    if lost := set(names) - set(held): raise SpectroError(f"the graph does not hold {', '.join(sorted(lost))}")
-    proto.graph.output.extend(make(name, 1, held[name]) for name in names)
+    "A graph that gives these weights, too. Of arrays that are equal an exporter keeps one; the others are added again."
+    helper, numpy_helper = need("onnx.helper"), need("onnx.numpy_helper")
+    held, weights = {w.name.removesuffix(" half") for w in proto.graph.initializer}, dict(model.named_parameters())
+    for name in names:
+        array = weights[name].detach().cpu().float().numpy()
+        if name not in held: proto.graph.initializer.append(numpy_helper.from_array(array, name))
+        proto.graph.output.append(helper.make_tensor_value_info(name, 1, array.shape))
     return proto

@@ -173,7 +173,7 @@ def web_graphs(
     def graph(name, step):
         names = arrays.get(name, [])
         proto = halved(traced(step.eval(), {n: x[n] for n in step.takes}, step.gives), inexact(model, names))
-        return giving(proto, names).SerializeToString()
+        return giving(proto, model, names).SerializeToString()
     return {name: graph(name, step) for name, step in model_steps(model, hears).items()}
 
 # %% ../../nbs/90f_web_panel.ipynb #wp20

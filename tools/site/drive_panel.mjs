@@ -133,7 +133,13 @@ if (pictures) {
                                             ["phone", 390, "light"], ["phone_dark", 390, "dark"]]) {
     await page.setViewportSize({width, height: 900});
     await page.emulateMedia({colorScheme});
-    found.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    const bytes = page.locator("details").first();
+    for (const open of [true, false]) {                                   // with all bytes of the file, and without
+      await bytes.evaluate((element, now) => { element.open = now; }, open);
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      found.overflow = Math.max(found.overflow || 0, over);
+      if (open) await page.locator(".sd-part").nth(1).screenshot({path: join(pictures, `${name}_bytes.png`)});
+    }
     await page.screenshot({path: join(pictures, `${name}.png`), fullPage: true});
   }
   await page.setViewportSize({width: 1280, height: 900});
