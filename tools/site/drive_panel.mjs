@@ -140,6 +140,7 @@ if (pictures) {
       found.overflow = Math.max(found.overflow || 0, over);
       if (open) await page.locator(".sd-part").nth(1).screenshot({path: join(pictures, `${name}_bytes.png`)});
     }
+    await page.evaluate(() => scrollTo(0, document.body.scrollHeight));   // the status line stays where it belongs
     await page.screenshot({path: join(pictures, `${name}.png`), fullPage: true});
   }
   await page.setViewportSize({width: 1280, height: 900});
