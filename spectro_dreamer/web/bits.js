@@ -108,7 +108,7 @@ export class Unpacked {                                                   // rea
 
   symbol(cumulative) {
     const scale = this.range >> PRECISION, place = Number(((this.point - this.lower) & MASK) / scale);
-    if (place >= WHOLE) throw new Error("The file cannot be read: its bytes hold no symbols.");
+    if (place >= WHOLE) throw new Error("This file cannot be read: its bytes hold no symbols.");
     let low = 0, above = cumulative.length - 1;
     while (above - low > 1) {
       const middle = low + above >> 1;

@@ -233,7 +233,7 @@ class Panel {
   }
 
   hearFile(file) {
-    if (file?.name.endsWith(".sdz")) return this.openFile(file);
+    if (this.bytes && file?.name.toLowerCase().endsWith(".sdz")) return this.openFile(file);
     if (file) return this.hear("the file that was heard", () => file.arrayBuffer());
   }
 
