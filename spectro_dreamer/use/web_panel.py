@@ -41,6 +41,7 @@ from ..model.world_model import DreamerModel, load_of_sound
 from ..dream.imagination import no_context_scale
 from ..sound.neural_vocoder import HOLD, OWN_HOLD, MagnitudeRefiner, check_vocoder, load_vocoder
 from .export import Step, need, traced
+from .page_bits import giving, inexact, page_bits, walk_arrays
 
 # %% ../../nbs/90f_web_panel.ipynb #wp11
 class Advance(Step):
@@ -151,12 +152,13 @@ def step_inputs(
 HALVED = 256 # numbers that a matrix of weights has at least, to be kept in half precision
 
 def halved(
-    proto, # onnx.ModelProto; is changed
-):         # the same
+    proto,    # onnx.ModelProto; is changed
+    exact=(), # names of weights that stay as they are
+):            # the same
     "Keep the weights of a graph in half precision. They become single again when it is loaded, so sums are as exact."
     helper, numpy_helper = need("onnx.helper"), need("onnx.numpy_helper")
     single = [w for w in proto.graph.initializer if w.data_type == 1 and len(w.dims) > 1]
-    for w in (w for w in single if math.prod(w.dims) >= HALVED):
+    for w in (w for w in single if math.prod(w.dims) >= HALVED and w.name not in exact):
         name, half = w.name, numpy_helper.to_array(w).astype(np.float16)
         w.CopyFrom(numpy_helper.from_array(half, f"{name} half"))
         proto.graph.node.insert(0, helper.make_node("Cast", [f"{name} half"], [name], to=1))
@@ -167,9 +169,12 @@ def web_graphs(
     hears:bool=True,    # whether it is to hear, too
 )->dict[str, bytes]:    # by the name of the graph
     "The graphs of a model for a page. Raises `SpectroError` if onnx or onnxscript is missing."
-    x = step_inputs(model, 2)
-    return {name: halved(traced(step.eval(), {n: x[n] for n in step.takes}, step.gives)).SerializeToString()
-            for name, step in model_steps(model, hears).items()}
+    x, arrays = step_inputs(model, 2), walk_arrays(model) if hears else {}
+    def graph(name, step):
+        names = arrays.get(name, [])
+        proto = halved(traced(step.eval(), {n: x[n] for n in step.takes}, step.gives), inexact(model, names))
+        return giving(proto, model, names).SerializeToString()
+    return {name: graph(name, step) for name, step in model_steps(model, hears).items()}
 
 # %% ../../nbs/90f_web_panel.ipynb #wp20
 def dice(
@@ -288,7 +293,8 @@ class _Bundle:
     def model(self, model, name, folder, hears):
         "Write a model's graphs; returns what the page must know of it."
         graphs = {g: self.keep(f"{folder}/{g}.onnx", content) for g, content in web_graphs(model, hears).items()}
-        return dict(name=name, about=web_about(model), graphs=graphs, weights=model_fingerprint(model))
+        about = dict(web_about(model), bits=page_bits(model, name) if hears else None)
+        return dict(name=name, about=about, graphs=graphs, weights=model_fingerprint(model))
 
     def vocoder(self, vocoder):
         "Write a vocoder's network."
@@ -311,7 +317,8 @@ class _Bundle:
                     wasm=self.keep(f"runtime/{RUNTIME[1]}", content))
 
 # %% ../../nbs/90f_web_panel.ipynb #wp31
-PAGE = "index.html panel.css panel.js worker.js dreamer.js core.js speech.js LICENSES.txt".split()
+PAGE = """index.html panel.css panel.js row.js bytes.js worker.js dreamer.js core.js grid.js bits.js speech.js
+          LICENSES.txt""".split()
 
 def web_panel(
     output_dir,          # is made

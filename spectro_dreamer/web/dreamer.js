@@ -1,5 +1,7 @@
 // A world model in the browser: its graphs run in onnxruntime-web, its state is carried here.
+import {decode, encode} from "./bits.js";
 import {dice, firstFrames, joinTokens, scaleOf, tokenCount, toTokens, voiceCard} from "./core.js";
+import {Walk} from "./grid.js";
 import {durationInputs, planOf, sentencePhones, toldActions} from "./speech.js";
 
 export class Dreamer {
@@ -10,11 +12,12 @@ export class Dreamer {
     this.width = about.sizes.action + about.sizes.voice;                  // of an action with its voice
   }
 
-  async run(graph, inputs) {                                              // name → [numbers, …shape]
-    const feeds = {};
+  async run(graph, inputs, wanted = name => !name.includes(".")) {        // name → [numbers, …shape]
+    // Names with a dot are weights, which graphs of files of bits give too.
+    const feeds = {}, session = this.graphs[graph];
     for (const [name, [data, ...shape]] of Object.entries(inputs))
       feeds[name] = new this.ort.Tensor("float32", data, shape);
-    const out = await this.graphs[graph].run(feeds);
+    const out = await session.run(feeds, session.outputNames.filter(wanted));
     return Object.fromEntries(Object.entries(out).map(([name, tensor]) => [name, tensor.data]));
   }
 
@@ -25,12 +28,15 @@ export class Dreamer {
     return (await this.run("advance", {style: [action, 1, this.width], h: [state.h, 1, h], z: [state.z, 1, z]})).new_h;
   }
 
+  async posterior(h, token, deviations = 0) {                             // its mean, and so many deviations more
+    const {sizes, frontEnd, tokens} = this.about, noise = new Float32Array(sizes.z).fill(deviations);
+    return (await this.run("posterior", {token: [token, 1, frontEnd.bands, tokens.frames], h: [h, 1, sizes.h],
+                                         noise: [noise, 1, sizes.z]})).z;
+  }
+
   async hearToken(state, action, token) {                                 // along the posterior's mean
-    const {sizes, frontEnd, tokens} = this.about, h = await this.advance(state, action);
-    const noise = new Float32Array(sizes.z);
-    const {z} = await this.run("posterior", {token: [token, 1, frontEnd.bands, tokens.frames], h: [h, 1, sizes.h],
-                                             noise: [noise, 1, sizes.z]});
-    return {h, z};
+    const h = await this.advance(state, action);
+    return {h, z: await this.posterior(h, token)};
   }
 
   async dreamToken(state, action, noise) {
@@ -123,5 +129,46 @@ export class Dreamer {
     }
     const whole = joinTokens(await this.draw(states, details), count, frontEnd.bands, tokens, scaleOf(this.about));
     return {spec: firstFrames(whole, total), plan, steps: count};
+  }
+  // -------------------------------------------------------------- files of bits
+
+  async walk() {                                                          // made once, of the weights in the graphs
+    const {h, z} = this.about.sizes, weights = {}, zeros = n => [new Float32Array(n), 1, n];
+    const inputs = {advance: {style: zeros(this.width), h: zeros(h), z: zeros(z)},
+                    prior: {h: zeros(h), noise: zeros(z)}};
+    if (!this.walking) for (const [graph, given] of Object.entries(inputs))
+      Object.assign(weights, await this.run(graph, given, name => name.includes(".")));
+    return this.walking ||= new Walk(this.about.bits, weights);
+  }
+
+  async ratios(token, count, voice) {                                     // of the deviations to the typical ones
+    const {bits, sizes} = this.about, action = this.action(voice), sums = new Float64Array(sizes.z);
+    for (let t = 0, state = this.beginning(); t < count; t++) {
+      state = await this.hearToken(state, action, token(t));
+      (await this.posterior(state.h, token(t), 1)).forEach((x, i) => { sums[i] += x - state.z[i]; });
+    }
+    return sums.map((x, i) => x / count / bits.typical[i]);
+  }
+
+  async encode(spec, samples, onStep) {                                   // a sound as the bytes of a file
+    const {tokens, frontEnd, bits} = this.about, data = toTokens(spec, tokens, scaleOf(this.about, spec));
+    const size = frontEnd.bands * tokens.frames, count = data.length / size, voice = await this.voiceOf(spec);
+    const token = t => data.subarray(t * size, (t + 1) * size);
+    const ratios = await this.ratios(token, Math.min(count, bits.perSecond), voice);
+    const hear = (t, h) => this.posterior(h, token(t));
+    return encode(await this.walk(), {samples, count, ratios, voice, hear, onStep});
+  }
+
+  async decode(bytes) {                                                   // and back, what is damaged on the floor
+    const {tokens, frontEnd} = this.about, {samples, states, silent} = decode(await this.walk(), bytes);
+    const scale = scaleOf(this.about), size = frontEnd.bands * tokens.frames, floor = Math.log(frontEnd.floor);
+    const heard = states.map((state, t) => t).filter(t => states[t]), drawn = new Float32Array(states.length * size);
+    const whole = await this.draw(states.filter(Boolean));
+    drawn.forEach((_, i) => {
+      const band = Math.floor(i % size / tokens.frames);
+      drawn[i] = (floor - scale.mean[band]) / scale.std[band];
+    });
+    heard.forEach((t, i) => drawn.set(whole.subarray(i * size, (i + 1) * size), t * size));
+    return {spec: joinTokens(drawn, states.length, frontEnd.bands, tokens, scale), samples, silent};
   }
 }

@@ -1,52 +1,14 @@
 // The live panel: gives every element of class sd-panel a model that hears, dreams and speaks. The model runs in
-// worker.js; here are only controls, pictures and players. Nothing is fetched from, or sent to, any other host.
+// worker.js; here are only controls and what they do. Nothing is fetched from, or sent to, any other host.
+
+import {hexadecimal, number, sizes} from "./bytes.js";
+import {loudest, make, Row} from "./row.js";
 
 const HERE = import.meta.url;
-const LONGEST = 10, RATE = 48000, RANGE = 60;                             // seconds heard, hertz decoded, decibels
-const MAGMA = [[0, 0, 4], [28, 16, 68], [79, 18, 123], [129, 37, 129], [181, 54, 122], [229, 80, 100],
-               [251, 135, 97], [254, 194, 135], [252, 253, 191]];
-
-// ---------------------------------------------------------------- small things
-
-function make(tag, settings = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(settings)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children.filter(child => child !== null));
-  return element;
-}
-
-const seconds = t => `${t.toFixed(1)} s`;
-
-function paint(canvas, {frames, bands, data}, top) {                      // decibels below `top`, low notes below
-  canvas.width = frames;
-  canvas.height = bands;
-  const pen = canvas.getContext("2d"), image = pen.createImageData(frames, bands), db = 10 / Math.log(10);
-  for (let x = 0; x < frames; x++) for (let band = 0; band < bands; band++) {
-    const level = 1 + db * (data[x * bands + band] - top) / RANGE, t = Math.min(.9999, Math.max(0, level)) * 8;
-    const i = Math.floor(t), at = 4 * ((bands - 1 - band) * frames + x);
-    for (let c = 0; c < 3; c++) image.data[at + c] = MAGMA[i][c] + (t - i) * (MAGMA[i + 1][c] - MAGMA[i][c]);
-    image.data[at + 3] = 255;
-  }
-  pen.putImageData(image, 0, 0);
-}
-
-const loudest = spec => spec.data.reduce((a, x) => Math.max(a, x), -Infinity);
-
-function waveFile(wave, rate) {                                           // 16 bits, one channel
-  const view = new DataView(new ArrayBuffer(44 + 2 * wave.length));
-  const text = (at, word) => [...word].forEach((c, i) => view.setUint8(at + i, c.charCodeAt(0)));
-  [[0, "RIFF"], [8, "WAVEfmt "], [36, "data"]].forEach(([at, word]) => text(at, word));
-  [[4, 36 + 2 * wave.length], [16, 16], [24, rate], [28, 2 * rate], [40, 2 * wave.length]]
-    .forEach(([at, n]) => view.setUint32(at, n, true));
-  [[20, 1], [22, 1], [32, 2], [34, 16]].forEach(([at, n]) => view.setUint16(at, n, true));
-  wave.forEach((x, i) => view.setInt16(44 + 2 * i, 32767 * Math.max(-1, Math.min(1, x)), true));
-  return new Blob([view], {type: "audio/wav"});
-}
+const LONGEST = 10, RATE = 48000;                                         // seconds heard, hertz decoded
 
 async function decode(bytes) {                                            // any sound file → one channel at RATE
+  const size = bytes.byteLength;
   let sound;
   try { sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(bytes); }
   catch { throw new Error("This file is no sound that the browser can read."); }
@@ -56,86 +18,14 @@ async function decode(bytes) {                                            // any
     for (let i = 0; i < length; i++) wave[i] += channel[i] / sound.numberOfChannels;
   }
   if (length < RATE / 2) throw new Error("This sound is too short: half a second or more is needed.");
-  return wave;
-}
-
-// ---------------------------------------------------------------- a picture that plays
-
-class Row {
-  constructor(name, hint) {
-    this.name = name;
-    this.audio = make("audio", {"aria-label": name});
-    this.canvas = make("canvas", {role: "presentation", width: 2, height: 1});
-    this.cursor = make("span", {class: "sd-cursor"});
-    this.line = make("span", {class: "sd-line", hidden: true});
-    this.track = make("div", {class: "sd-track", role: "slider", tabindex: 0, "aria-label": `Position in: ${name}`,
-                              "aria-valuemin": 0}, this.canvas, this.line, this.cursor);
-    this.button = make("button", {type: "button", class: "sd-play"});
-    this.time = make("span", {class: "sd-time"});
-    this.save = make("a", {class: "sd-save", download: `${name.toLowerCase().replaceAll(" ", "_")}.wav`}, "save");
-    this.words = make("div", {class: "sd-words", "aria-hidden": "true"});
-    this.element = make("figure", {class: "sd-row", hidden: true},
-      make("figcaption", {}, make("strong", {}, name), ` · ${hint}`), this.words, this.track,
-      make("div", {class: "sd-bar"}, this.button, this.time, this.save), this.audio);
-    this.listen();
-  }
-
-  get length() { return Number.isFinite(this.audio.duration) ? this.audio.duration : 0; }
-
-  listen() {
-    const {audio, track} = this, at = e => (e.clientX - track.getBoundingClientRect().left) / track.clientWidth;
-    this.button.addEventListener("click", () => audio.paused ? this.play() : audio.pause());
-    track.addEventListener("pointerdown", e => { this.seek(at(e) * this.length); if (audio.paused) this.play(); });
-    track.addEventListener("keydown", e => {
-      const now = audio.currentTime;
-      const to = {ArrowRight: now + .1, ArrowUp: now + .1, ArrowLeft: now - .1, ArrowDown: now - .1, PageUp: now + 1,
-                  PageDown: now - 1, Home: 0, End: this.length}[e.key];
-      if (to !== undefined) this.seek(to);
-      else if (e.key === " " || e.key === "Enter") audio.paused ? this.play() : audio.pause();
-      else return;
-      e.preventDefault();
-    });
-    const follow = () => { this.show(); if (!audio.paused) requestAnimationFrame(follow); };
-    audio.addEventListener("play", follow);
-    for (const kind of ["pause", "ended", "loadedmetadata", "seeked"]) audio.addEventListener(kind, () => this.show());
-  }
-
-  play() {
-    document.querySelectorAll("audio").forEach(other => { if (other !== this.audio) other.pause(); });
-    this.audio.play().catch(() => { this.time.textContent = "this sound cannot be played here"; });
-  }
-
-  seek(time) { this.audio.currentTime = Math.max(0, Math.min(this.length, time)); this.show(); }
-
-  show() {
-    const now = this.audio.currentTime, all = this.length;
-    this.cursor.style.left = `${all ? 100 * Math.min(1, now / all) : 0}%`;
-    this.time.textContent = `${now.toFixed(1)} / ${seconds(all)}`;
-    this.button.textContent = this.audio.paused ? "▶" : "❚❚";
-    this.button.setAttribute("aria-label", `${this.audio.paused ? "Play" : "Pause"}: ${this.name}`);
-    this.track.setAttribute("aria-valuemax", all.toFixed(1));
-    this.track.setAttribute("aria-valuenow", now.toFixed(1));
-    this.track.setAttribute("aria-valuetext", `${now.toFixed(1)} of ${all.toFixed(1)} seconds`);
-  }
-
-  fill(spec, wave, rate, top, words = []) {                               // words: [text, begin, end] as shares
-    this.element.hidden = false;
-    paint(this.canvas, spec, top);
-    if (this.audio.src) URL.revokeObjectURL(this.audio.src);
-    this.audio.src = this.save.href = URL.createObjectURL(waveFile(wave, rate));
-    this.words.replaceChildren(...words.map(([text, begin, end]) =>
-      make("span", {style: `left:${100 * begin}%;width:${100 * (end - begin)}%`}, text)));
-    this.words.hidden = !words.length;
-    this.show();
-  }
-
-  mark(share) { this.line.hidden = share === null; this.line.style.left = `${100 * (share || 0)}%`; }
+  return {wave, size: sound.length === length ? size : 0};                // size: 0 if there is more than is heard
 }
 
 // ---------------------------------------------------------------- the panel
 
 const DOING = {fetching: "Fetching the model", starting: "Starting the model", hearing: "Hearing, token by token",
-               dreaming: "Dreaming, token by token", sounding: "Finding phases for the sound"};
+               dreaming: "Dreaming, token by token", writing: "Writing, token by token",
+               reading: "Reading the file", sounding: "Finding phases for the sound"};
 let nextId = 0;
 
 class Panel {
@@ -185,7 +75,9 @@ class Panel {
 
   // -------------------------------------------------------------- what stands on the page
 
-  title(text) { return make(`h${this.host.dataset.level || 2}`, {class: "sd-title"}, text); }
+  title(text) {                                                           // parts are counted as they are made
+    return make(`h${this.host.dataset.level || 2}`, {class: "sd-title"}, `${++this.parts}. ${text}`);
+  }
 
   megabytes(...models) {
     const files = models.filter(Boolean).flatMap(m => Object.values(m.graphs));
@@ -221,14 +113,15 @@ class Panel {
   }
 
   build() {
-    Object.assign(this, {controls: [], shown: []});
+    Object.assign(this, {controls: [], shown: [], parts: 0});
     this.status = make("p", {class: "sd-status", role: "status", "aria-live": "polite"});
     this.bar = make("progress", {max: 1, value: 0, hidden: true, "aria-label": "How far it is"});
     const fetched = this.bundle.runtime.wasm.bytes / 1e6 + this.megabytes(this.bundle.hears);
     this.start = this.push("Start the model", () => this.begin(), "sd-main");
     this.startPart = make("div", {class: "sd-controls"}, this.start,
       make("span", {class: "sd-small"}, `fetches ${Math.round(fetched)} MB once and keeps them`));
-    this.work = make("div", {hidden: true}, this.soundPart(), this.dreamPart(), this.sayPart(), this.morePart());
+    this.work = make("div", {hidden: true}, this.soundPart(), this.filePart(), this.dreamPart(), this.sayPart(),
+      this.morePart());
     this.host.replaceChildren(
       make("p", {class: "sd-private"}, make("strong", {}, "The model runs in this page. "),
         "What it hears stays on your device: nothing is sent anywhere."),
@@ -244,9 +137,10 @@ class Panel {
     this.record = this.push("Use the microphone", () => this.useMicrophone());
     this.rows = {heard: new Row("Heard", "the sound as the model gets it"),
                  again: new Row("Drawn again", "from a few numbers for each token"),
+                 file: new Row("Out of the file", "what its bytes say, drawn by the same model"),
                  dream: new Row("Dreamed", "heard up to the line, then the model's own"),
                  said: new Row("Said", "what you typed, in a voice that is drawn or lent")};
-    const part = make("section", {class: "sd-part", "aria-label": "A sound"}, this.title("1. Let it hear a sound"),
+    const part = make("section", {class: "sd-part", "aria-label": "A sound"}, this.title("Let it hear a sound"),
       make("div", {class: "sd-controls"}, this.clips.label),
       make("div", {class: "sd-controls"}, pick, this.file, this.record,
         make("span", {class: "sd-small"}, `or drop a file here; the first ${LONGEST} seconds are heard`)),
@@ -261,6 +155,20 @@ class Panel {
     return part;
   }
 
+  filePart() {
+    if (!this.bundle.hears.about.bits) return null;
+    this.opened = make("input", {type: "file", accept: ".sdz", class: "sd-hidden", tabindex: -1,
+                                 "aria-label": "A file of bits", onchange: () => this.openFile(this.opened.files[0])});
+    const pick = this.push("Open such a file", () => this.opened.click());
+    this.listen = this.push("Hear the file", () => this.busy(() => this.openBytes(this.content, true)));
+    this.saved = make("a", {class: "sd-button", download: "sentence.sdz"}, "Save the file");
+    this.bytes = make("div", {hidden: true});
+    return make("section", {class: "sd-part", "aria-label": "A file"}, this.title("Write it as a file"),
+      make("div", {class: "sd-controls"}, this.push("Write it as a file", () => this.write(), "sd-main"), pick,
+        this.opened, make("span", {class: "sd-small"}, "the few numbers of each token, in as few bits as can be")),
+      this.bytes, this.rows.file.element);
+  }
+
   dreamPart() {
     this.cut = this.slider("Cut after", {min: 0, max: 3, step: .1, value: 1}, " s");
     this.cut.input.addEventListener("input", () => this.showCut());
@@ -269,7 +177,7 @@ class Panel {
     this.heat = this.slider("Temperature", {min: 0, max: 1.5, step: .1, value: 1});
     this.seed = this.number("Seed", 1);
     return make("section", {class: "sd-part", "aria-label": "A dream"},
-      this.title("2. Cut it, and let it dream on"),
+      this.title("Cut it, and let it dream on"),
       make("div", {class: "sd-controls"}, this.cut.label, this.ahead.label, this.heat.label, this.seed.label),
       make("div", {class: "sd-controls"}, this.push("Dream", () => this.dream(), "sd-main"),
         this.push("Roll the dice", () => this.dream(true)),
@@ -289,7 +197,7 @@ class Panel {
     this.controls.push(this.text);
     const size = Math.round(this.megabytes(this.bundle.says) + this.bundle.speech.words.bytes / 1e6);
     const more = `fetches ${size} MB more at the first time`;
-    return make("section", {class: "sd-part", "aria-label": "A sentence"}, this.title("3. Type a sentence"),
+    return make("section", {class: "sd-part", "aria-label": "A sentence"}, this.title("Type a sentence"),
       make("div", {class: "sd-controls"}, make("label", {class: "sd-wide"}, "Sentence, in English ", this.text)),
       make("div", {class: "sd-controls"}, this.voice.label, this.sayHeat.label, this.speed.label, this.saySeed.label),
       make("div", {class: "sd-controls"}, this.push("Say it", () => this.speak(), "sd-main"),
@@ -321,23 +229,25 @@ class Panel {
 
   hearClip() {
     const clip = this.bundle.clips[+this.clips.input.value];
-    return this.hear(async () => decode(await (await fetch(new URL(clip.file, HERE))).arrayBuffer()));
+    return this.hear("the MP3 that was heard", async () => (await fetch(new URL(clip.file, HERE))).arrayBuffer());
   }
 
   hearFile(file) {
-    if (file) return this.hear(async () => decode(await file.arrayBuffer()));
+    if (this.bytes && file?.name.toLowerCase().endsWith(".sdz")) return this.openFile(file);
+    if (file) return this.hear("the file that was heard", () => file.arrayBuffer());
   }
 
-  hear(source) {
+  hear(kind, source) {
     return this.busy(async () => {
-      const wave = await source(), need = ["hears", ...this.need];
+      const {wave, size} = await decode(await source()), need = ["hears", ...this.need];
       const {spec, wave: own, again, againWave, steps, ms, tokenMs} =
         await this.ask("hear", {wave, rate: RATE, sharp: this.sharp, need});
-      this.heard = {spec, top: loudest(spec)};
+      this.heard = {spec, top: loudest(spec), samples: own.length, kind, size};
       this.specs = {heard: spec, again};
       this.rows.heard.fill(spec, own, this.rate, this.heard.top);
       this.rows.again.fill(again, againWave, this.rate, this.heard.top);
-      this.rows.dream.element.hidden = true;
+      this.rows.dream.element.hidden = this.rows.file.element.hidden = true;
+      if (this.bytes) this.bytes.hidden = true;
       const all = spec.frames / this.frameRate;
       this.cut.input.max = Math.floor(10 * all) / 10;
       this.cut.input.value = Math.min(1, Math.floor(5 * all) / 10);
@@ -363,11 +273,46 @@ class Panel {
       stream.getTracks().forEach(track => track.stop());
       this.recorder = null;
       this.record.textContent = "Use the microphone";
-      this.hear(async () => decode(await new Blob(parts).arrayBuffer()));
+      this.hear("the browser's recording", () => new Blob(parts).arrayBuffer());
     };
     recorder.start();
     this.record.textContent = "Stop the recording";
     this.say(`The microphone is on, for at most ${LONGEST} seconds. What you say stays in this page.`);
+  }
+
+  write() {
+    if (!this.heard) return;
+    return this.busy(async () => {
+      const {spec, samples} = this.heard;
+      const {bytes, places} = await this.ask("write", {spec, samples, need: ["hears"]});
+      this.rows.file.element.hidden = true;
+      this.showBytes(bytes, places, samples, this.heard);
+      return `Wrote a file of ${number(bytes.length)} bytes.`;
+    });
+  }
+
+  openFile(file) {
+    if (file) return this.busy(async () => this.openBytes(new Uint8Array(await file.arrayBuffer())));
+  }
+
+  async openBytes(bytes, written = false) {
+    const {spec, wave, silent, places, samples} =
+      await this.ask("open", {bytes, sharp: this.sharp, need: ["hears", ...this.need]});
+    this.specs.file = spec;
+    if (!written) this.showBytes(bytes, places, samples);
+    this.rows.file.fill(spec, wave, this.rate, loudest(spec));
+    this.rows.file.play();
+    const damaged = silent.length ? ` Damaged, and silent: second ${silent.join(", ")}.` : "";
+    return `Read ${number(bytes.length)} bytes.${damaged}`;
+  }
+
+  showBytes(bytes, places, samples, heard = null) {
+    this.content = bytes;
+    if (this.saved.href) URL.revokeObjectURL(this.saved.href);
+    this.saved.href = URL.createObjectURL(new Blob([bytes]));
+    this.bytes.replaceChildren(sizes(bytes, samples, this.rate, heard), ...hexadecimal(bytes, places),
+                               make("div", {class: "sd-controls"}, this.listen, this.saved));
+    this.bytes.hidden = false;
   }
 
   dream(roll = false) {

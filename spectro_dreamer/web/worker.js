@@ -1,5 +1,6 @@
 // Runs beside the page, so that the page stays awake: fetches files and keeps them, hears, dreams, says, makes sound.
 // It is asked with {id, ask, …} and answers {id, step} on the way and {id, result} or {id, error} at the end.
+import {placesOf} from "./bits.js";
 import {bandPower, levelled, logMel, resample, vocode} from "./core.js";
 import {Dreamer} from "./dreamer.js";
 import {Pronunciation} from "./speech.js";
@@ -110,6 +111,20 @@ const asks = {
     const againWave = await sound(again, frontEnd, sharp, onStep);
     return {spec, wave: levelled(own, frontEnd.sampleRate), again, againWave, steps, ms: ms / steps,
             tokenMs: 1000 * model.tokenSeconds};
+  },
+
+  async write({spec, samples, need}, onStep) {                            // → a heard sound as the bytes of a file
+    await get(need, onStep);
+    const bytes = await models.hears.encode(spec, samples, x => onStep("writing", x));
+    return {bytes, places: placesOf(bytes)};
+  },
+
+  async open({bytes, sharp, need}, onStep) {                              // → what such a file says
+    await get(need, onStep);
+    onStep("reading", 0);
+    const {frontEnd} = bundle.hears.about, {spec, samples, silent} = await models.hears.decode(bytes);
+    return {spec, wave: (await sound(spec, frontEnd, sharp, onStep)).subarray(0, samples), silent,
+            places: placesOf(bytes), samples};
   },
 
   async dream({spec, context, seconds, temperature, seed, sharp, need}, onStep) {

@@ -8,6 +8,7 @@ import {join} from "node:path";
 import {launched, served} from "./browser.mjs";
 
 const [folder, modules, chromium, samples, pictures] = process.argv.slice(2);
+const given = JSON.parse(await readFile(samples));
 const {site, close} = await served(folder), found = {steps: {}};
 const browser = await launched(modules, chromium, "--use-fake-device-for-media-stream",
   "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required");
@@ -58,7 +59,7 @@ found.same_samples = await page.evaluate(async ({wave, rate}) => {        // wit
   const own = core.resample(Float32Array.from(wave), rate, frontEnd.sampleRate);
   const {frames, bands, data} = core.logMel(own, frontEnd);
   return {frames, bands, data: [...data]};
-}, JSON.parse(await readFile(samples)));
+}, given);
 found.canvas = await row(page, "Heard").locator("canvas").evaluate(c => {
   const {data} = c.getContext("2d").getImageData(0, 0, c.width, c.height);
   return {width: c.width, height: c.height, light: Array.from({length: c.width * c.height},
@@ -72,6 +73,31 @@ await row(page, "Heard").getByRole("slider").focus();                     // by 
 await page.keyboard.press("Home");
 await page.keyboard.press("ArrowRight");
 found.sought = await row(page, "Heard").locator("audio").evaluate(a => a.currentTime);
+
+// ---------------------------------------------------------------- a file of bits
+
+const saidOf = () => page.locator(".sd-size").textContent();
+const opened_file = page.getByLabel("A file of bits");
+async function opening(name, content, says) {
+  await timed(name, async () => {
+    await opened_file.setInputFiles({name: "sentence.sdz", mimeType: "application/octet-stream", buffer: content});
+    return until(page, says);
+  });
+}
+
+await page.getByRole("button", {name: "Write it as a file", exact: true}).focus();
+await timed("write", async () => { await page.keyboard.press("Enter"); return until(page, "^Wrote"); });
+found.bits = await page.evaluate(() => [...document.querySelector(".sd-panel").panel.content]);
+found.bits_said = await saidOf();
+await page.getByText("second by second").click();
+found.bits_shown = await page.locator("details .sd-hex dd").allTextContents();
+found.bits_named = await page.locator("details .sd-hex dt").allTextContents();
+await page.getByText("second by second").click();
+const [saved] = await Promise.all([page.waitForEvent("download"), page.getByText("Save the file").click()]);
+found.bits_saved = [saved.suggestedFilename(), [...await readFile(await saved.path())]];
+await timed("hear the file", async () => { await click(page, "Hear the file"); return until(page, "^Read"); });
+found.from_file = await spec(page, "file");
+found.from_file_wave = await wave(page, "Out of the file");
 
 await page.getByLabel("Cut after").focus();
 for (let i = 0; i < 2; i++) await page.keyboard.press("ArrowRight");
@@ -107,12 +133,33 @@ if (pictures) {
                                             ["phone", 390, "light"], ["phone_dark", 390, "dark"]]) {
     await page.setViewportSize({width, height: 900});
     await page.emulateMedia({colorScheme});
-    found.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    const bytes = page.locator("details").first();
+    for (const open of [true, false]) {                                   // with all bytes of the file, and without
+      await bytes.evaluate((element, now) => { element.open = now; }, open);
+      const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      found.overflow = Math.max(found.overflow || 0, over);
+      if (open) await page.locator(".sd-part").nth(1).screenshot({path: join(pictures, `${name}_bytes.png`)});
+    }
+    await page.evaluate(() => scrollTo(0, document.body.scrollHeight));   // the status line stays where it belongs
     await page.screenshot({path: join(pictures, `${name}.png`), fullPage: true});
   }
   await page.setViewportSize({width: 1280, height: 900});
 }
-const files = page.locator("input[type=file]");
+const spoiled = Buffer.from(found.bits);
+spoiled[spoiled.length - 20] ^= 4;
+await opening("damaged file", spoiled, "^This file ends");
+const second = found.bits_named.slice(0, 2).reduce((n, name) => n + parseInt(/ (\d+) bytes/.exec(name)[1]), 0);
+spoiled[spoiled.length - 20] ^= 4;
+spoiled[second + 20] ^= 4;
+await opening("damaged second", spoiled, "silent: second");
+found.damaged_named = await page.locator(".sd-hex dt").allTextContents();
+await opening("file of another model", Buffer.from(given.other, "hex"), "another model");
+await opening("no file of bits", Buffer.from("RIFF0000WAVE"), "SDZ");
+const files = page.getByLabel("A sound file");
+await timed("file of bits as a sound", async () => {                      // where sounds are chosen, it is known, too
+  await files.setInputFiles({name: "a.sdz", mimeType: "application/octet-stream", buffer: Buffer.from(found.bits)});
+  return until(page, "^Read.*bytes\\.$");
+});
 await timed("file", async () => {
   await files.setInputFiles(join(folder, "clips/sd_en_0061.mp3"));
   return until(page, "^Heard");
@@ -129,6 +176,11 @@ await timed("microphone", async () => {
   return until(page, "^Heard");
 });
 found.microphone_frames = (await spec(page, "heard")).frames;
+await timed("write what was said", async () => {
+  await click(page, "Write it as a file");
+  return until(page, "^Wrote");
+});
+found.microphone_said = await saidOf();
 try {
   const axe = await readFile(join(modules, "axe-core/axe.min.js"), "utf8");
   await page.evaluate(axe);
