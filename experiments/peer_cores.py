@@ -16,7 +16,7 @@ of 400. torchrl and dreamerv3-torch make the prior within the loop, and draw a s
 matrix products of each are counted.
 """
 
-import argparse, importlib, json, platform, subprocess, sys, types
+import argparse, importlib, json, os, platform, subprocess, sys, types
 from dataclasses import replace
 from functools import partial
 from importlib import metadata, util
@@ -232,7 +232,7 @@ def main():
         left_out = [name for name in PEERS if name not in given]
         if left_out: print(f"left out, since no folder was given: {', '.join(left_out)}\n")
         found = dict(peers={name: version_of(name, folder) for name, folder in given.items()}, processor=processor(),
-                     machine=machine(), rounds=a.rounds, T={},
+                     machine=machine(), load=round(os.getloadavg()[0], 1), rounds=a.rounds, T={},
                      weights={name: sum(p.numel() for p in core.module.parameters()) for name, core in cores.items()})
         print(*(f"{name}: {n:,} weights" for name, n in found["weights"].items()), "", sep="\n")
         with one_thread():
