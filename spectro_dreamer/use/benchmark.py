@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['GZIP_ROW', 'RELEASE_HOURS', 'Contender', 'Row', 'interleave', 'Spread', 'Bench', 'format_bench',
            'one_thread', 'workspace', 'machine', 'decode_alone', 'librosa_log_mel', 'librosa_per_file',
-           'gzip_rows', 'Line', 'fit_line', 'growth', 'scaling', 'draw_clips', 'on_cores', 'bench_prepare',
-           'plot_ratios', 'plot_growth']
+           'torchaudio_per_file', 'gzip_rows', 'Line', 'fit_line', 'growth', 'scaling', 'draw_clips',
+           'on_cores', 'bench_prepare', 'plot_ratios', 'plot_growth']
 
 # %% ../../nbs/91_benchmark.ipynb #7fd0c6e4
 __doc__ += """
@@ -37,7 +37,7 @@ from ..files import write_text
 from ..data.corpus import Job, find_clips
 from ..data.preparation import prepare
 from ..data.observations import frames_to_tokens, local_style
-from ..data.preprocessing import bundled_corpus, decode_audio, is_url
+from ..data.preprocessing import bundled_corpus, decode_audio, import_torchaudio, is_url
 
 # %% ../../nbs/91_benchmark.ipynb #7c6fe4ed
 def _nothing(): pass
@@ -177,9 +177,21 @@ def librosa_log_mel(file, front_end:FrontEnd)->np.ndarray:
 
 def librosa_per_file(files:list[str], output, front_end:FrontEnd=FrontEnd()):
     "Rival: librosa file by file, into one flat array."
-    specs = [librosa_log_mel(file, front_end) for file in files]
+    _write_flat([librosa_log_mel(file, front_end) for file in files], output)
+
+def _write_flat(specs, output):
     with h5py.File(output, "w") as f:
         f["spectrograms"], f["offsets"] = np.concatenate(specs), np.cumsum([0, *map(len, specs)])
+
+# %% ../../nbs/91_benchmark.ipynb #torchaudio91b
+def torchaudio_per_file(files:list[str], output, front_end:FrontEnd=FrontEnd()):
+    "Rival: torchaudio's transform file by file, into one flat array; decoded and resampled by librosa."
+    librosa = import_librosa()
+    mel = import_torchaudio().transforms.MelSpectrogram(
+        front_end.sample_rate, front_end.n_fft, hop_length=front_end.hop_length, n_mels=front_end.n_mels,
+        f_min=front_end.fmin, f_max=front_end.fmax, pad_mode="constant", norm="slaney", mel_scale="slaney")
+    waves = (librosa.load(file, sr=front_end.sample_rate)[0] for file in files)
+    _write_flat([mel(torch.from_numpy(wave)).clamp_min(front_end.floor).log().T.numpy() for wave in waves], output)
 
 # %% ../../nbs/91_benchmark.ipynb #1fd998be
 GZIP_ROW = dict(dtype="f4", compression="gzip")
@@ -286,6 +298,7 @@ def bench_prepare(
                              output=out)
         contenders = [Contender("decode alone", partial(decode_alone, files), sum(seconds)),
                       rival("librosa per file", librosa_per_file, len(files)),
+                      rival("torchaudio per file", torchaudio_per_file, len(files)),
                       rival("gzip row per token", gzip_rows, sizes[0])]
         for name, workers in zip(names, (0, num_workers)):
             for n in sizes:
