@@ -208,9 +208,10 @@ def full_step(
     "A step of a whole model on random tokens."
     torch.manual_seed(0)
     model, m = build(cfg, []).to(device), cfg.model
-    adam = _adam(model, device)
-    batch = Batch(torch.randn(batch_size, length, m.n_mels, m.token_frames),
-                  torch.randn(batch_size, length, m.action_size), torch.rand(batch_size, length, 2)).to(device)
+    adam, lead = _adam(model, device), (batch_size, length)
+    cards = (torch.randn(*lead, 2*m.n_mels), torch.full(lead, 1/length)) if m.voice_size else (None, None)
+    batch = Batch(torch.randn(*lead, m.n_mels, m.token_frames), torch.randn(*lead, m.action_size), torch.rand(*lead, 2),
+                  None, None, *cards).to(device)
     def step():
         adam.zero_grad()
         model.loss(batch, cfg.train).total.mean().backward()
@@ -249,9 +250,10 @@ def runs_of(
         names = [name for name in CORES if name != "ours, compiled" or supports(RSSM(cfg).to(device))]
         return title, {name: core_step(name, cfg, batch_size, length, device) for name in names}
     if part == "step":
-        def of_preset(name): return preset(name).override(action_size=21, token_frames=4)
-        title = f"A step of a whole model, B = {batch_size}, T = {length}, tokens of 4 frames"
-        return title, {f"preset {p}": full_step(of_preset(p), batch_size, length, device) for p in ("seed", "dreamer")}
+        title = f"A step of a whole model, B = {batch_size}, T = {length}, tokens of 4 frames, speaker's of 8"
+        frames = {"seed": 4, "dreamer": 4, "speaker": 8}
+        return title, {f"preset {name}": full_step(preset(name).override(action_size=21, token_frames=n), batch_size,
+                                                   length, device) for name, n in frames.items()}
     if part == "imagine":
         rssm = RSSM(cfg).to(device)
         ways = {"ours, readable": RSSM.imagine} | ({"ours, compiled": imagine_fast} if supports(rssm) else {})
