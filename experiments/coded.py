@@ -35,6 +35,7 @@ from spectro_dreamer.judge.codecs import HEARD, OPUS_RATE, codec2, copy_synthesi
 from spectro_dreamer.model.world_model import load
 from spectro_dreamer.sound.listeners import hear_set
 from spectro_dreamer.sound.neural_vocoder import sounding
+from spectro_dreamer.use.coding import ROUNDS
 
 RESULTS = ROOT/"nbs"/"results"
 SHORTEST, LONGEST = 3.0, 15.0      # seconds of a clip
@@ -42,14 +43,18 @@ CHOSEN_ON = "librispeech_en_7367-"  # what the clips of the speaker begin with o
 LATE = {700: .03}                  # seconds that codec2 is late, as measured in codecs.json; its other modes
 USUALLY_LATE = .02
 LISTENERS = ["word_errors", "signal", "overall"]
-OURS = {  # row → model, step, restart, vocoder
-    "speak": ("speak", 3.6, 1, None),
-    "low": ("low", 3.6, 1, None),
-    "mini": ("mini", 3.6, 1, None),
-    "speak, never anew": ("speak", 3.6, 0, None),
-    "low, never anew": ("low", 3.6, 0, None),
-    "low, coarse": ("low", 5.0, 1, None),
-    "speak, vocoder mini": ("speak", 3.6, 1, "mini"),
+OURS = {  # row → model, what differs from the usual
+    "speak": ("speak", {}),
+    "low": ("low", {}),
+    "mini": ("mini", {}),
+    "speak, never anew": ("speak", dict(restart=0)),
+    "low, never anew": ("low", dict(restart=0)),
+    "low, coarse": ("low", dict(step=5.0)),
+    "speak, coarse": ("speak", dict(step=5.0)),
+    "speak, coarsest": ("speak", dict(step=7.9, restart=0)),
+    "speak, errors worth a sixth": ("speak", dict(step=7.9, restart=0, worth=1/6)),
+    "speak, 32 rounds": ("speak", dict(n_iter=32)),
+    "speak, vocoder mini": ("speak", dict(vocoder="mini")),
 }
 OTHERS = ["recording", "copy-synthesis", "codec2, 700", "codec2, 1300", "codec2, 2400", "codec2, 3200", "Opus, 6 k"]
 
@@ -82,13 +87,13 @@ def some_clips(a):
 
 def ours(name):
     """A coder of ours: wave → wave, bits of the file, bits of the KL, seconds of processor time there and back."""
-    model_name, step, restart, vocoder = OURS[name]
-    model = load(model_name)
-    sound = sounding(model.front_end, vocoder)
+    model_name, how = OURS[name]
+    model, how = load(model_name), dict(how)
+    sound = sounding(model.front_end, how.pop("vocoder", None), how.pop("n_iter", ROUNDS))
     def code(wave):
         begin = time.process_time()
         spec = log_spectrogram(wave, model.front_end)
-        data = encode_spec(model, spec, len(wave), name=model_name, step=step, restart=restart)
+        data = encode_spec(model, spec, len(wave), name=model_name, **how)
         between = time.process_time()
         out = np.asarray(sound(decode_spec(model, data)), np.float32)
         took = between - begin, time.process_time() - between
@@ -165,6 +170,8 @@ def scores(table):
         "coded.word_errors": score(*speak["word_errors"], n, None, f"{by}; speak, at the same bits; recordings "
                                    f"{rows['recording']['word_errors'][0]:.2f}"),
         "coded.bits_per_second": score(speak["bits_per_second"], None, n, 1300, f"{by}; speak"),
+        "coded.times_real": score(min(speak["times_real_there"], speak["times_real_back"]), None, n, 10,
+                                  f"{by}; speak, processor time of one core, the slower way"),
     }
 
 

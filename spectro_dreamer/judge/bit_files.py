@@ -260,10 +260,11 @@ class BitWriter:
         restart:int=RESTART, # seconds after which the model begins anew; 0: never
         name:str="",         # of the model, for whoever reads the file
         voice:Tensor | None=None, # (U,) of a model with voices; None: the average voice
+        worth:float=1.0, # of `Hearing`: less than 1 is fewer bits than the largest step alone
     ):
         if not 1 <= step <= 7.9: raise SpectroError(f"need a step from 1 to 7.9, got {step:g}")
         if not 0 <= restart <= 255: raise SpectroError(f"need a restart from 0 to 255 seconds, got {restart}")
-        self.model, self.restart, self.name = model, restart, name
+        self.model, self.restart, self.name, self.worth = model, restart, name, worth
         self.step = round(step*_STEP_UNIT)/_STEP_UNIT
         self.walk, self.voice = check_writable(model), voice
         self.per_second = round(model.front_end.frame_rate/model.config.tokens.hop)
@@ -290,7 +291,7 @@ class BitWriter:
         if not self.seconds:
             self.known = Known.heard(self.model, self.walk, x[0], self.voice)
             walker = Walker(self.walk, self.step, self.known.action, self.known.typical)
-            self.hearing = Hearing(self.model, walker)
+            self.hearing = Hearing(self.model, walker, self.worth)
         if self.restart and len(self.seconds) % self.restart == 0: self.hearing.walker.restart(batch)
         found = self.hearing(x, tokens)[0]
         found[-1] = found[-1][:len(found[-1])*(n - more)//n]
@@ -318,7 +319,7 @@ def encode_spec(
     model:DreamerModel,
     spec,            # (N, M) log-mel in nats
     samples:int=0,   # of the sound
-    **how,           # step, restart, name: of `BitWriter`
+    **how,           # step, restart, name, worth: of `BitWriter`
 )->bytes:
     "A file of a recording that is in memory. Raises `SpectroError` if model and spectrogram do not fit."
     writer = BitWriter(model, voice=model.voice_of(spec), **how)

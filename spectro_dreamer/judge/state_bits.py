@@ -73,12 +73,12 @@ class Steps:
         coded = SHARPER*np.sqrt(np.maximum(std*std - self.own, std*std/16))
         return np.searchsorted(self.borders, self.size/coded)
 
-    def symbols(self, wanted, mean, std): # (..., n) the posterior's mean; the prior → (..., n)
+    def symbols(self, wanted, mean, std, price=PRICE): # (..., n) the posterior's mean; the prior → (..., n)
         "The best whole numbers for what was heard, each by itself."
         x = np.clip((np.asarray(wanted, np.float64) - mean)/self.size, -MOST_STEPS, MOST_STEPS)
         below, row = np.trunc(x), self.table(std)
         ways = np.stack([np.zeros_like(x), below, np.clip(below + np.sign(x), -MOST_STEPS, MOST_STEPS)])
-        cost = _nats()[row, (ways + MOST_STEPS).astype(int)] + PRICE*(ways - x)**2
+        cost = _nats()[row, (ways + MOST_STEPS).astype(int)] + price*(ways - x)**2
         return np.take_along_axis(ways, cost.argmin(0)[None], 0)[0].astype(np.int32)
 
     def value(self, k, mean): # (..., n), (..., n) → (..., n) on the grid
@@ -231,8 +231,13 @@ def _as_float(x): return torch.as_tensor(x, dtype=torch.float32)
 
 class Hearing:
     "The writer's side of a `Walker`: hears tokens with the model's own encoder and posterior, and keeps the symbols."
-    def __init__(self, model:DreamerModel, walker:Walker):
-        self.model, self.walker, self.worth = model, walker, WORTH*(USUAL/walker.step)**2
+    def __init__(self,
+        model:DreamerModel,
+        walker:Walker,
+        worth:float=1.0, # how much an error is worth, in what is usual: less is fewer bits
+    ):
+        self.model, self.walker = model, walker
+        self.price, self.near, self.worth = PRICE*worth, NEAR*worth, WORTH*worth*(USUAL/walker.step)**2
 
     @torch.no_grad()
     def __call__(self,
@@ -256,7 +261,7 @@ class Hearing:
             h, steps = _as_float(h), walker.state_steps
             embedding.append(model.encoder.embed(row, h))
             wanted = model.rssm.posterior_at(h, embedding[0]).mean
-            if walker.detail_steps is not None: return kept(steps, std, steps.symbols(wanted, mean, std))
+            if walker.detail_steps is not None: return kept(steps, std, steps.symbols(wanted, mean, std, self.price))
             return kept(steps, std, self._drawn_best(steps, wanted, mean, std, (h, h[:, :0]), token, weight))
         def detail_of(feature, mean, std):
             feature, steps = _as_float(feature), walker.detail_steps
@@ -273,9 +278,9 @@ class Hearing:
         each = decoder.cnn(nudged(decoder.mlp, x, before.shape[1], size)) - drawn
         each = each.flatten(2)                                         # (B, n, M*F), of a step each
         left, weighed = (token[:, None] - drawn).flatten(2), each*weight.flatten(1)[:, None]
-        bend = self.worth*(weighed @ each.mT).double().numpy() + NEAR*np.eye(len(size))
+        bend = self.worth*(weighed @ each.mT).double().numpy() + self.near*np.eye(len(size))
         pull = self.worth*(weighed @ left.mT)[..., 0].double().numpy()
-        k, apart = steps.symbols(wanted, mean, std), (wanted.double().numpy() - mean)/steps.size
+        k, apart = steps.symbols(wanted, mean, std, self.price), (wanted.double().numpy() - mean)/steps.size
         return descend(k, steps.table(std), bend, pull, np.clip(apart, -MOST_STEPS, MOST_STEPS))
 
 def follow_together(
