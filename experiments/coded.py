@@ -53,6 +53,7 @@ OURS = {  # row → model, what differs from the usual
     "speak, coarse": ("speak", dict(step=5.0)),
     "speak, coarsest": ("speak", dict(step=7.9, restart=0)),
     "speak, errors worth a sixth": ("speak", dict(step=7.9, restart=0, worth=1/6)),
+    "speak, each by itself": ("speak", dict(worth=0)),
     "speak, 32 rounds": ("speak", dict(n_iter=32)),
     "speak, vocoder mini": ("speak", dict(vocoder="mini")),
 }

@@ -260,7 +260,7 @@ class BitWriter:
         restart:int=RESTART, # seconds after which the model begins anew; 0: never
         name:str="",         # of the model, for whoever reads the file
         voice:Tensor | None=None, # (U,) of a model with voices; None: the average voice
-        worth:float=1.0, # of `Hearing`: less than 1 is fewer bits than the largest step alone
+        worth:float=1.0, # of `Hearing`: less is fewer bits; 0: each symbol is chosen by itself
     ):
         if not 1 <= step <= 7.9: raise SpectroError(f"need a step from 1 to 7.9, got {step:g}")
         if not 0 <= restart <= 255: raise SpectroError(f"need a restart from 0 to 255 seconds, got {restart}")

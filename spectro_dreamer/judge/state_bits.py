@@ -234,16 +234,17 @@ class Hearing:
     def __init__(self,
         model:DreamerModel,
         walker:Walker,
-        worth:float=1.0, # how much an error is worth, in what is usual: less is fewer bits
+        worth:float=1.0, # of an error, in what is usual: less is fewer bits; 0: each symbol is chosen by itself
     ):
         self.model, self.walker = model, walker
-        self.price, self.near, self.worth = PRICE*worth, NEAR*worth, WORTH*worth*(USUAL/walker.step)**2
+        self.price, self.near = PRICE*(worth or 1.0), NEAR*worth
+        self.worth = WORTH*worth*(USUAL/walker.step)**2
 
     @torch.no_grad()
     def __call__(self,
         x:Tensor,      # (B, n, C) features of some tokens, from the encoder
         tokens:Tensor, # (B, n, M, F) themselves
-    )->tuple[list, np.ndarray, np.ndarray]: # B lists of pairs for `packed`, features (B, n, H + Z), details (B, n, D + G)
+    )->tuple[list, np.ndarray, np.ndarray]: # B lists for `packed`, features (B, n, H + Z), details (B, n, D + G)
         "Hear B seconds, each for itself."
         parts:list = [[] for _ in x]
         weights = audible(tokens, self.model)
@@ -271,7 +272,8 @@ class Hearing:
         return walker.token(state_of, detail_of)
 
     def _drawn_best(self, steps, wanted, mean, std, around, token, weight):
-        "The symbols (B, n) whose drawing is near to the token, for few nats; `around` is what the decoder reads beside."
+        "The symbols (B, n) whose drawing is near the token, for few nats; `around` is what the decoder reads beside."
+        if not self.worth: return steps.symbols(wanted, mean, std)
         (before, behind), decoder = around, self.model.decoder
         x, size = torch.cat([before, wanted, behind], 1), _as_float(steps.size)
         drawn = decoder.cnn(decoder.mlp(x))[:, None]
@@ -287,7 +289,7 @@ def follow_together(
     walker:Walker,
     reads:list, # of each walk an `Unpacked`; None: there is nothing to read, and what comes out means nothing
     counts:list[int], # of each, how many tokens there are
-): # features (B, n, H + Z), details (B, n, D + G); n is the largest count, and what is behind a walk's own means nothing
+): # features (B, n, H + Z), details (B, n, D + G), n the largest count; behind a walk's own they mean nothing
     "The reader's side of a `Walker`, for as many seconds as it walks together."
     def at(t):
         def read(rows):

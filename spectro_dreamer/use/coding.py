@@ -163,5 +163,5 @@ def decode_main(argv=None):
     say_wrote([a.output])
     if silent:
         which = ", ".join(str(k + 1) for k in silent[:8]) + ", …"*(len(silent) > 8)
-        print(f"{a.file}: {len(silent)} of its seconds could not be read and are silent, or missing at the end: {which}",
-              file=sys.stderr)
+        print(f"{a.file}: {len(silent)} of its seconds could not be read and are silent, or missing at the end: "
+              f"{which}", file=sys.stderr)
