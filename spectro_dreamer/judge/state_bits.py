@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_STEPS', 'SHARPER', 'WIDE', 'WIDER', 'PRICE', 'WORTH', 'NEAR', 'USUAL', 'BAND_POWER', 'FRAME_POWER',
-           'SPEECH_ENDS', 'ABOVE', 'FAINT', 'LEAST', 'tables', 'Steps', 'nats_of', 'Unpacked', 'packed',
+           'SPEECH_ENDS', 'ABOVE', 'FAINT', 'ANY_BIN', 'tables', 'Steps', 'nats_of', 'Unpacked', 'packed',
            'audible', 'nudged', 'descend', 'Walker', 'Hearing', 'follow_together', 'follow_symbols']
 
 # %% ../../nbs/55c_state_bits.ipynb #e316563d
@@ -137,7 +137,7 @@ WORTH, NEAR = 2.2, 1.0      # nats that a squared error of a bin is worth, and o
 USUAL = 3.6                 # deviations
 BAND_POWER, FRAME_POWER = 0.4, 0.15 # of a bin's level (nats) below its band's loudest, of a frame's below the loudest
 SPEECH_ENDS, ABOVE = 4500., 0.3     # hertz above which a bin counts less, and how much
-FAINT, LEAST = 9.0, 0.02    # levels are cut off so many nats below the loudest; what every bin counts besides
+FAINT, ANY_BIN = 9.0, 0.02    # levels are cut off so many nats below the loudest; what every bin counts besides
 
 def audible(
     tokens:Tensor,      # (B, n, M, F) standardised: B seconds
@@ -150,7 +150,7 @@ def audible(
     below = below + (frame - frame.amax((1, 3), keepdim=True)).clamp(min=-FAINT)*FRAME_POWER
     high = torch.as_tensor(transform_of(model.front_end).band_hertz() > SPEECH_ENDS)
     weight = below.exp()*torch.where(high, ABOVE, 1.)[:, None]
-    return weight/weight.mean((1, 2, 3), keepdim=True) + LEAST
+    return weight/weight.mean((1, 2, 3), keepdim=True) + ANY_BIN
 
 def nudged(
     net:nn.Module, # from `mlp`
