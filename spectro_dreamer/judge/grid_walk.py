@@ -39,7 +39,7 @@ def on_grid(
 
 def _rounded_weight(tensor, bits):
     "A parameter as an array of multiples of 2**-bits."
-    return np.ldexp(np.rint(np.ldexp(tensor.detach().cpu().numpy().astype(np.float64), bits)), -bits)
+    return np.rint(tensor.detach().cpu().numpy().astype(np.float64)*2.0**bits)*2.0**-bits
 
 # %% ../../nbs/55b_grid_walk.ipynb #b3bf9733
 _LN2_HIGH, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33") # their sum is ln 2
