@@ -61,7 +61,7 @@ def file_of(name):
     from spectro_dreamer.use.web_panel import PAGE_CLIPS
     model = load(name)
     wave = read_audio(bundled_corpus()/"clips"/PAGE_CLIPS[0], model.front_end.sample_rate)
-    return encode_spec(model, log_spectrogram(wave, model.front_end), len(wave), name=name)
+    return encode_spec(model, log_spectrogram(wave, model.front_end), len(wave), name=name, worth=0)
 
 
 def drive(folder, pictures=None):
