@@ -71,17 +71,12 @@ class Way(NamedTuple):
 
 WAYS = {
     "as before": Way("cycles of 2 to 5, 4 to 8 of each", 500, mix=OLD),
-    "more steps": Way("cycles of 2 to 5, 4 to 8 of each", mix=OLD),
-    "one tone": Way("cycles of 1 to 5, 4 to 8 of each", 500, mix=dict(cycles=FIVE, lasting=None)),
     "one tone, more steps": Way("cycles of 1 to 5, 4 to 8 of each", mix=dict(cycles=FIVE, lasting=None)),
     "lasting": Way("cycles of 1 to 5, for 16 to 40 tones"),
     "lasting, more steps": Way("cycles of 1 to 5, for 16 to 40 tones", 2000),
     "with deviants": Way("the same, and a quarter oddball sequences", mix=dict(odd=.25)),
     "more sequences": Way("cycles of 1 to 5, for 16 to 40 tones", sequences=1000),
     "both": Way("cycles of 1 to 5, for 16 to 40 tones", 2000, 1000),
-    "larger memory": Way("the same, h of 320 numbers", sequences=1000, changes=dict(h_state_size=320)),
-    "long cycles": Way("cycles of 1 to 10, for 16 to 40 tones", sequences=1000, mix=dict(cycles=tuple(range(1, 11)))),
-    "lighter KL": Way("the same, the KL weighs half", sequences=1000, changes=dict(beta_kl=.5)),
 }
 
 

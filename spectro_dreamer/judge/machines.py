@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MEANS', 'DEFECTS', 'machine_config', 'SurpriseDetector', 'BandwiseDetector', 'MahalanobisDetector',
            'MixtureDetector', 'AutoencoderDetector', 'detectors', 'Areas', 'areas', 'Alarm', 'set_alarm',
-           'MachineFile', 'read_machines', 'machine_specs', 'judged_rows', 'counted', 'official_score',
+           'MachineFile', 'read_machines', 'machine_specs', 'judged_rows', 'counted_areas', 'official_score',
            'judge_dcase', 'format_machines', 'with_defect']
 
 # %% ../../nbs/51e_machines.ipynb #457329a6
@@ -301,7 +301,7 @@ def _row(name, scores, normal, strange):
 # %% ../../nbs/51e_machines.ipynb #e94b5210
 MEANS = ("mean", "harmonic mean") # rows over sections: in 2020 the first, later the second
 
-def counted(
+def counted_areas(
     rows:dict,   # row → `Areas`, of one machine
 )->tuple[list, list]: # the AUCs and the pAUCs
     "The numbers that the challenge counts: of a section with domains its domains' AUCs, and since 2022 its own pAUC."
@@ -316,7 +316,7 @@ def official_score(
     "The harmonic mean of all AUCs and pAUCs that count, over sections, domains and machines; 0 if one of them is."
     each = [{row: x[detector] for row, x in rows.items() if row not in MEANS} for rows in found.values()]
     if not any(" " in row for rows in each for row in rows): return None
-    return harmonic_mean([x for rows in each for part in counted(rows) for x in part])
+    return harmonic_mean([x for rows in each for part in counted_areas(rows) for x in part])
 
 # %% ../../nbs/51e_machines.ipynb #74f49a50
 def judge_dcase(
@@ -349,7 +349,7 @@ def judge_dcase(
 def _mean_of(rows):
     "The mean AUC and the mean pAUC of what counts."
     mean = harmonic_mean if any(" " in name for name in rows) else np.mean
-    return Areas(*(float(mean(x)) for x in counted(rows)))
+    return Areas(*(float(mean(x)) for x in counted_areas(rows)))
 
 def format_machines(
     found:dict, # of `judge_dcase`
@@ -361,8 +361,8 @@ def format_machines(
         for section, by in sections.items():
             numbers = (f"{100*by[n].auc:.1f} / {100*by[n].pauc:.1f}" for n in names)
             rows.append(f"{machine + ' ' + section:<26}" + "".join(f"{x:>18}" for x in numbers))
-    official = [official_score(found, n) for n in names]
-    if official[0] is not None: rows.append(f"{'official score':<26}" + "".join(f"{100*x:>18.1f}" for x in official))
+    official = [x for n in names if (x := official_score(found, n)) is not None]
+    if official: rows.append(f"{'official score':<26}" + "".join(f"{100*x:>18.1f}" for x in official))
     return "\n".join(rows)
 
 # %% ../../nbs/51e_machines.ipynb #2dce592c
