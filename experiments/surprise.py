@@ -1,19 +1,26 @@
 """Surprise as a meter: of tones that begin to repeat, of machines, of speech. Writes nbs/results/surprise.json.
 
-    python experiments/surprise.py tones [--seeds 0 1 2] [--steps 500]
+    python experiments/surprise.py attempts [--only NAME …]  # ways to teach a model of tones; the choice is made here
+    python experiments/surprise.py tones [--seeds 1 2 3]     # the way that was chosen, on other seeds and sequences
     python experiments/surprise.py machines [--splits 5]     # engines of SPECTRO_DREAMER_DATA
     python experiments/surprise.py speech [--clips 40]       # LibriSpeech of SPECTRO_DREAMER_DATA, aligned on the way
+    python experiments/surprise.py hours [--minutes 5 60]    # memory and time of spectro_surprise
 
-Each part replaces its own key and its rows of the scoreboard. One core: a minute for each seed of the tones, three
-minutes for the machines, one for the speech.
+Each part replaces its own key and its rows of the scoreboard. One core: one to four minutes for each attempt and each
+seed of the tones, three minutes for the machines, one for the speech, a quarter of an hour for an hour.
 """
 
-import argparse, json, os
+import argparse, json, os, re, subprocess, sys, tempfile
+from functools import partial
+from itertools import count
 from pathlib import Path
-import numpy as np, torch
+from typing import NamedTuple
+import numpy as np, soundfile as sf, torch
 from scoreboard import machine, rounded, score, write_scores
 from spectro_dreamer.config import SpectroError
 from spectro_dreamer.data.front_ends import log_spectrogram
+from spectro_dreamer.data.preprocessing import read_audio
+from spectro_dreamer.data.tables import read_rows
 from spectro_dreamer.files import write_text
 from spectro_dreamer.judge import machines as m, tones as t
 from spectro_dreamer.judge.surprise import Marked, onset_test, locked_curve, surprise
@@ -44,31 +51,81 @@ def data_folder(*below):
     return Path(root, *below)
 
 
+OLD, FIVE = dict(cycles=(2, 3, 4, 5), lasting=None), (1, 2, 3, 4, 5)
+
+
+class Way(NamedTuple):
+    """How a model is taught: in words, steps, sequences, options of `mixed_tones`, changes of the configuration."""
+
+    words: str
+    steps: int = 1000
+    sequences: int = 200
+    mix: dict = {}
+    changes: dict = {}
+
+    def train(self, seed):
+        """A model that was taught so."""
+        make = partial(t.mixed_tones, **self.mix)
+        return t.train_on_tones(self.steps, seed, t.tone_config(**self.changes), sequences=self.sequences, make=make)
+
+
+WAYS = {
+    "as before": Way("cycles of 2 to 5, 4 to 8 of each", 500, mix=OLD),
+    "one tone, more steps": Way("cycles of 1 to 5, 4 to 8 of each", mix=dict(cycles=FIVE, lasting=None)),
+    "lasting": Way("cycles of 1 to 5, for 16 to 40 tones"),
+    "lasting, more steps": Way("cycles of 1 to 5, for 16 to 40 tones", 2000),
+    "with deviants": Way("the same, and a quarter oddball sequences", mix=dict(odd=.25)),
+    "more sequences": Way("cycles of 1 to 5, for 16 to 40 tones", sequences=1000),
+    "both": Way("cycles of 1 to 5, for 16 to 40 tones", 2000, 1000),
+}
+
+
+def attempts(a):
+    """One training of seed 0 for each way of teaching, on sequences of seed 2000; those that were found stay."""
+    path = RESULTS/"surprise.json"
+    old = json.loads(path.read_text(encoding="utf-8")).get("attempts", {}).get("found", {}) if path.is_file() else {}
+    found = {name: x for name, x in old.items() if name in WAYS}
+    for name in a.only or WAYS:
+        if name not in WAYS: raise SystemExit(f"no such way: {name}; there are {', '.join(WAYS)}")
+        way = WAYS[name]
+        r = t.tone_results(way.train(0), seed=2000)
+        ours, odd = r["model"], r["oddball"]["model"]
+        found[name] = dict(
+            taught=way.words, steps=way.steps, sequences=way.sequences, random=ours["random"], regular=ours["regular"],
+            halved=ours["halved"], within_2=r["within_2"], ends_within_2=r["ends"]["within_2"], auc=odd["auc"],
+            deviant=odd["deviant"], standard=odd["standard"])
+        print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in short(found[name]).items()), flush=True)
+        found = {k: found[k] for k in WAYS if k in found}
+        made = ("experiments/surprise.py attempts, training seed 0, 200 sequences of each change and 50 with deviants, "
+                f"of seed 2000, {machine()}")
+        keep("attempts", dict(found=found, from_=made), {})
+
+
 def tones(a):
-    """A small model for each seed, on the same 200 sequences."""
-    runs = {}
+    """A small model for each seed, all on the same new sequences."""
+    runs, way = {}, WAYS[a.way]
     for seed in a.seeds:
-        model = t.train_on_tones(a.steps, seed, progress=True)
-        runs[str(seed)] = r = t.tone_results(model)
+        runs[str(seed)] = r = t.tone_results(way.train(seed), seed=3000)
         odd, ours = r["oddball"]["model"], r["model"]
         print(f"seed {seed}: {ours['random']:.2f} to {ours['regular']:.2f} nats, halved at {ours['halved']}, "
-              f"within two tones of the observer {r['within_2']:.2f}, median lag {r['lag']}, "
-              f"deviants {odd['deviant']:.2f}, standards {odd['standard']:.2f}", flush=True)
+              f"within two tones of the observer {r['within_2']:.2f}, its end {r['ends']['within_2']:.2f}, "
+              f"deviants {odd['deviant']:.2f}, standards {odd['standard']:.2f}, AUC {odd['auc']:.3f}", flush=True)
     seeds = " ".join(map(str, a.seeds))
-    made = (f"experiments/surprise.py tones, RAND to REG of 5 of 10 tones, 200 sequences of seed 1000, training seeds "
-            f"{seeds}, {a.steps} steps, {machine()}")
-    within = [r["within_2"] for r in runs.values()]
-    n = len(within)
-    se = np.std(within, ddof=1)/n**.5 if n > 1 else None
-    late = [r["model"]["halved"] or t.AFTER for r in runs.values()]
-    keep("tones", dict(runs=runs, steps=a.steps, from_=made), {
-        "tones_within_2": score(np.mean(within), se, n, made_by=made),
-        "tones_halved_at": score(np.mean(late), np.std(late, ddof=1)/n**.5 if n > 1 else None, n, 5, made)})
+    made = (f"experiments/surprise.py tones, cycles of 5 of 10 tones, 200 sequences of each change and 50 with "
+            f"deviants, of seed 3000, training seeds {seeds}, {way.steps} steps, {machine()}")
+    def row(x, aim=None):
+        return score(np.mean(x), np.std(x, ddof=1)/len(x)**.5 if len(x) > 1 else None, len(x), aim, made)
+    each = list(runs.values())
+    keep("tones", dict(runs=runs, way=a.way, steps=way.steps, sequences=way.sequences, from_=made), {
+        "tones_within_2": row([r["within_2"] for r in each], .8),
+        "tones_end_within_2": row([r["ends"]["within_2"] for r in each]),
+        "tones_halved_at": row([r["model"]["halved"] or t.AFTER for r in each], 5),
+        "tones_oddball_auc": row([r["oddball"]["model"]["auc"] for r in each], .9)})
 
 
 def engines(a):
     """Windows of two seconds; of each split some recordists are held out."""
-    waves, kinds, who = m.engine_windows(data_folder("engine"))
+    waves, kinds, who = engine_windows(data_folder("engine"))
     found = {}
     for normal in ("helicopter", "chainsaw"):
         found[normal] = judge_engines(waves, kinds, who, normal, a.splits, a.steps)
@@ -80,6 +137,27 @@ def engines(a):
         auc = [s["world model"]["all"][0] for s in f["splits"]]
         scores[f"machines_auc_{normal}"] = score(np.mean(auc), np.std(auc, ddof=1)/len(auc)**.5, len(auc), made_by=made)
     keep("machines", found | dict(from_=made), scores)
+
+
+def engine_windows(
+    folder,               # with labels.tsv (path, class, credit) and segments_2s.tsv (path, start_s)
+    sample_rate:int=16000,
+    seconds:float=2.,
+)->tuple[np.ndarray, np.ndarray, np.ndarray]: # (N, S) of equal level; (N,) kinds; (N,) recordists
+    "The windows of the engine recordings. Raises `SpectroError` if a table is missing."
+    about = {r["path"]: r for r in read_rows(Path(folder)/"labels.tsv", ("path", "class", "credit"))}
+    waves, kinds, who, sounds = [], [], [], dict[str, np.ndarray]()
+    for r in read_rows(Path(folder)/"segments_2s.tsv", ("path", "start_s")):
+        if r["path"] not in sounds: sounds[r["path"]] = read_audio(Path(folder)/r["path"], sample_rate)
+        first, n = round(float(r["start_s"])*sample_rate), round(seconds*sample_rate)
+        x = sounds[r["path"]][first:first + n]
+        if len(x) < n: continue
+        waves.append(.1*x/np.sqrt(np.mean(x**2) + 1e-9))
+        kinds.append(about[r["path"]]["class"])
+        credit = about[r["path"]]["credit"]
+        by = re.search(r"people/([^/]+)/", credit) or re.search(r'by "([^"]+)"', credit)
+        who.append(by[1] if by else credit)
+    return np.array(waves, np.float32), np.array(kinds), np.array(who)
 
 
 def judge_engines(
@@ -140,11 +218,56 @@ def format_engines(
     return "\n".join(rows)
 
 
+MEASURE = """
+import resource, sys
+from spectro_dreamer.use.surprising import surprise_main
+surprise_main(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_SELF)
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(int(peak)/1024, used.ru_utime + used.ru_stime)
+"""
+
+
+def long_recording(file, seconds, seed=0, rate=16000):
+    """A FLAC of the bundled sentences in an order drawn by lot, and tones after every fifth; cut to the second."""
+    from spectro_dreamer.data.preprocessing import bundled_corpus
+    rng, left = np.random.default_rng(seed), round(seconds*rate)
+    clips = [read_audio(p, rate) for p in sorted((bundled_corpus()/"clips").iterdir())]
+    with sf.SoundFile(file, "w", rate, 1, format="FLAC") as out:
+        for k in count():
+            x = t.tone_wave(t.mixed_tones(rng, 100)) if k % 6 == 5 else clips[rng.integers(len(clips))]
+            out.write(x[:left])
+            left -= len(x[:left])
+            if not left: return
+
+
+def hours(a):
+    """Memory and processor time of `spectro_surprise`, and whether its table is whole, on short and long recordings."""
+    from spectro_dreamer.model.world_model import load
+    model, rows = load("mini"), []
+    spec, front_end = model.config.tokens, model.front_end
+    for minutes in a.minutes:
+        with tempfile.TemporaryDirectory() as folder:
+            file, out = Path(folder)/"long.flac", Path(folder)/"out"
+            long_recording(file, 60*minutes)
+            words = [str(file), "--checkpoint", "mini", "--output-dir", str(out)]
+            done = subprocess.run([sys.executable, "-c", MEASURE, *words], capture_output=True, text=True)
+            if done.returncode: raise SystemExit(done.stderr)
+            memory, seconds = map(float, done.stdout.split()[-2:])
+            table = np.loadtxt(out/"long.csv", delimiter=",", skiprows=1)
+            tokens = spec.n_tokens(1 + round(60*minutes*front_end.sample_rate)//front_end.hop_length)
+        whole = np.isfinite(table).all() and (table[:, 0] == np.arange(len(table))).all()
+        rows.append(dict(minutes=minutes, memory_mb=memory, seconds=seconds, rows=len(table), tokens=tokens,
+                         last_s=float(table[-1, 2]), whole=bool(whole and abs(len(table) - tokens) <= 1)))
+        print(f"{minutes} minutes: {memory:.0f} MB at most, {seconds/minutes:.1f} s of processor per minute; "
+              f"{len(table)} rows of {tokens}, the last ends at {table[-1, 2]:.2f} s", flush=True)
+    made = f"experiments/surprise.py hours, FLAC of bundled sentences and tones, mini, {machine()}"
+    keep("hours", dict(rows=rows, from_=made), {})
+
+
 def speech(a):
     """Phones of LibriSpeech by forced alignment; what `mini` does not expect at their onsets."""
     from spectro_dreamer.data.alignment import ALIGN_RATE, Aligner
-    from spectro_dreamer.data.preprocessing import read_audio
-    from spectro_dreamer.data.tables import read_rows
     from spectro_dreamer.model.world_model import load
     root, mini, aligner = data_folder("speech"), load("mini"), Aligner()
     origin = {Path(r["path"]).name: r["source"] for r in read_rows(root/"sources.tsv", ("path", "source"))}
@@ -193,12 +316,14 @@ def aligned(aligner, wave, sentence):
 
 if __name__ == "__main__":
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("part", choices=("tones", "machines", "speech"))
-    p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    p.add_argument("--steps", type=int, help="of training (default: 500 for tones, 300 for machines)")
+    p.add_argument("part", choices=("attempts", "tones", "machines", "speech", "hours"))
+    p.add_argument("--only", nargs="+", help="these attempts; the others stay as they are", metavar="NAME")
+    p.add_argument("--way", default="lasting", help="how the tones are taught", choices=WAYS)
+    p.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    p.add_argument("--steps", type=int, default=300, help="of training, for machines")
     p.add_argument("--splits", type=int, default=5)
     p.add_argument("--clips", type=int, default=40)
+    p.add_argument("--minutes", type=int, nargs="+", default=[5, 60], help="of sound, for hours")
     a = p.parse_args()
-    a.steps = a.steps or dict(tones=500, machines=300).get(a.part)
     torch.set_num_threads(1)
-    dict(tones=tones, machines=engines, speech=speech)[a.part](a)
+    dict(attempts=attempts, tones=tones, machines=engines, speech=speech, hours=hours)[a.part](a)

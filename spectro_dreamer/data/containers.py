@@ -154,9 +154,21 @@ def _ogg(data):
         at += 27 + len(table) + sum(table)
     return _cut(data, places)
 
+_FLAC_BEGINS = b"fLaC\0\0\0\x22"
+
+def _stands_later(f, mark, block=1 << 20):
+    "Whether a mark stands behind a file's first byte; read in blocks, so that long recordings take no memory."
+    f.seek(1)
+    kept = b""
+    while new := f.read(block):
+        kept += new
+        if mark in kept: return True
+        kept = kept[1 - len(mark):]
+    return False
+
 def _flac(data):
     "The recordings of a FLAC file."
-    return _cut(data, [m.start() for m in re.finditer(rb"fLaC\0\0\0\x22", data)])
+    return _cut(data, [m.start() for m in re.finditer(re.escape(_FLAC_BEGINS), data)])
 
 # %% ../../nbs/09_containers.ipynb #0903289d
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)} # by version, in hertz
@@ -284,5 +296,6 @@ def find_pieces(
     if kind == "WAV": return _wav(f, size)
     find = dict(OGG=_ogg, FLAC=_flac, MP3=_mp3).get(kind)
     if find is None or size > MOST_SEARCHED: return Found()
+    if kind == "FLAC" and not _stands_later(f, _FLAC_BEGINS): return Found()
     f.seek(0)
     return find(f.read())

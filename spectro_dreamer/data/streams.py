@@ -117,9 +117,9 @@ class Recording:
     )->np.ndarray:   # (n,)
         "Some of its samples; what comes after them is not decoded."
         a, b = round(start*self.front_end.sample_rate), round(end*self.front_end.sample_rate)
-        parts, at = [], 0
+        parts, at = [np.empty(0, np.float32)], 0
         for wave in self.waves():
-            parts.append(wave[max(0, a - at):max(0, b - at)])
+            if at + len(wave) > a: parts.append(wave[max(0, a - at):max(0, b - at)].copy()) # not a view: blocks can go
             at += len(wave)
             if at >= b: break
         return np.concatenate(parts)

@@ -23,12 +23,13 @@ T tokens; times in seconds; spectrograms (n, M) log-mel in nats. Errors are `Spe
 
 # %% ../../nbs/51c_surprise.ipynb #09f51d5e
 import math, os
+from array import array
 from dataclasses import dataclass
 from typing import NamedTuple
 import numpy as np, torch
 from torch import Tensor
 from ..config import FrontEnd, SpectroError, TokenSpec
-from ..files import write_text
+from ..files import atomic_write
 from ..data.front_ends import log_spectrogram, plot_log_mel
 from ..data.observations import frames_to_tokens
 from ..data.streams import Recording, spectrogram_blocks
@@ -148,7 +149,9 @@ class Surprises:
         path, # the file; it appears whole or not at all
     ):
         "Write the table."
-        write_text(path, "".join(",".join(row) + "\n" for row in (COLUMNS, *self.rows())))
+        with atomic_write(path) as part, open(part, "w", encoding="utf-8", newline="\n") as out:
+            out.write(",".join(COLUMNS) + "\n")
+            out.writelines(",".join(row) + "\n" for row in self.rows())
 
 # %% ../../nbs/51c_surprise.ipynb #04f69048
 class Meter:
@@ -222,8 +225,11 @@ def surprise(
     a recording that is silent, or shorter than a token.
     """
     model = model if isinstance(model, DreamerModel) else load_of_sound(model)
-    found = [m for _, m in show(measured_blocks(model, heard_as(model, audio)))]
-    return Surprises(TokenMeasures(*map(np.concatenate, zip(*found))), model.config.tokens, model.front_end)
+    kept = [array("f") for _ in TokenMeasures._fields]
+    for _, found in show(measured_blocks(model, heard_as(model, audio))):
+        for to, x in zip(kept, found): to.frombytes(x.tobytes())
+    measures = TokenMeasures(*(np.array(x, np.float32) for x in kept))
+    return Surprises(measures, model.config.tokens, model.front_end)
 
 # %% ../../nbs/51c_surprise.ipynb #1d0ffa6c
 LONG_PICTURE = 60.     # seconds of a recording, above which a picture shows a part

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['POOL', 'TONE_FRAMES', 'BEFORE', 'AFTER', 'RUNNING', 'Pool', 'tone_wave', 'random_tones', 'regular_tones',
-           'changing_tones', 'oddball_tones', 'mixed_tones', 'Observer', 'tone_config', 'tone_frames',
-           'fit_small', 'train_on_tones', 'tone_surprise', 'found_change', 'halved_at', 'around_deviants',
-           'tone_results']
+           'changing_tones', 'ending_tones', 'oddball_tones', 'mixed_tones', 'Observer', 'tone_config',
+           'tone_frames', 'fit_small', 'train_on_tones', 'tone_surprise', 'found_change', 'halved_at',
+           'around_deviants', 'tone_results']
 
 # %% ../../nbs/51d_tones.ipynb #6c49ab97
 __doc__ += """
@@ -85,10 +85,23 @@ def changing_tones(
     cycle:int=5,    # tones in a cycle
     pool:Pool=POOL,
 )->np.ndarray:      # (before + after,)
-    "RAND, then REG. The first tone of the cycle differs from the one that the cycle's end would put there."
+    "RAND, then REG. The last tone of RAND is not the one that the cycle would have put there."
     regular = regular_tones(rng, after, cycle, pool.size)
     tones = np.concatenate([random_tones(rng, before, pool.size), regular])
     while before and tones[before - 1] == regular[cycle - 1]: tones[before - 1] = rng.integers(pool.size)
+    return tones
+
+def ending_tones(
+    rng,
+    before:int,     # tones of REG
+    after:int,      # tones of RAND
+    cycle:int=5,    # tones in a cycle
+    pool:Pool=POOL,
+)->np.ndarray:      # (before + after,)
+    "REG, then RAND. The first tone of RAND is not the one that the cycle would have put there."
+    regular = regular_tones(rng, before + 1, cycle, pool.size)
+    tones = np.concatenate([regular[:before], random_tones(rng, after, pool.size)])
+    while after and tones[before] == regular[before]: tones[before] = rng.integers(pool.size)
     return tones
 
 def oddball_tones(
@@ -107,16 +120,20 @@ def oddball_tones(
 def mixed_tones(
     rng,
     n:int,
-    cycles=(2, 3, 4, 5), # lengths of cycles
+    cycles=(1, 2, 3, 4, 5), # lengths of cycles
     pool:Pool=POOL,
-)->np.ndarray:          # (n,)
+    lasting=(16, 40),    # least and most tones of a part of REG; None: 4 to 8 cycles
+    odd:float=0.,        # share of the parts of REG that are a standard with deviants instead
+)->np.ndarray:           # (n,)
     "RAND and REG in turns of random length, for training: every change comes unannounced."
     parts, regular = list[np.ndarray](), bool(rng.integers(2))
     while sum(len(p) for p in parts) < n:
-        if regular:
+        if not regular: parts.append(random_tones(rng, int(rng.integers(5, 21)), pool.size))
+        elif odd and rng.random() < odd: parts.append(oddball_tones(rng, int(rng.integers(20, 41)), pool=pool)[0])
+        else:
             cycle = int(rng.choice(cycles))
-            parts.append(regular_tones(rng, cycle*int(rng.integers(4, 9)), cycle, pool.size))
-        else: parts.append(random_tones(rng, int(rng.integers(5, 21)), pool.size))
+            lasts = int(rng.integers(lasting[0], lasting[1] + 1)) if lasting else cycle*int(rng.integers(4, 9))
+            parts.append(regular_tones(rng, lasts, cycle, pool.size))
         regular = not regular
     return np.concatenate(parts)[:n]
 
@@ -253,11 +270,11 @@ def _parts(tokens, rng, batch_size, length):
 
 # %% ../../nbs/51d_tones.ipynb #d85d6a03
 def train_on_tones(
-    steps:int=500,
+    steps:int=1000,
     seed:int=0,
     cfg:Config|None=None,      # default: `tone_config()`
     pool:Pool=POOL,
-    sequences:int=200,         # of 160 tones, made beforehand
+    sequences:int=1000,        # of 160 tones, made beforehand
     make=mixed_tones,          # (rng, n, pool=pool) → (n,)
     progress:bool=False,
     **sizes,                   # of `fit_small`: batch_size, length
@@ -282,14 +299,16 @@ BEFORE, AFTER, RUNNING = 30, 30, 3 # tones of RAND, of REG, and of a running mea
 
 def found_change(
     curve,           # (BEFORE + AFTER,) nats of a sequence
-)->int|None:         # tones after the change; None: not found
-    "When a running mean of `RUNNING` tones falls below the middle between what RAND and what REG cost in the end."
-    curve = np.asarray(curve, float)
-    random, regular = curve[10:BEFORE].mean(), curve[-10:].mean()
-    if not regular < random: return None
+    ends:bool=False, # REG ends, and surprise rises
+)->int|None:         # tones after the change, of which 0 is the first; None: not found
+    "When a running mean of `RUNNING` tones is past the middle between what tones cost before, and what in the end."
+    curve = -np.asarray(curve, float) if ends else np.asarray(curve, float)
+    first, last = curve[10:BEFORE].mean(), curve[-10:].mean()
+    if not last < first: return None
     smooth = np.convolve(curve, np.ones(RUNNING)/RUNNING)[:len(curve)] # of each tone and those before it
-    below = np.flatnonzero(smooth[BEFORE + 1:] < (random + regular)/2)
-    return int(below[0]) + 1 if len(below) else None
+    start = 0 if ends else 1                           # the first tone of a cycle cannot be known to be one
+    past = np.flatnonzero(smooth[BEFORE + start:] < (first + last)/2)
+    return int(past[0]) + start if len(past) else None
 
 def halved_at(
     curve,      # (BEFORE + AFTER,) nats, usually a mean over sequences
@@ -312,41 +331,45 @@ def around_deviants(
 # %% ../../nbs/51d_tones.ipynb #7b4b1e24
 def tone_results(
     model:DreamerModel,
-    sequences:int=200,   # that change, made anew
+    sequences:int=200,   # of each kind of change, made anew; a quarter as many with deviants
     seed:int=1000,
     cycle:int=5,
     half_life:float=math.inf, # of the observer
     pool:Pool=POOL,
 )->dict:                 # mean curves with standard errors; changes found; deviants
-    "A model beside an ideal observer, on RAND to REG and on oddball sequences."
+    "A model beside an ideal observer: RAND to REG, REG to RAND (under `ends`), and oddball sequences."
     rng = np.random.default_rng(seed)
-    curves:dict[str, list] = {"model": [], "observer": []}
-    def add(to, tones):
-        to["model"].append(tone_surprise(model, tones, pool))
-        to["observer"].append(Observer(pool, half_life=half_life).information(tones))
-    for _ in range(sequences): add(curves, changing_tones(rng, BEFORE, AFTER, cycle, pool))
-    out:dict = dict(cycle=cycle, sequences=sequences, seed=seed)
-    for name, rows in curves.items():
-        mean = np.mean(rows, 0)
-        at = [found_change(x) for x in rows]
-        out[name] = dict(mean=mean.tolist(), se=(np.std(rows, 0)/math.sqrt(sequences)).tolist(), found=at,
-                         random=float(mean[10:BEFORE].mean()), regular=float(mean[-10:].mean()),
-                         halved=halved_at(mean, cycle))
-    pairs = [(a, b) for a, b in zip(out["model"]["found"], out["observer"]["found"])]
-    lags = [a - b for a, b in pairs if a is not None and b is not None]
-    out["within_2"] = sum(abs(x) <= 2 for x in lags)/len(pairs)
-    out["lag"] = float(np.median(lags)) if lags else None
-    return out | dict(oddball=_oddball_results(model, rng, pool, half_life))
+    def both(tones):
+        return tone_surprise(model, tones, pool), Observer(pool, half_life=half_life).information(tones)
+    out = dict(cycle=cycle, sequences=sequences, seed=seed)
+    for make in (changing_tones, ending_tones):
+        ends = make is ending_tones
+        curves = np.array([both(make(rng, BEFORE, AFTER, cycle, pool)) for _ in range(sequences)]) # (n, 2, T)
+        found = _changes_of(curves, cycle, ends)
+        out |= dict(ends=found) if ends else found
+    return out | dict(oddball=_oddball_results(both, rng, max(1, sequences//4), pool))
 
-def _oddball_results(model, rng, pool, half_life):
+def _changes_of(curves, cycle, ends):
+    "What is said of one kind of change; curves (n, 2, T) of model and observer."
+    out:dict = {}
+    for name, rows in zip(("model", "observer"), curves.swapaxes(0, 1)):
+        mean, se = rows.mean(0), rows.std(0)/math.sqrt(len(rows))
+        before, after = float(mean[10:BEFORE].mean()), float(mean[-10:].mean())
+        out[name] = dict(mean=mean.tolist(), se=se.tolist(), found=[found_change(x, ends) for x in rows],
+                         random=after if ends else before, regular=before if ends else after)
+        if not ends: out[name]["halved"] = halved_at(mean, cycle)
+    found = list(zip(out["model"]["found"], out["observer"]["found"]))
+    lags = [a - b for a, b in found if a is not None and b is not None]
+    return out | dict(within_2=sum(abs(x) <= 2 for x in lags)/len(found), lag=float(np.median(lags)) if lags else None)
+
+def _oddball_results(both, rng, sequences, pool):
     "Deviants and the standards around them; how well surprise alone tells them apart."
     rows, cost = {"model": [], "observer": []}, {"model": [], "observer": []}
-    for _ in range(20):
+    for _ in range(sequences):
         tones, odd = oddball_tones(rng, 100, pool=pool)
-        for name, x in (("model", tone_surprise(model, tones, pool)),
-                        ("observer", Observer(pool, half_life=half_life).information(tones))):
+        late = np.arange(len(tones)) >= 5
+        for name, x in zip(rows, both(tones)):
             rows[name].append(around_deviants(x, odd))
-            late = np.arange(len(x)) >= 5
             cost[name].append((x[late & odd], x[late & ~odd]))
     out = {}
     for name in rows:

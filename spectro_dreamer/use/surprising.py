@@ -175,14 +175,16 @@ def _machines(a):
     "Judge detectors in the layout of DCASE."
     import json
     from spectro_dreamer.files import write_text
-    from spectro_dreamer.judge.machines import format_machines, judge_dcase, read_machines
+    from spectro_dreamer.judge.machines import format_machines, judge_dcase, official_score, read_machines
     if a.recordings: raise SpectroError("--machines takes its recordings from its folder: name no others")
     found = judge_dcase(read_machines(a.machines), a.steps, a.seed)
     print(format_machines(found))
     file = Path(a.output_dir)/"machines.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     named = {m: {s: {d: x._asdict() for d, x in by.items()} for s, by in found[m].items()} for m in found}
-    write_text(file, json.dumps(dict(steps=a.steps, seed=a.seed, machines=named), indent=1) + "\n")
+    official = {d: official_score(found, d) for d in next(iter(next(iter(found.values())).values()))}
+    about = dict(steps=a.steps, seed=a.seed, machines=named, official_score=official)
+    write_text(file, json.dumps(about, indent=1) + "\n")
     say_wrote([file])
 
 def _measure(a):
