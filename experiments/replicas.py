@@ -4,7 +4,9 @@
 
 The three ways take turns, in an order that rotates, each in processes of its own. They are the same run to rounding:
 two processes under `torchrun` share each batch. A way's time is the median of its steps, by the wall, so the machine
-should have nothing else to do. What was measured goes to nbs/results/replicas.json, and chapter 91bb shows it.
+should have nothing else to do. What two cores of a machine can give at all is measured as well: two trainings that
+know nothing of each other run at once, on one thread each, and a step of either is timed. What was measured goes to
+nbs/results/replicas.json, and chapter 91bb shows it.
 """
 
 import argparse, json, os, platform, shutil, subprocess, sys
@@ -22,11 +24,12 @@ from spectro_dreamer.files import write_text
 from spectro_dreamer.learn.tracking import history
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-WAYS = {"one thread": ([], 1), "two threads": ([], 2), "two processes": (TORCHRUN, 1)} # how started, threads of each
+WAYS = {"one thread": ([], 1), "two threads": ([], 2), "two processes": (TORCHRUN, 1), # how started, threads of each
+        "two trainings at once": ([], 1)}
 
 
-def step_seconds(way, data, run, batch_size, steps):
-    """Seconds of a step, the median; raises `SystemExit` with what was said if training fails."""
+def begin(way, data, run, batch_size, steps):
+    """Start a training that writes to a folder."""
     before, threads = WAYS[way]
     start = run.with_suffix(".py")
     start.write_text("from spectro_dreamer.use.making import train_main\ntrain_main()\n")
@@ -34,9 +37,18 @@ def step_seconds(way, data, run, batch_size, steps):
              threads, "--seed", 3, "--no-mlflow", "--output-dir", run]
     env = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
     words = [sys.executable, *before, str(start), *map(str, flags)]
-    done = subprocess.run(words, env=env, capture_output=True, text=True)
-    if done.returncode: raise SystemExit(f"{way} failed:\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
-    return float(np.median([row["step_seconds_p50"] for row in history(run) if "step_seconds_p50" in row]))
+    return subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def step_seconds(way, data, run, batch_size, steps):
+    """Seconds of a step, the median; raises `SystemExit` with what was said if training fails."""
+    runs = [run, run.with_name(f"{run.name}-beside")][:1 + (way == "two trainings at once")]
+    for child in [begin(way, data, r, batch_size, steps) for r in runs]:
+        said = child.communicate()[0]
+        if child.returncode: raise SystemExit(f"{way} failed:\n{said[-2000:]}")
+    found = [row["step_seconds_p50"] for r in runs for row in history(r) if "step_seconds_p50" in row]
+    for r in runs: shutil.rmtree(r)
+    return float(np.median(found))
 
 
 def measure(work, batch_sizes, steps, rounds):
@@ -49,7 +61,6 @@ def measure(work, batch_sizes, steps, rounds):
                 run = work/f"{way.replace(' ', '-')}-{b}-{k}"
                 found[str(b)][str(way)].append(step_seconds(str(way), work/"data.h5", run, b, steps))
                 print(f"batch {b}, {way}: {found[str(b)][str(way)][-1]:.3f} s a step", flush=True)
-                shutil.rmtree(run)
     return found
 
 

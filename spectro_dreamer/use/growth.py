@@ -79,7 +79,7 @@ class Costs(NamedTuple):
     "What was measured; the defaults are those of two slow cores (chapter 91, and Common Voice's clips of 5.1 seconds)."
     step:float               # seconds of one core for a step
     heard:float              # seconds of sound in a step
-    prepare:float=4.45       # seconds of one core for an hour of audio
+    prepare:float=8.58       # seconds of one core for an hour of audio
     megabytes:float=54.      # of the file, for an hour of audio
     clip_seconds:float=5.1   # mean length of a clip
     clip_bytes:float=2000.   # of memory for a clip's entry in the index
