@@ -79,6 +79,7 @@ class Found(NamedTuple):
         "The pieces, open to be read."
         return [io.BytesIO(p) if isinstance(p, bytes) else p for p in self.pieces]
 
+# %% ../../nbs/09_containers.ipynb #spl09w1c
 def _is_chunk(f, at, end):
     "Whether a chunk, or the end, is at a place."
     f.seek(at)
@@ -185,7 +186,7 @@ class _Row(NamedTuple):
     samples:int      # of each
     places:list[int] # where they begin, and where the last one ends
 
-@lru_cache(maxsize=None)
+@lru_cache(maxsize=1024)
 def _layout(header, alone):
     "Size, kind and samples of the frames whose first three bytes are these; None if no frame begins so."
     if not _SYNC.match(header): return None
@@ -249,14 +250,15 @@ def _goes_on(data, at):
 
 # %% ../../nbs/09_containers.ipynb #40ad6f23
 def _indices(data, row):
-    "The places of those frames of a row that are no sound, but an index of what follows."
+    "The numbers of those frames of a row that are no sound, but an index of what follows."
     version, _, _, alone = row.kind
     side = (17 if alone else 32) if version == 3 else (9 if alone else 17)
     at = np.array(row.places[:-1])
     def stands(word, behind): # in which of the frames
         found = np.frombuffer(data, np.uint8).take(at[:, None] + np.arange(behind, behind + 4), mode="clip")
         return found.view(">u4")[:, 0] == int.from_bytes(word)
-    return at[stands(b"Xing", 4 + side) | stands(b"Info", 4 + side) | stands(b"VBRI", 36)].tolist()
+    found = stands(b"Xing", 4 + side) | stands(b"Info", 4 + side) | stands(b"VBRI", 36)
+    return set(np.flatnonzero(found).tolist())
 
 class _Piece(NamedTuple):
     "Frames of an MP3 that go together."
@@ -271,8 +273,8 @@ def _mp3(data):
     for row in rows:
         indices = _indices(data, row)
         seconds += (len(row.places) - 1 - len(indices))*row.samples/row.kind[2]
-        for i, k in pairwise(sorted({0, *map(row.places.index, indices), len(row.places) - 1})):
-            if not pieces or row.places[i] in indices or row.kind != pieces[-1].kind:
+        for i, k in pairwise(sorted({0, *indices, len(row.places) - 1})):
+            if not pieces or i in indices or row.kind != pieces[-1].kind:
                 pieces.append(_Piece(row.kind, [], []))
             pieces[-1].parts.append(data[row.places[i]:row.places[k]])
             pieces[-1].counts.append(k - i)

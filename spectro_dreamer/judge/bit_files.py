@@ -315,6 +315,7 @@ class BitWriter:
                       self.known.to_bytes(self.walk))
         return head.to_bytes() + b"".join(self.seconds)
 
+# %% ../../nbs/55d_bit_files.ipynb #spl55d1c
 def encode_spec(
     model:DreamerModel,
     spec,            # (N, M) log-mel in nats

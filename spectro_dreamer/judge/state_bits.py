@@ -227,6 +227,7 @@ class Walker:
         self.memory = self.walk.remember(detail, self.memory)
         return feature, known
 
+# %% ../../nbs/55c_state_bits.ipynb #spl55c1c
 def _as_float(x): return torch.as_tensor(x, dtype=torch.float32)
 
 class Hearing:
@@ -285,6 +286,7 @@ class Hearing:
         k, apart = steps.symbols(wanted, mean, std, self.price), (wanted.double().numpy() - mean)/steps.size
         return descend(k, steps.table(std), bend, pull, np.clip(apart, -MOST_STEPS, MOST_STEPS))
 
+# %% ../../nbs/55c_state_bits.ipynb #spl55c2c
 def follow_together(
     walker:Walker,
     reads:list, # of each walk an `Unpacked`; None: there is nothing to read, and what comes out means nothing

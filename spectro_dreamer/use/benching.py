@@ -21,7 +21,7 @@ import os, resource, subprocess, sys
 from functools import partial
 from typing import Callable, NamedTuple
 from ..config import SpectroError
-from .flags import command, flag, parser
+from .flags import command, flag, jobs_flag, parser
 
 # %% ../../nbs/91ea_waiting.ipynb #bd01d8ee
 class Gain(NamedTuple):
@@ -160,7 +160,7 @@ def _model_parts(which):
     cores = which.add_parser("cores", help="work on several threads, against one",
                              description="Training, dreaming, the WaveGAN and the LSTM on several threads, with ratios "
                                          "to one.")
-    flag(cores, "jobs", help="threads, against one (default: one for each core)", type=int)
+    jobs_flag(cores)
     start = which.add_parser("start", help="short commands, against importing torch",
                              description="How long short commands take, with ratios to importing torch.")
     return {"bench_train": train, "bench_cores": cores, "bench_start": start}
@@ -182,10 +182,7 @@ def bench_main(argv=None):
 
 def _measured(name, settings):
     "The table of one benchmark."
-    if name == "bench_cores":
-        from spectro_dreamer.machine import use_cores
-        use_cores(settings["jobs"])
-        return format_gains(bench_cores(**settings))
+    if name == "bench_cores": return format_gains(bench_cores(**settings))
     from spectro_dreamer.use.benchmark import bench_prepare, format_bench
     if name == "bench_prepare": return format_bench(bench_prepare(**settings))
     if name == "bench_start": return format_bench(bench_start(**settings))
