@@ -211,6 +211,8 @@ class SetScores:
 
 def _distance(reference, sounds, sample_rate, embedding):
     "The Fréchet distance of sounds from those they are made of; None if there are too few."
+    seconds = sum(len(wave)/rate for wave, rate in (_sound(s, sample_rate) for s in reference))
+    if embedding == "mfcc" and seconds/WINDOW/2 <= 2*N_MFCC - 2: return None # half of them has too few vectors for sure
     try: return calculate_fad(reference, sounds, sample_rate, embedding=embedding, paired=True)
     except SpectroError: return None
 

@@ -24,9 +24,10 @@ Frame n is centred on sample n*hop_length, as in `log_spectrogram`. numpy in, nu
 import io, math
 from pathlib import Path
 import numpy as np, torch
+import torch.nn.functional as F
 from ..config import FrontEnd, SpectroError
 from ..files import write_bytes
-from ..data.front_ends import spectrogram_to_magnitude, transform_of
+from ..data.front_ends import EPS, spectrogram_to_magnitude, transform_of
 
 # %% ../../nbs/40_vocoder.ipynb #61fc819e
 def stft(
@@ -42,10 +43,22 @@ def istft(
     spec:torch.Tensor, # (B, N, K) complex
     front_end:FrontEnd,
 )->torch.Tensor:       # (B, S), S = (N - 1)*hop_length
-    "The waveform whose `stft` is nearest to `spec` in the least-squares sense."
-    length = (spec.shape[-2] - 1)*front_end.hop_length
-    window = _hann(front_end, spec.device)
-    return torch.istft(spec.mT, front_end.n_fft, front_end.hop_length, window=window, center=True, length=length)
+    """The waveform whose `stft` is nearest to `spec` in the least-squares sense (Griffin and Lim, 1984).
+
+    Windows must overlap by half or more.
+    """
+    n, window = spec.shape[-2], _hann(front_end, spec.device)
+    frames = torch.fft.irfft(spec, front_end.n_fft)*window
+    return _overlapped(frames, front_end)/_overlapped(window.square().expand(1, n, -1), front_end)
+
+def _overlapped(frames, front_end):
+    "Frames (B, N, n_fft) added where they lie in the waveform, (B, S)."
+    hop, n = front_end.hop_length, frames.shape[1]
+    pieces = -(-front_end.n_fft//hop) # of a frame, each one hop long; the last is filled up
+    parts = F.pad(frames, (0, pieces*hop - front_end.n_fft)).unflatten(-1, (pieces, hop))
+    wave = frames.new_zeros(len(frames), n + pieces - 1, hop)
+    for i in range(pieces): wave[:, i:i + n] += parts[:, :, i]
+    return wave.flatten(1)[:, front_end.n_fft//2:][:, :(n - 1)*hop]
 
 def _hann(front_end, device): return torch.hann_window(front_end.n_fft, device=device)
 
@@ -79,7 +92,8 @@ def griffin_lim(
         near = stft(wave, front_end)
         ahead, last = near + momentum*(near - last), near
         if update: m = update(near.real**2 + near.imag**2)
-        spec = m*torch.sgn(ahead)                                                 # our magnitudes, its phases
+        length = (ahead.real**2 + ahead.imag**2).sqrt().clamp_min(EPS)
+        spec = ahead*(m/length)                                                   # our magnitudes, its phases
     return istft(spec, front_end).reshape(*lead, -1)
 
 # %% ../../nbs/40_vocoder.ipynb #3670a893

@@ -26,7 +26,8 @@ answers at once.
 """
 
 # %% ../../nbs/91c_flags.ipynb #78bfa136
-import argparse, errno, os, sys
+import argparse, atexit, errno, gc, os, sys
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
@@ -34,6 +35,17 @@ from ..config import SpectroError
 from ..files import was_replaced, watching
 from ..terminals import lasting_streams
 from ..settings import Said, askable, default_in_words, read_settings, settings_template
+
+# %% ../../nbs/91c_flags.ipynb #gccd0001
+@contextmanager
+def _rare_collections():
+    "Look rarely for garbage among old objects, and not at all when the process ends (see `gc.set_threshold`)."
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, 10*old)
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze) # what is frozen is not looked through
+    try: yield
+    finally: gc.set_threshold(young, middle, old)
 
 # %% ../../nbs/91c_flags.ipynb #564d62c4
 def command(
@@ -43,7 +55,7 @@ def command(
     @wraps(main)
     def wrapped(argv=None):
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE") # threads that wait sleep; read when torch is loaded
-        with lasting_streams(), watching(): _run(main, argv)
+        with _rare_collections(), lasting_streams(), watching(): _run(main, argv)
     return wrapped
 
 TOO_LITTLE_MEMORY = ("not enough memory for that: try a smaller model, shorter sounds or a smaller batch, or free some "
@@ -143,8 +155,9 @@ class Parser(argparse.ArgumentParser):
     def use_jobs(self, jobs):
         "What `--jobs` asks for, before anything heavy is loaded."
         if jobs is not None and not 1 <= jobs <= MOST_JOBS: self.error(f"--jobs: from 1 to {MOST_JOBS}, not {jobs}")
-        from spectro_dreamer.machine import use_cores
+        from spectro_dreamer.machine import keep_memory, use_cores
         use_cores(jobs)
+        keep_memory()
 
 def parser(
     name:str,  # of the command, without spectro_
