@@ -103,7 +103,8 @@ def _version(package):
 @cache
 def installed()->dict:
     "Every installed package and its version, as `pip freeze` knows them, in the order of their names."
-    found = {d.name: d.version for d in metadata.distributions() if d.name}
+    cards = (d.metadata for d in metadata.distributions()) # each is read once
+    found = {card["Name"]: card["Version"] for card in cards if card["Name"]}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 def manifest(
