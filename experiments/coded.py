@@ -32,6 +32,7 @@ from spectro_dreamer.files import write_text
 from spectro_dreamer.judge.bit_files import decode_spec, encode_spec
 from spectro_dreamer.judge.codecs import HEARD, OPUS_RATE, codec2, copy_synthesis, heard_scores, opus, realigned, \
     world_coded
+from spectro_dreamer.machine import keep_memory
 from spectro_dreamer.model.world_model import load
 from spectro_dreamer.sound.listeners import hear_set
 from spectro_dreamer.sound.neural_vocoder import sounding
@@ -190,6 +191,7 @@ def scores(table):
 
 def main(a):
     torch.set_num_threads(1)
+    keep_memory() # as the commands do
     table = json.loads(a.output.read_text()) if a.output.is_file() else dict(rows={})
     clips = some_clips(a)
     table["about"] = dict(clips=len(clips), shortest=SHORTEST, longest=LONGEST, machine=machine())
