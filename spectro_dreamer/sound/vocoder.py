@@ -45,8 +45,10 @@ def istft(
 )->torch.Tensor:       # (B, S), S = (N - 1)*hop_length
     """The waveform whose `stft` is nearest to `spec` in the least-squares sense (Griffin and Lim, 1984).
 
-    Windows must overlap by half or more.
+    Raises `SpectroError` if the windows overlap by less than half.
     """
+    if front_end.hop_length > front_end.n_fft//2:
+        raise SpectroError("phase needs windows that overlap by half or more: choose hop_length <= n_fft/2")
     n, window = spec.shape[-2], _hann(front_end, spec.device)
     frames = torch.fft.irfft(spec, front_end.n_fft)*window
     return _overlapped(frames, front_end)/_overlapped(window.square().expand(1, n, -1), front_end)
@@ -73,12 +75,13 @@ def griffin_lim(
     update=None,         # called with the power (B, N, K) of each consistent spectrogram, returns new magnitudes
     begin=None,          # (S0,) the first samples, where they are known: what follows goes on from them
 )->torch.Tensor:         # (..., S), S = (N - 1)*hop_length
-    "A waveform whose STFT has these magnitudes, by the fast Griffin–Lim algorithm (Perraudin et al., WASPAA 2013)."
+    """A waveform whose STFT has these magnitudes, by the fast Griffin–Lim algorithm (Perraudin et al., WASPAA 2013).
+
+    Raises `SpectroError` for another shape, and if the windows overlap by less than half.
+    """
     m = torch.as_tensor(magnitude).float()
     if m.ndim < 2 or m.shape[-1] != front_end.n_fft//2 + 1:
         raise SpectroError(f"need magnitudes of shape (..., N, {front_end.n_fft//2 + 1}), got {tuple(m.shape)}")
-    if front_end.hop_length > front_end.n_fft//2:
-        raise SpectroError("phase needs windows that overlap by half or more: choose hop_length <= n_fft/2")
     *lead, n, k = m.shape
     if n < 2 or m.numel() == 0: raise SpectroError(f"need at least 2 frames to make sound, got shape {tuple(m.shape)}")
     m = m.reshape(-1, n, k)                                                       # (B, N, K)

@@ -27,11 +27,10 @@ from .dreaming import imagine_main, infer_main
 from .speaking_command import say_main
 
 # %% ../../nbs/92_cli.ipynb #a9af2af6
-DEMO_EPOCHS = 22 # about eighty seconds of training on one core
-# beside the preset dreamer: narrower, a higher rate, weights averaged over fewer steps, more nats for the sound;
-# two threads would be no faster with products so small
+DEMO_EPOCHS = 22 # about eighty seconds of training on two cores
+# beside the preset dreamer: narrower, a higher rate, weights averaged over fewer steps, more nats for the sound
 DEMO_TRAINING = ["--batch-size", "8", "--h-state-size", "192", "--hidden-size", "192", "--embedding-size", "192",
-                 "--lr", "0.002", "--warmup-steps", "50", "--ema", "0.99", "--beta-kl", "1", "--jobs", "1"]
+                 "--lr", "0.002", "--warmup-steps", "50", "--ema", "0.99", "--beta-kl", "1"]
 DEMO_CLIP = "sd_en_0102.mp3" # a sentence and a voice that training does not hear
 DEMO_SENTENCE = "My brother will read the letter at noon." # said by the model that comes along
 DEMO_FILES = {"input.png": "the recording", "recon.png": "what the model made of it", "recon.wav": "the same to hear",

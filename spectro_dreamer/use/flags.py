@@ -41,7 +41,7 @@ from ..settings import Said, askable, default_in_words, read_settings, settings_
 def _rare_collections():
     "Look rarely for garbage among old objects, and not at all when the process ends (see `gc.set_threshold`)."
     young, middle, old = gc.get_threshold()
-    gc.set_threshold(young, middle, 10*old)
+    gc.set_threshold(young, middle, max(old, 100)) # usually 10
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze) # what is frozen is not looked through
     try: yield
