@@ -160,7 +160,7 @@ def put_on_board(found):
     """The rows of the scoreboard."""
     rows = {}
     if "judge" in found:
-        better, error, n = gains(found["judge"], "stoi")
+        better, error, n = found["gains"]["stoi"]
         rows["demo.stoi_gain"] = score(better, error, n, 0., "experiments/demonstration.py judge, clips of 8 speakers "
                                        f"unheard in splits 1 to 3 of the bundled recordings, seed 0, {machine()}")
     if "time" in found:
@@ -183,6 +183,7 @@ def main():
     part = choose(work, a.only) if a.part == "choose" else judge(work) if a.part == "judge" else timed(work)
     found = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
     found[a.part] = (found.get("choose", {}) | part) if a.part == "choose" else part
+    if a.part == "judge": found["gains"] = {name: gains(part, name) for name in SCORES}
     found["about"] = dict(machine=f"{platform.machine()}, {os.cpu_count()} cores", data="the bundled recordings",
                           seed=0)
     write_text(FILE, json.dumps(found, indent=1) + "\n")

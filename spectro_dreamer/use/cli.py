@@ -80,6 +80,7 @@ def demo_steps(
                                    "--vocoder", "mini"], (show/"said.wav").is_file),
     ]
 
+# %% ../../nbs/92_cli.ipynb #demomain
 @command
 def demo_main(argv=None):
     "spectro_demo: the whole of it on the bundled corpus."
